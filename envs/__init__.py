@@ -1,0 +1,1 @@
+"""Robot environments with the Gymnasium interface; importing this package registers them."""

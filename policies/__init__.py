@@ -1,0 +1,1 @@
+"""Policies that turn features and proprioception into actions."""

@@ -1,0 +1,1 @@
+"""Egocentric pretraining: depth- and text-aware encoders (not built yet)."""
