@@ -1,0 +1,154 @@
+"""Builds the kitchen's MuJoCo model from the assets inside the gymnasium-robotics wheel.
+
+Only that package's XML and meshes are used (its environment classes break on recent MuJoCo). They
+are patched in memory: joints get the names of :data:`envs.kitchen.tasks.KITCHEN_JOINTS`, cameras
+are added, and nothing is written to disk. Actuator gains, force limits, damping, friction loss and
+joint ranges equal those of RoboHive's FK1; the slide cabinet's handle site is 2 cm off in y.
+"""
+
+import hashlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import mujoco
+import numpy as np
+
+from egodtm_robot.core.errors import EgoDTMRobotError
+from envs.kitchen.cameras import KITCHEN_CAMERAS, Camera
+
+ARM_JOINTS: tuple[str, ...] = tuple(f"panda0_joint{index}" for index in range(1, 8))
+ROBOT_JOINTS: tuple[str, ...] = (*ARM_JOINTS, "panda0_finger_joint1", "panda0_finger_joint2")
+BASE_BODY = "robot_base"
+KITCHEN_BODY = "desk"
+END_EFFECTOR_SITE = "end_effector"
+KETTLE_JOINT = "kettle"
+
+_JOINT_NAMES = {
+    "knob_Joint_1": "knob1",
+    "knob_Joint_2": "knob2",
+    "knob_Joint_3": "knob3",
+    "knob_Joint_4": "knob4",
+    "light_switch": "light",
+    "left_hinge_cabinet": "left_hinge",
+    "right_hinge_cabinet": "right_hinge",
+}
+_SITE_NAMES = {"hinge_site1": "leftdoor_site", "hinge_site2": "rightdoor_site"}
+
+# Arm and fingers at reset: FK1's initial posture, radians and metres.
+ROBOT_REST = np.array(
+    [0.1010, -1.7635, 1.8897, -2.4766, 0.3252, 0.8291, 1.6246, 0.03998, 0.03998], dtype=np.float64
+)
+
+# FK1's position limits of the commands (they are wider than the joints' own ranges).
+ROBOT_COMMAND_RANGE = np.array(
+    [
+        [-2.9671, 2.9671],
+        [-1.8326, 1.8326],
+        [-2.9671, 2.9671],
+        [-3.1416, 0.0],
+        [-2.9671, 2.9671],
+        [-1.66, 2.1817],
+        [-2.9671, 2.9671],
+        [0.0, 0.04],
+        [0.0, 0.04],
+    ],
+    dtype=np.float64,
+)
+
+
+class KitchenAssetsError(EgoDTMRobotError, FileNotFoundError):
+    """The kitchen's XML and meshes are not where the gymnasium-robotics wheel puts them."""
+
+
+def kitchen_xml() -> Path:
+    """Path of the kitchen's MJCF file inside the installed gymnasium-robotics.
+
+    Raises:
+        KitchenAssetsError: the package or the file is missing.
+    """
+    # find_spec does not run the package, whose import prints notices and registers environments.
+    spec = importlib.util.find_spec("gymnasium_robotics")
+    if spec is None or spec.origin is None:
+        raise KitchenAssetsError(
+            "Expected the package gymnasium-robotics, which holds the kitchen's meshes; it is not "
+            "installed. Install it with: pip install gymnasium-robotics"
+        )
+    path = (
+        Path(spec.origin).parent / "envs/assets/kitchen_franka/kitchen_assets/kitchen_env_model.xml"
+    )
+    if not path.is_file():
+        raise KitchenAssetsError(
+            f"Expected the kitchen's model at {path}; this gymnasium-robotics has none there. "
+            "Install a tested version: pip install 'gymnasium-robotics>=1.4.2,<1.5'"
+        )
+    return path
+
+
+def kitchen_spec(cameras: Sequence[Camera] = tuple(KITCHEN_CAMERAS.values())) -> mujoco.MjSpec:
+    """The kitchen as an editable specification, with the given cameras in it."""
+    spec = mujoco.MjSpec.from_file(str(kitchen_xml()))
+    for joint in spec.joints:
+        name = joint.name.removeprefix("robot:")
+        joint.name = _JOINT_NAMES.get(name, name)
+    for actuator in spec.actuators:
+        actuator.target = actuator.target.removeprefix("robot:")
+    for equality in spec.equalities:
+        equality.name1 = _JOINT_NAMES.get(equality.name1, equality.name1)
+        equality.name2 = _JOINT_NAMES.get(equality.name2, equality.name2)
+    for site in spec.sites:
+        site.name = _SITE_NAMES.get(site.name, site.name)
+    base = next(body for body in spec.worldbody.bodies if abs(body.pos[2] - 1.8) < 1e-9)
+    base.name = BASE_BODY
+    bodies = {body.name: body for body in spec.bodies}
+    for camera in cameras:
+        parent = bodies[camera.body] if camera.body else spec.worldbody
+        parent.add_camera(
+            name=camera.name, pos=camera.position, quat=camera.quaternion, fovy=camera.fovy
+        )
+    return spec
+
+
+def build_model(
+    cameras: Sequence[Camera] = tuple(KITCHEN_CAMERAS.values()),
+) -> mujoco.MjModel:
+    """Compiles the kitchen; about 0.3 s."""
+    return kitchen_spec(cameras).compile()
+
+
+def model_hash(model: mujoco.MjModel) -> str:
+    """Sixteen hex digits over everything that moves: masses, joints, shapes, gains, options.
+
+    Cameras, lights and colours are left out, so that a free camera does not make stored
+    demonstrations foreign. Values are rounded to six significant digits, so that compilers that
+    differ in the last bits agree.
+    """
+    digest = hashlib.sha256()
+    for name in (
+        "body_parentid",
+        "body_mass",
+        "body_inertia",
+        "body_pos",
+        "body_quat",
+        "jnt_type",
+        "jnt_range",
+        "jnt_axis",
+        "jnt_pos",
+        "dof_damping",
+        "dof_frictionloss",
+        "dof_armature",
+        "geom_type",
+        "geom_contype",
+        "geom_conaffinity",
+        "geom_size",
+        "geom_pos",
+        "geom_friction",
+        "actuator_gainprm",
+        "actuator_forcerange",
+        "actuator_ctrlrange",
+    ):
+        values = np.asarray(getattr(model, name))
+        text = " ".join(f"{value:.6g}" for value in values.ravel().astype(np.float64) + 0.0)
+        digest.update(f"{name}{values.shape}{text}".encode())
+    digest.update(f"{model.opt.timestep:.6g} {model.opt.integrator}".encode())
+    return digest.hexdigest()[:16]
