@@ -30,3 +30,99 @@ class InvalidStateError(EgoDTMRobotError, ValueError):
 
 class RenderingError(EgoDTMRobotError, RuntimeError):
     """No off-screen OpenGL context could be made, or the model cannot be drawn as asked."""
+
+
+class EncoderInputError(EgoDTMRobotError, ValueError):
+    """Images or states given to an encoder have the wrong shape or type."""
+
+
+class EncoderOptionError(EgoDTMRobotError, ValueError):
+    """An encoder is configured with options that it does not take or that contradict each other."""
+
+
+class EncoderWeightsError(EgoDTMRobotError, RuntimeError):
+    """The weights of an encoder are not installed, not reachable or not readable."""
+
+
+class CheckpointMismatchError(EgoDTMRobotError, ValueError):
+    """The tensors of a checkpoint do not match the model by name and shape."""
+
+
+class InvalidSettingError(EgoDTMRobotError, ValueError):
+    """A setting has a value that cannot work."""
+
+
+class ObservationError(EgoDTMRobotError, ValueError):
+    """An observation lacks a key that the policy reads, or has the wrong shape."""
+
+
+class PoolingError(EgoDTMRobotError, ValueError):
+    """A pooling of tokens does not fit the tokens that the encoder gives."""
+
+
+class CheckpointError(EgoDTMRobotError, RuntimeError):
+    """A checkpoint is missing, unreadable, or does not fit what it is loaded into."""
+
+
+class DatasetError(EgoDTMRobotError, ValueError):
+    """Demonstrations and their features do not fit together, or are too few."""
+
+
+class TrainingDivergedError(EgoDTMRobotError, ArithmeticError):
+    """The training loss is no longer finite."""
+
+
+class ResumeMismatchError(EgoDTMRobotError, RuntimeError):
+    """A run's folder holds the state of a run with other settings or other data."""
+
+
+class EnvironmentWorkerError(EgoDTMRobotError, RuntimeError):
+    """A process that steps environments failed, died or no longer answers."""
+
+
+class ConfigurationError(EgoDTMRobotError, ValueError):
+    """A configuration key does not exist, has the wrong type, or is missing."""
+
+
+class ShadowedPackageError(EgoDTMRobotError, ImportError):
+    """A folder of the user's hides one of the toolkit's packages."""
+
+
+class GLUnavailableError(RenderingError):
+    """No library for off-screen OpenGL is at hand, or MuJoCo was bound to another one."""
+
+
+class StoreNotFoundError(EgoDTMRobotError, FileNotFoundError):
+    """There is no store, or no committed array of that name, at the place that was named."""
+
+
+class StoreExistsError(EgoDTMRobotError, FileExistsError):
+    """A new store was asked for where one, or something else, already lies."""
+
+
+class StoreLockedError(EgoDTMRobotError, TimeoutError):
+    """Another process kept writing to the same arrays for longer than we were willing to wait."""
+
+
+class StoreReadOnlyError(EgoDTMRobotError, PermissionError):
+    """Something was to be written through a store that is open for reading only, or closed."""
+
+
+class StoreArrayError(EgoDTMRobotError, ValueError):
+    """Rows do not fit the array (shape, type or number) that they are to be appended to."""
+
+
+class CorruptStoreError(EgoDTMRobotError, ValueError):
+    """Stored bytes are not those that were written: a checksum fails or a file is missing."""
+
+
+class ForeignStoreError(EgoDTMRobotError, ValueError):
+    """A store was made by another model, randomisation or visual preset than the one in use."""
+
+
+class DiskSpaceError(EgoDTMRobotError, OSError):
+    """The disk is full, or has less room than the work that is about to start needs."""
+
+
+class InvalidEpisodeError(EgoDTMRobotError, ValueError):
+    """An episode's arrays disagree with each other or with the store they are to enter."""

@@ -1,0 +1,188 @@
+"""From a camera's tokens (B, L, D) to one vector (B, F)."""
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from egodtm_robot.core.errors import PoolingError, UnknownNameError
+from policies.base import FeatureShape
+
+POOLINGS = ("mean", "grid", "flatten", "spatial_softmax", "attention")
+
+
+@dataclass
+class PoolingConfig:
+    """How tokens become a vector; a single global token passes through unchanged."""
+
+    kind: str = "grid"
+    """``mean``: over the grid. ``grid``: averages of ``size`` x
+    ``size`` cells, concatenated. ``flatten``: all tokens. ``spatial_softmax``: where each of
+    ``keypoints`` learned channels is, as expected coordinates (Levine et al. 2016).
+    ``attention``: ``queries`` learned queries, each a weighted mean of projected tokens."""
+
+    size: int = 4
+    """Cells a side of ``grid``. 4 keeps the layout that a fixed camera rewards; finer grids
+    overfit to tens of demonstrations."""
+
+    keypoints: int = 32
+    """Channels of ``spatial_softmax``; each gives two numbers."""
+
+    queries: int = 4
+    """Queries of ``attention``; each gives ``width`` numbers."""
+
+    width: int = 64
+    """Width of the projected tokens of ``attention``."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in POOLINGS:
+            raise UnknownNameError("token pooling", self.kind, POOLINGS)
+        for name in ("size", "keypoints", "queries", "width"):
+            if getattr(self, name) < 1:
+                raise PoolingError(
+                    f"Expected policy.pooling.{name} >= 1, got {getattr(self, name)}."
+                )
+
+
+class Pooling(nn.Module):
+    """Base of the poolings: tokens (B, L, D) to (B, ``output_dimension``)."""
+
+    output_dimension: int
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw what there is to learn from ``generator``."""
+
+
+class Flatten(Pooling):
+    """All tokens side by side."""
+
+    def __init__(self, shape: FeatureShape) -> None:
+        super().__init__()
+        self.output_dimension = shape.tokens * shape.dimension
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, L, D) to (B, F)."""
+        return tokens.flatten(1)
+
+
+class GridAverage(Pooling):
+    """Averages over ``size`` x ``size`` cells of the grid; a coarser grid stays as it is."""
+
+    def __init__(self, shape: FeatureShape, size: int) -> None:
+        super().__init__()
+        if shape.grid is None:
+            raise PoolingError(
+                f"Pooling over a grid needs tokens that lie on one, this encoder gives "
+                f"{shape.tokens} tokens without. Choose policy.pooling.kind=flatten or attention."
+            )
+        self.grid = shape.grid
+        self.cells = (min(size, shape.grid[0]), min(size, shape.grid[1]))
+        self.output_dimension = self.cells[0] * self.cells[1] * shape.dimension
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, L, D) to (B, F)."""
+        if self.cells == self.grid or tokens.shape[2] == 0:
+            return tokens.reshape(tokens.shape[0], self.output_dimension)
+        maps = tokens.transpose(1, 2).unflatten(2, self.grid)
+        pooled = functional.adaptive_avg_pool2d(maps, self.cells)
+        return pooled.flatten(2).transpose(1, 2).flatten(1)
+
+
+class SpatialSoftmax(Pooling):
+    """Expected image coordinates, in [-1, 1], of each learned channel.
+
+    Levine et al., End-to-End Training of Deep Visuomotor Policies, JMLR 2016. The frozen
+    encoder takes the place of their convolutions; the last one, 1 x 1, is learned here.
+    """
+
+    coordinates: Tensor
+
+    def __init__(self, shape: FeatureShape, keypoints: int) -> None:
+        super().__init__()
+        if shape.grid is None:
+            raise PoolingError(
+                f"policy.pooling.kind=spatial_softmax needs tokens that lie on a grid, this "
+                f"encoder gives {shape.tokens} without. Choose flatten or attention."
+            )
+        self.grid = shape.grid
+        self.channels = nn.Linear(shape.dimension, keypoints)
+        self.output_dimension = 2 * keypoints
+        self.register_buffer("coordinates", _coordinates(shape.grid))
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw what there is to learn from ``generator``."""
+        initialize_linear(self.channels, generator)
+        self.coordinates.copy_(_coordinates(self.grid))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, L, D) to (B, F)."""
+        weights = self.channels(tokens).softmax(dim=1)
+        return (weights.transpose(1, 2) @ self.coordinates).flatten(1)
+
+
+class AttentionPooling(Pooling):
+    """Learned queries over projected tokens with learned positions (attentive pooling).
+
+    A separate key projection would be absorbed by the queries, so there is none.
+    """
+
+    def __init__(self, shape: FeatureShape, queries: int, width: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(shape.dimension, width)
+        self.positions = nn.Parameter(torch.zeros(shape.tokens, width))
+        self.queries = nn.Parameter(torch.zeros(width, queries))
+        self.output_dimension = queries * width
+        self.scale = 1.0 / math.sqrt(width)
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw what there is to learn from ``generator``."""
+        initialize_linear(self.projection, generator)
+        nn.init.normal_(self.positions, std=0.02, generator=generator)
+        nn.init.normal_(self.queries, std=1.0, generator=generator)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, L, D) to (B, F)."""
+        projected = self.projection(tokens) + self.positions
+        weights = (projected @ self.queries * self.scale).softmax(dim=1)
+        return (weights.transpose(1, 2) @ projected).flatten(1)
+
+
+def make_pooling(config: PoolingConfig, shape: FeatureShape) -> Pooling:
+    """The pooling that ``config`` asks for, for tokens of ``shape``.
+
+    Raises:
+        PoolingError: the encoder's tokens do not allow it.
+    """
+    if shape.tokens == 1 and shape.grid is None:
+        return Flatten(shape)
+    if config.kind == "mean":
+        return GridAverage(shape, 1)
+    if config.kind == "grid":
+        return GridAverage(shape, config.size)
+    if config.kind == "flatten":
+        return Flatten(shape)
+    if config.kind == "spatial_softmax":
+        return SpatialSoftmax(shape, config.keypoints)
+    return AttentionPooling(shape, config.queries, config.width)
+
+
+def initialize_linear(layer: nn.Linear, generator: torch.Generator) -> None:
+    """PyTorch's own initialisation of a linear layer, from a generator of ours."""
+    bound = 1.0 / math.sqrt(max(layer.in_features, 1))
+    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    if layer.bias is not None:
+        nn.init.uniform_(cast(Tensor, layer.bias), -bound, bound, generator=generator)
+
+
+def _coordinates(grid: tuple[int, int]) -> Tensor:
+    """(h * w, 2) centres of the cells as (x, y) in [-1, 1], row-major."""
+    rows, columns = grid
+    y = (torch.arange(rows) + 0.5) * (2.0 / rows) - 1.0
+    x = (torch.arange(columns) + 0.5) * (2.0 / columns) - 1.0
+    return torch.stack(
+        (x.repeat(rows), y.repeat_interleave(columns)),
+        dim=1,
+    )
