@@ -1,0 +1,188 @@
+"""What every encoder is: images (or a simulator state) in, tokens out, with a fingerprint.
+
+An encoder is frozen. The same weights, preprocessing and options give the same features wherever
+and whenever they are computed, so that demonstrations are embedded once and a rollout sees what
+the policy was trained on.
+"""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from egodtm_robot.core.errors import EncoderInputError, EncoderOptionError
+
+Source = Literal["rgb", "privileged", "none"]
+
+DEFAULT_BATCH_SIZE = 8
+"""Windows a forward pass. On a CPU larger batches gain nothing (see docs/encoders.md)."""
+
+
+class Encoder(ABC):
+    """Turns windows of observations into tokens.
+
+    Attributes:
+        name: what tables and result files call it.
+        source: which observation it reads. ``rgb``: uint8 images of one camera; ``privileged``: the
+            simulator state; ``none``: nothing but the number of rows.
+        history: length T of the window that one encoding reads, at least 1.
+        num_tokens: L, tokens a window.
+        dimension: D, channels a token.
+        grid: (rows, columns) of the tokens where they keep the image's layout, row-major from the
+            top left, with rows * columns == L; None for a global feature.
+    """
+
+    name: str
+    source: Source
+    history: int = 1
+    num_tokens: int
+    dimension: int
+    grid: tuple[int, int] | None = None
+
+    @abstractmethod
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Encode windows.
+
+        Args:
+            images: uint8 (B, T, H, W, 3) RGB for ``source == "rgb"``; float32 (B, T, P) states for
+                the others. T equals ``history``. B may be 0.
+
+        Returns:
+            float32 (B, L, D). A row does not depend on the other rows.
+
+        Raises:
+            EncoderInputError: wrong shape or type.
+        """
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits over weights, preprocessing, options and code version."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the weights to ``device``; encoders without weights stay as they are."""
+        return self
+
+
+class ImageEncoder(Encoder):
+    """An encoder of camera images by a torch network, in batches of constant size.
+
+    A subclass builds its network, passes it on, and defines :meth:`forward`. Rows are padded to
+    full batches before the forward pass, because a matrix product over another number of rows may
+    round differently: a row's features would depend on how many others happened to come with it.
+
+    Args:
+        network: holds every weight and buffer that the result depends on; set to eval mode here.
+        dimension: D, channels a token.
+        grid: (rows, columns) of the tokens, or None for one global token.
+        history: T, frames a window.
+        batch_size: windows a forward pass, at least 1. Not part of the fingerprint: it moves
+            results by rounding only.
+        options: everything besides weights that the result depends on (preprocessing, layer,
+            resolution, seed, ...), as values JSON can hold.
+    """
+
+    source: Source = "rgb"
+    code_version: int = 1
+    """Part of the fingerprint: raised with every change of code that changes features."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        dimension: int,
+        grid: tuple[int, int] | None = None,
+        history: int = 1,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        if batch_size < 1 or history < 1:
+            raise EncoderOptionError(
+                f"Expected batch_size and history of at least 1, got {batch_size} and {history}."
+            )
+        self.name = type(self).__name__
+        self.network = network.eval().requires_grad_(False)
+        self.dimension = dimension
+        self.grid = grid
+        self.num_tokens = 1 if grid is None else grid[0] * grid[1]
+        self.history = history
+        self.batch_size = batch_size
+        self.options = dict(options or {})
+        self.device = torch.device("cpu")
+        self._fingerprint = hash_parts(
+            type(self).__module__,
+            type(self).__qualname__,
+            self.code_version,
+            {**self.options, "history": history, "grid": grid},
+            hash_tensors(network.state_dict()),
+        )
+
+    @abstractmethod
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Encode one batch: uint8 (b, T, H, W, 3) on the encoder's device -> (b, L, D)."""
+
+    @property
+    def fingerprint(self) -> str:
+        """See :class:`Encoder`."""
+        return self._fingerprint
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the weights to ``device``."""
+        self.device = torch.device(device)
+        self.network.to(self.device)
+        return self
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Encode uint8 (B, T, H, W, 3) -> float32 (B, L, D), see :class:`Encoder`."""
+        check_images(images, self.history, self.name)
+        features = np.empty((len(images), self.num_tokens, self.dimension), dtype=np.float32)
+        # TF32 and autotuned kernels would let the same image give different features on a GPU.
+        deterministic = torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        )
+        with torch.inference_mode(), deterministic:
+            for start in range(0, len(images), self.batch_size):
+                rows = images[start : start + self.batch_size]
+                padded = np.zeros((self.batch_size, *images.shape[1:]), dtype=np.uint8)
+                padded[: len(rows)] = rows
+                tokens = self.forward(torch.from_numpy(padded).to(self.device))
+                expected = (self.batch_size, self.num_tokens, self.dimension)
+                if tuple(tokens.shape) != expected:
+                    raise EncoderOptionError(
+                        f"Encoder {self.name} declares tokens of shape {expected} and its forward "
+                        f"gave {tuple(tokens.shape)}; declare grid and dimension to match."
+                    )
+                features[start : start + len(rows)] = tokens[: len(rows)].float().cpu().numpy()
+        return features
+
+
+def check_images(images: np.ndarray, history: int, encoder: str) -> None:
+    """Raise EncoderInputError unless ``images`` is uint8 (B, history, H, W, 3)."""
+    shape = np.shape(images)
+    if len(shape) != 5 or shape[1] != history or shape[4] != 3 or images.dtype != np.uint8:
+        raise EncoderInputError(
+            f"Encoder {encoder} expects uint8 RGB windows of shape (B, {history}, H, W, 3), "
+            f"got {getattr(images, 'dtype', type(images).__name__)} of shape {shape}. "
+            "Images go in as they come from the camera; the encoder normalises them itself."
+        )
+
+
+def hash_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of tensors, whatever device they are on."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        # Viewed as bytes because numpy has no bfloat16.
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def hash_parts(*parts: Any) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of values that JSON can hold."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

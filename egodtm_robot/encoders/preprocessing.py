@@ -1,0 +1,58 @@
+"""Image preprocessing in torch: resize, centre crop, normalise."""
+
+from typing import Any, Literal
+
+import torch
+from torch.nn import functional
+
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
+
+
+def resize(
+    images: torch.Tensor, size: tuple[int, int], interpolation: Interpolation
+) -> torch.Tensor:
+    """Resize float images (N, 3, H, W) of range [0, 255] to (N, 3, *size).
+
+    Antialiased and rounded to whole grey levels, as the PIL resize that published models were
+    trained behind; images that have the size already pass unchanged.
+    """
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    if interpolation == "nearest":
+        return functional.interpolate(images, size, mode="nearest-exact")
+    resized = functional.interpolate(images, size, mode=interpolation, antialias=True)
+    return resized.round_().clamp_(0, 255)
+
+
+def center_crop(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Cut the central (N, 3, *size) out of images (N, 3, H, W); zeros where the image ends."""
+    height, width = images.shape[-2:]
+    missing_rows, missing_columns = max(0, size[0] - height), max(0, size[1] - width)
+    if missing_rows or missing_columns:
+        left, top = missing_columns // 2, missing_rows // 2
+        images = functional.pad(images, (left, missing_columns - left, top, missing_rows - top))
+        height, width = images.shape[-2:]
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    return images[..., top : top + size[0], left : left + size[1]]
+
+
+def to_channels_first(images: torch.Tensor) -> torch.Tensor:
+    """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) of range [0, 255], in channels-last memory."""
+    return images.permute(0, 3, 1, 2).float()
+
+
+def pool_to_grid(feature_map: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """Average a map (N, C, h, w) over a grid of cells -> tokens (N, rows * columns, C).
+
+    Where the map is coarser than the grid its values repeat, so that maps of several strides can
+    share one grid.
+    """
+    if tuple(feature_map.shape[-2:]) != tuple(grid):
+        feature_map = functional.adaptive_avg_pool2d(feature_map, grid)
+    return feature_map.flatten(2).transpose(1, 2)
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """A grid or size given as one number for both axes or as two."""
+    rows, columns = (value, value) if isinstance(value, int) else value
+    return int(rows), int(columns)

@@ -1,0 +1,128 @@
+"""Encoders by name, by configuration and by import path."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from egodtm_robot.core.errors import EncoderInputError, EncoderOptionError, UnknownNameError
+from egodtm_robot.encoders import encoder_config, encoder_names, make_encoder
+from egodtm_robot.encoders.base import Encoder
+
+USERS_MODULE = """
+import torch
+from egodtm_robot.encoders import ImageEncoder
+
+class MeanColour(ImageEncoder):
+    def __init__(self, scale=1.0, grid=1):
+        super().__init__(network=torch.nn.Identity(), dimension=3, options={"scale": scale})
+        self.scale = scale
+
+    def forward(self, images):
+        return images[:, 0].float().mean(dim=(1, 2))[:, None] * self.scale
+
+class NotAnEncoder:
+    pass
+"""
+
+
+@pytest.fixture
+def users_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "users_encoders.py").write_text(USERS_MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "users_encoders", raising=False)
+    return "users_encoders"
+
+
+def test_every_file_names_its_encoder_and_only_options_that_exist():
+    names = encoder_names()
+    assert {"efficientnet_lite0", "pixels", "none", "oracle"} <= set(names)
+    for name in names:
+        assert encoder_config(name)["name"] == name
+
+
+def test_names_and_configurations_give_the_same_encoder():
+    by_name = make_encoder("pixels")
+    by_config = make_encoder(OmegaConf.create(encoder_config("pixels")))
+    assert by_name.name == by_config.name == "pixels"
+    assert by_name.fingerprint == by_config.fingerprint
+    other = make_encoder({"name": "pixels", "size": 8})
+    assert other.dimension == 64
+    assert other.fingerprint != by_name.fingerprint
+
+
+def test_batch_size_does_not_change_the_fingerprint():
+    small = make_encoder({"name": "pixels", "batch_size": 2})
+    assert small.fingerprint == make_encoder("pixels").fingerprint
+
+
+def test_a_users_encoder_replaces_the_default_one_by_import_path(users_module: str):
+    """As ``encoder._target_=users_encoders.MeanColour`` does to the composed configuration."""
+    config = {**encoder_config("efficientnet_lite0"), "_target_": f"{users_module}.MeanColour"}
+    encoder = make_encoder(config)
+    assert isinstance(encoder, Encoder)
+    assert encoder.name == "MeanColour"
+    image = np.full((2, 1, 8, 8, 3), 7, dtype=np.uint8)
+    np.testing.assert_allclose(encoder.encode(image), np.full((2, 1, 3), 7.0))
+    scaled = make_encoder({"_target_": f"{users_module}.MeanColour", "scale": 2.0})
+    assert scaled.fingerprint != encoder.fingerprint
+
+
+def test_a_users_options_are_still_checked(users_module: str):
+    config = {**encoder_config("efficientnet_lite0"), "_target_": f"{users_module}.MeanColour"}
+    with pytest.raises(UnknownNameError, match="Did you mean 'scale'"):
+        make_encoder({**config, "scal": 2.0})
+    with pytest.raises(UnknownNameError, match="'layers'"):
+        make_encoder({**config, "layers": ["stride4"]})
+
+
+@pytest.mark.parametrize(
+    "target", ["no.such.module.Encoder", "users_encoders.Missing", "Nothing", "users_encoders."]
+)
+def test_an_import_path_that_leads_nowhere_is_named(users_module: str, target: str):
+    with pytest.raises(EncoderOptionError, match="import path"):
+        make_encoder({"_target_": target})
+
+
+def test_a_class_that_is_no_encoder_is_refused(users_module: str):
+    with pytest.raises(EncoderOptionError, match="subclass"):
+        make_encoder({"_target_": f"{users_module}.NotAnEncoder"})
+
+
+def test_unknown_names_and_options_come_with_the_nearest_match():
+    with pytest.raises(UnknownNameError, match="Did you mean 'pixels'"):
+        make_encoder("pixel")
+    with pytest.raises(UnknownNameError, match="Did you mean 'size'"):
+        make_encoder({"name": "pixels", "sise": 4})
+
+
+def test_oracle_passes_the_state_on_and_checks_it():
+    oracle = make_encoder("oracle")
+    states = np.random.default_rng(0).normal(size=(3, 1, 15)).astype(np.float32)
+    np.testing.assert_array_equal(oracle.encode(states), states)
+    assert (oracle.source, oracle.num_tokens, oracle.dimension) == ("privileged", 1, 15)
+    with pytest.raises(EncoderInputError, match=r"length 15"):
+        oracle.encode(states[:, :, :9])
+    with pytest.raises(EncoderInputError, match="float states"):
+        oracle.encode(np.zeros((1, 1, 4, 4, 3), dtype=np.uint8))
+
+
+def test_none_gives_rows_without_channels():
+    encoder = make_encoder("none")
+    features = encoder.encode(np.zeros((5, 1, 15), dtype=np.float32))
+    assert features.shape == (5, 1, 0)
+    assert features.dtype == np.float32
+
+
+def test_pixels_are_grey_means_of_their_cells():
+    encoder = make_encoder({"name": "pixels", "size": 2})
+    image = np.zeros((1, 1, 4, 4, 3), dtype=np.uint8)
+    image[0, 0, :2, 2:] = 255
+    np.testing.assert_allclose(encoder.encode(image), [[[-1.0, 1.0, -1.0, -1.0]]], atol=1e-6)
+
+
+def test_no_rows_give_no_features():
+    encoder = make_encoder("pixels")
+    assert encoder.encode(np.zeros((0, 1, 32, 32, 3), dtype=np.uint8)).shape == (0, 1, 256)
