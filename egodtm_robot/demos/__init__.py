@@ -1,0 +1,6 @@
+"""The demonstration store: episodes of a scripted expert, written, read and verified."""
+
+from egodtm_robot.demos.episode import Episode
+from egodtm_robot.demos.store import DemonstrationAttributes, DemonstrationStore, DerivedWriter
+
+__all__ = ["DemonstrationAttributes", "DemonstrationStore", "DerivedWriter", "Episode"]

@@ -1,0 +1,650 @@
+"""Demonstrations on disk: whole episodes, steps in flat arrays, and what is derived from them.
+
+A store is a Zarr v3 hierarchy with one group of arrays for the episodes (see
+:mod:`egodtm_robot.core.storage` for how it survives a kill) and one more for each derived array:
+images of another camera, depth, cached features. A derived array has a row for every step, is
+written in order, and counts only once every row is there.
+
+    actions (N, A)                      observations/rgb/<camera> (N, H, W, 3)
+    simulator_state (N, S)              observations/proprioception (N, P)
+    reset/<name> (E, ...)               observations/privileged (N, V)
+    features/<fingerprint>/<camera> (N, L, D)
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from egodtm_robot.core.errors import (
+    CorruptStoreError,
+    ForeignStoreError,
+    InvalidEpisodeError,
+    StoreArrayError,
+    StoreExistsError,
+    StoreNotFoundError,
+    UnknownNameError,
+)
+from egodtm_robot.core.storage import (
+    ROOT_RECORD,
+    ArraySpec,
+    CommittedArray,
+    CommittedGroup,
+    Problem,
+    record_names,
+)
+from egodtm_robot.demos.episode import Episode
+
+_TOP_LEVEL = ("actions", "simulator_state")
+_SMALL_BYTES = 512 * 1024 * 1024
+_WINDOW_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class DemonstrationAttributes:
+    """Where demonstrations come from.
+
+    Attributes:
+        environment: gymnasium id, such as "EgoDTMKitchen/Microwave-v0".
+        task: task name, such as "microwave".
+        randomization: reset preset.
+        visual: visual preset.
+        model_hash: hash of the compiled scene; simulator states fit no other.
+        mujoco_version: the version that stepped it.
+        expert_version: version of the demonstrator.
+        noise: standard deviation of the noise on executed actions (recorded ones are clean).
+        seed: the run seed that the episodes' seeds come from.
+        cameras: cameras drawn while collecting.
+        resolution: (height, width) of their images, pixels.
+        quality: rendering preset.
+        licence: under which the demonstrations may be passed on.
+    """
+
+    environment: str
+    task: str
+    randomization: str
+    visual: str
+    model_hash: str
+    mujoco_version: str
+    expert_version: str
+    noise: float
+    seed: int
+    cameras: tuple[str, ...]
+    resolution: tuple[int, int]
+    quality: str = "fast"
+    licence: str = "Apache-2.0"
+
+
+class DemonstrationStore:
+    """Demonstrations of one task under one randomisation and visual preset.
+
+    Steps are numbered 0 to N - 1 through all episodes; episode i has the steps
+    ``episode_offsets[i]`` to ``episode_offsets[i + 1]``. Arrays are named as in
+    ``"actions"``, ``"proprioception"``, ``"rgb/left"``, ``"depth/left"``.
+    """
+
+    def __init__(self, path: Path, group: CommittedGroup, mode: Literal["r", "a"]) -> None:
+        self.path = path
+        self.mode = mode
+        self._group = group
+        self._derived: dict[str, CommittedArray] = {}
+
+    # Opening and closing
+
+    @classmethod
+    def create(
+        cls, path: str | Path, attributes: DemonstrationAttributes, *, timeout_s: float = 10.0
+    ) -> "DemonstrationStore":
+        """A new, empty store, open for appending. Its first episode decides the arrays' shapes.
+
+        Raises:
+            StoreExistsError: a store or something else lies at ``path``.
+            StoreLockedError: another process is writing there.
+            DiskSpaceError: the disk is full.
+        """
+        path = Path(path)
+        if path.exists() and not path.is_dir():
+            raise StoreExistsError(f"Expected a free path for a new store, but {path} is a file.")
+        if path.is_dir():
+            foreign = sorted(
+                p.name for p in path.iterdir() if p.name not in (".commits", "zarr.json")
+            )
+            if foreign and not (path / ".commits").is_dir():
+                raise StoreExistsError(
+                    f"Expected an empty folder for a new store, but {path} holds "
+                    f"{', '.join(foreign[:3])}. Choose another path."
+                )
+        values = dataclasses.asdict(attributes) | {"attempted_episodes": 0, "kept_episodes": 0}
+        group = CommittedGroup.create(path, ROOT_RECORD, values, timeout_s=timeout_s)
+        return cls(path, group, "a")
+
+    @classmethod
+    def open(
+        cls, path: str | Path, mode: Literal["r", "a"] = "r", *, timeout_s: float = 10.0
+    ) -> "DemonstrationStore":
+        """An existing store, as of its last commit.
+
+        Args:
+            path: folder of the store.
+            mode: "r" to read (and to add derived arrays), "a" to append episodes.
+            timeout_s: how long "a" waits for another writer to finish.
+
+        Raises:
+            StoreNotFoundError: there is no store at ``path``.
+            CorruptStoreError: its commit record was changed.
+            StoreLockedError: another process kept appending for ``timeout_s``.
+        """
+        path = Path(path)
+        group = CommittedGroup.open(path, ROOT_RECORD, mode, timeout_s=timeout_s)
+        return cls(path, group, mode)
+
+    def close(self) -> None:
+        """Let the next writer in. Reading goes on working."""
+        self._group.close()
+
+    def __enter__(self) -> "DemonstrationStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # What is there
+
+    @property
+    def attributes(self) -> DemonstrationAttributes:
+        """Where the demonstrations come from."""
+        values = self._group.attributes
+        values["cameras"] = tuple(values["cameras"])
+        values["resolution"] = tuple(values["resolution"])
+        names = {field.name for field in dataclasses.fields(DemonstrationAttributes)}
+        return DemonstrationAttributes(**{k: v for k, v in values.items() if k in names})
+
+    @property
+    def attempted_episodes(self) -> int:
+        """Episodes that were tried, kept or not."""
+        return int(self._group.attributes["attempted_episodes"])
+
+    @property
+    def kept_episodes(self) -> int:
+        """Episodes that were kept: those in the store."""
+        return self.num_episodes
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of episodes E."""
+        return len(self._group.commits)
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps N of all episodes."""
+        return self._group.arrays["actions"].rows if self._group.arrays else 0
+
+    @property
+    def episode_offsets(self) -> np.ndarray:
+        """int64 (E + 1,): the first step of each episode, and N."""
+        lengths = [commit["entry"]["steps"] for commit in self._group.commits]
+        return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+    @property
+    def seeds(self) -> np.ndarray:
+        """int64 (E,): the seed of each episode."""
+        return np.array([c["entry"]["seed"] for c in self._group.commits], dtype=np.int64)
+
+    @property
+    def array_names(self) -> tuple[str, ...]:
+        """Names of all arrays with a row a step, complete derived ones included (not features)."""
+        stored = [_public(name) for name in self._group.arrays if not name.startswith("reset/")]
+        derived = [
+            _public(name)
+            for name in record_names(self.path)
+            if name.startswith("observations/") and self._find_derived(name) is not None
+        ]
+        return tuple(sorted(stored + derived))
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits for all that training could depend on: prefix_fingerprint of all."""
+        return self.prefix_fingerprint(self.num_episodes)
+
+    def prefix_fingerprint(self, num_episodes: int) -> str:
+        """Fingerprint of the first episodes: scene, presets, seeds and the digests of every array.
+
+        Read from the commit record alone.
+        """
+        values = self._group.attributes
+        keys = ("environment", "task", "randomization", "visual", "model_hash")
+        content = [
+            {key: values[key] for key in keys},
+            [[c["entry"]["seed"], c["digests"]] for c in self._group.commits[:num_episodes]],
+        ]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def check_compatible(
+        self, model_hash: str, randomization: str, visual: str, *, allow_foreign: bool = False
+    ) -> None:
+        """Refuse a store that was made by another scene or preset.
+
+        Raises:
+            ForeignStoreError: something differs and ``allow_foreign`` is False.
+        """
+        wanted = {"model_hash": model_hash, "randomization": randomization, "visual": visual}
+        stored = self._group.attributes
+        differing = [key for key, value in wanted.items() if stored[key] != value]
+        if differing and not allow_foreign:
+            raise ForeignStoreError(
+                f"Expected demonstrations of {', '.join(f'{k} {wanted[k]!r}' for k in differing)}, "
+                f"but {self.path} was made with "
+                f"{', '.join(f'{k} {stored[k]!r}' for k in differing)}. "
+                "Collect demonstrations for this environment, or allow foreign ones explicitly."
+            )
+
+    # Appending
+
+    def append_episode(self, episode: Episode, *, rejected_before: int = 0) -> None:
+        """Append one episode in one atomic commit.
+
+        Args:
+            episode: what to append; of the same cameras and shapes as the first one.
+            rejected_before: episodes that were tried and rejected since the last commit; they and
+                this one are added to ``attempted_episodes``.
+
+        Raises:
+            InvalidEpisodeError: the episode contradicts itself or the store.
+            StoreReadOnlyError: not open for appending in this process.
+            DiskSpaceError: the disk is full; the episode was not stored, all earlier ones are.
+        """
+        rows = {_stored(name): values for name, values in episode.step_arrays().items()}
+        rows |= episode.episode_arrays()
+        attributes = self.attributes
+        if set(episode.rgb) != set(attributes.cameras):
+            raise InvalidEpisodeError(
+                f"Expected images of the cameras {sorted(attributes.cameras)} of {self.path}, got "
+                f"{sorted(episode.rgb)}."
+            )
+        for camera, frames in episode.rgb.items():
+            if frames.shape[1:3] != attributes.resolution:
+                raise InvalidEpisodeError(
+                    f"Expected images of (height, width) {attributes.resolution} of camera "
+                    f"{camera!r}, got {frames.shape[1:3]}."
+                )
+        entry = {
+            "steps": episode.num_steps,
+            "seed": int(episode.seed),
+            "success": bool(episode.success),
+        }
+        counts = {
+            "attempted_episodes": self.attempted_episodes + rejected_before + 1,
+            "kept_episodes": self.num_episodes + 1,
+        }
+        try:
+            self._group.append(rows, entry, counts)
+        except StoreArrayError as error:
+            raise InvalidEpisodeError(
+                f"The episode of seed {episode.seed} does not fit {self.path}: {error}"
+            ) from error
+
+    def record_rejected(self, count: int) -> None:
+        """Count episodes that were tried and rejected after the last one kept.
+
+        Raises:
+            StoreReadOnlyError: not open for appending in this process.
+        """
+        self._group.set_attributes({"attempted_episodes": self.attempted_episodes + count})
+
+    # Reading
+
+    def episode(self, index: int, arrays: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Arrays of one episode, (T, ...) each; by default all in ``array_names``.
+
+        Raises:
+            IndexError: there is no such episode.
+            UnknownNameError: there is no such array.
+            CorruptStoreError: stored bytes were changed.
+        """
+        if not 0 <= index < self.num_episodes:
+            raise IndexError(
+                f"Expected an episode from 0 to {self.num_episodes - 1} of {self.path}, "
+                f"got {index}."
+            )
+        start, stop = self.episode_offsets[index : index + 2].tolist()
+        return self.steps(slice(start, stop), arrays)
+
+    def reset_record(self, index: int) -> dict[str, np.ndarray]:
+        """What the reset of an episode randomised, as it was given to ``Episode.reset``."""
+        if not 0 <= index < self.num_episodes:
+            raise IndexError(
+                f"Expected an episode from 0 to {self.num_episodes - 1} of {self.path}, "
+                f"got {index}."
+            )
+        return {
+            name.removeprefix("reset/"): array.read(index, index + 1)[0]
+            for name, array in self._group.arrays.items()
+            if name.startswith("reset/")
+        }
+
+    def steps(
+        self, where: slice | np.ndarray | Sequence[int], arrays: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Rows of steps, by a slice of step 1 or by indices in any order.
+
+        Args:
+            where: which steps.
+            arrays: which arrays; by default all in ``array_names``.
+
+        Returns:
+            New arrays (n, ...) by name.
+
+        Raises:
+            IndexError: a step is outside 0 to N - 1.
+            UnknownNameError: there is no such array.
+            CorruptStoreError: stored bytes were changed.
+        """
+        names = self.array_names if arrays is None else arrays
+        sources = {name: self._array(name) for name in names}
+        if isinstance(where, slice):
+            start, stop, stride = where.indices(self.num_steps)
+            if stride == 1:
+                return {n: a.read(start, max(start, stop)) for n, a in sources.items()}
+            where = np.arange(start, stop, stride)
+        return {name: array.take(np.asarray(where)) for name, array in sources.items()}
+
+    def iterate_batches(
+        self,
+        batch_size: int,
+        generator: np.random.Generator,
+        arrays: Sequence[str],
+        indices: np.ndarray | None = None,
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """One pass over steps in random order, every step once.
+
+        Arrays that fit in memory (512 MB together) are read once and shuffled as a whole. Larger
+        ones are shuffled in windows: chunks are drawn in random order until 256 MB are in memory,
+        and their steps are shuffled together, while a thread reads the next window. The order
+        depends on the generator and the arrays only.
+
+        Args:
+            batch_size: steps of a batch; the last one may be smaller.
+            generator: source of the order.
+            arrays: which arrays.
+            indices: only these steps; by default all.
+
+        Yields:
+            Arrays (batch_size, ...) by name, and "index", int64 (batch_size,), the steps.
+
+        Raises:
+            UnknownNameError: there is no such array.
+            CorruptStoreError: stored bytes were changed.
+        """
+        sources = {name: self._array(name) for name in arrays}
+        chosen = np.arange(self.num_steps) if indices is None else np.asarray(indices, np.int64)
+        row_bytes = sum(array.spec.row_bytes for array in sources.values())
+        if row_bytes * self.num_steps <= _SMALL_BYTES:
+            windows = [chosen]
+        else:
+            rows = max(array.spec.chunk_rows for array in sources.values() if _is_large(array))
+            windows = _windows(chosen, rows, max(1, _WINDOW_BYTES // row_bytes), generator)
+        order = [generator.permutation(len(window)) for window in windows]
+        left: dict[str, np.ndarray] = {}
+        for number, loaded in enumerate(_read_ahead(sources, windows)):
+            shuffled = {name: values[order[number]] for name, values in loaded.items()}
+            if left:
+                shuffled = {n: np.concatenate([left[n], v]) for n, v in shuffled.items()}
+            count = len(shuffled["index"])
+            whole = count - count % batch_size if number < len(windows) - 1 else count
+            for start in range(0, whole, batch_size):
+                stop = min(start + batch_size, whole)
+                yield {name: values[start:stop] for name, values in shuffled.items()}
+            left = {name: values[whole:] for name, values in shuffled.items()}
+
+    def _array(self, name: str) -> CommittedArray:
+        stored = _stored(name)
+        array = self._group.arrays.get(stored) or self._find_derived(stored)
+        if array is None:
+            raise UnknownNameError(f"array of {self.path}", name, self.array_names)
+        return array
+
+    # Derived arrays
+
+    def add_observation(
+        self, name: str, row_shape: Sequence[int], dtype: Any, *, timeout_s: float = 10.0
+    ) -> "DerivedWriter":
+        """A writer of another observation of the stored steps, such as "rgb/right".
+
+        It goes on where an earlier one was interrupted, or where the store ended then.
+
+        Args:
+            name: "<modality>/<camera>"; a modality may carry a resolution ("rgb_224/left").
+            row_shape: shape of one row.
+            dtype: type of its numbers.
+            timeout_s: how long to wait for another process that writes the same array.
+
+        Raises:
+            StoreExistsError: the episodes themselves hold an array of that name.
+            StoreArrayError: rows of another shape or type were stored before.
+            StoreLockedError: another process kept writing the same array for ``timeout_s``.
+        """
+        stored = _stored(name)
+        if stored in self._group.arrays or not stored.startswith("observations/"):
+            raise StoreExistsError(
+                f"Expected a name for a new observation of {self.path}, but {name!r} was collected "
+                "with the episodes."
+            )
+        return DerivedWriter(self, stored, ArraySpec.for_rows(dtype, row_shape), timeout_s)
+
+    def add_features(
+        self, fingerprint: str, camera: str, row_shape: tuple[int, int], *, timeout_s: float = 10.0
+    ) -> "DerivedWriter":
+        """A writer of cached features, float32 rows (L, D); resumes as add_observation does.
+
+        Args:
+            fingerprint: of the encoder and reducer that compute them.
+            camera: whose images they come from.
+            row_shape: (L, D).
+            timeout_s: how long to wait for another process that writes the same features.
+        """
+        spec = ArraySpec.for_rows(np.float32, row_shape)
+        return DerivedWriter(self, f"features/{fingerprint}/{camera}", spec, timeout_s)
+
+    def read_features(self, fingerprint: str, camera: str) -> np.ndarray | None:
+        """Cached features float32 (N, L, D), or None unless there is a row for every step.
+
+        Raises:
+            CorruptStoreError: stored bytes were changed.
+        """
+        array = self._find_derived(f"features/{fingerprint}/{camera}")
+        return None if array is None else array.read(0, self.num_steps)
+
+    def _find_derived(self, stored: str) -> CommittedArray | None:
+        """The derived array, if it has a row of these very episodes for every step."""
+        known = self._derived.get(stored)
+        if known is not None and known.rows >= self.num_steps:
+            return known
+        try:
+            group = CommittedGroup.open(self.path, stored)
+        except StoreNotFoundError:
+            return None
+        array = group.arrays.get(stored)
+        if array is None or array.rows < self.num_steps or not self._derives_from_here(group):
+            return None
+        self._derived[stored] = array
+        return array
+
+    def _derives_from_here(self, group: CommittedGroup) -> bool:
+        source = group.attributes
+        episodes = min(source["source_episodes"], self.num_episodes)
+        # A store that was opened before the last append knows fewer episodes than the array does.
+        if episodes < source["source_episodes"]:
+            return bool(source["source_first"] == self.prefix_fingerprint(1))
+        return bool(source["source_fingerprint"] == self.prefix_fingerprint(episodes))
+
+    # Checking
+
+    def verify(self) -> list[Problem]:
+        """Read every committed byte, of derived arrays too, and name all that was changed."""
+        problems = self._group.verify()
+        for name in record_names(self.path):
+            if name == ROOT_RECORD:
+                continue
+            try:
+                problems += CommittedGroup.open(self.path, name).verify()
+            except CorruptStoreError as error:
+                problems.append(Problem(name, None, str(error)))
+        return problems
+
+
+class DerivedWriter:
+    """Writes the rows of a derived array in order, from ``next_row`` to the number of steps.
+
+    Each :meth:`append` is a commit. Use as a context manager, or close it.
+    """
+
+    def __init__(
+        self, store: DemonstrationStore, stored: str, spec: ArraySpec, timeout_s: float
+    ) -> None:
+        self.store = store
+        self._stored = stored
+        self._spec = spec
+        source = {
+            "source_episodes": store.num_episodes,
+            "source_fingerprint": store.fingerprint,
+            "source_first": store.prefix_fingerprint(1),
+        }
+        try:
+            self._group = CommittedGroup.open(store.path, stored, "a", timeout_s=timeout_s)
+        except StoreNotFoundError:
+            try:
+                self._group = CommittedGroup.create(store.path, stored, source, timeout_s=timeout_s)
+            except StoreExistsError:
+                # Another process created it between the two calls.
+                self._group = CommittedGroup.open(store.path, stored, "a", timeout_s=timeout_s)
+        try:
+            array = self._group.arrays.get(stored)
+            if not store._derives_from_here(self._group):
+                self._group.clear(source)
+            elif array is not None and (array.spec.dtype, array.spec.row_shape) != (
+                spec.dtype,
+                spec.row_shape,
+            ):
+                raise StoreArrayError(
+                    f"Expected rows of shape {array.spec.row_shape} and type {array.spec.dtype} "
+                    f"for {_public(stored)!r} of {store.path}, as stored before; got "
+                    f"{spec.row_shape} and {spec.dtype}. Choose another name."
+                )
+            elif self._group.attributes["source_episodes"] < store.num_episodes:
+                self._group.set_attributes(source)
+        except BaseException:
+            self._group.close()
+            raise
+
+    @property
+    def next_row(self) -> int:
+        """Number of rows committed so far: the step that the next row belongs to."""
+        array = self._group.arrays.get(self._stored)
+        return 0 if array is None else array.rows
+
+    @property
+    def complete(self) -> bool:
+        """Whether every step has its row."""
+        return self.next_row >= self.store.num_steps
+
+    def append(self, rows: np.ndarray) -> None:
+        """Append and commit the rows of the steps from ``next_row`` on, (n, *row_shape).
+
+        Raises:
+            StoreArrayError: wrong shape or type, or more rows than steps.
+            DiskSpaceError: the disk is full; earlier rows are kept.
+        """
+        expected = (self._spec.row_shape, self._spec.dtype)
+        if (rows.shape[1:], rows.dtype.name) != expected:
+            raise StoreArrayError(
+                f"Expected rows of shape {expected[0]} and type {expected[1]} for "
+                f"{_public(self._stored)!r}, got {rows.shape[1:]} and {rows.dtype}."
+            )
+        if self.next_row + len(rows) > self.store.num_steps:
+            raise StoreArrayError(
+                f"Expected at most {self.store.num_steps - self.next_row} more rows for "
+                f"{_public(self._stored)!r}, one for each step, got {len(rows)}."
+            )
+        if len(rows):
+            self._group.append({self._stored: rows})
+
+    def close(self) -> None:
+        """Let the next writer in."""
+        self._group.close()
+
+    def __enter__(self) -> "DerivedWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def estimate_bytes(num_steps: int, rows: Mapping[str, tuple[Sequence[int], Any]]) -> int:
+    """Disk that steps will take at most: uncompressed, whole chunks.
+
+    Args:
+        num_steps: steps to be stored.
+        rows: for each array the (shape, dtype) of a row.
+    """
+    total = 0
+    for shape, dtype in rows.values():
+        spec = ArraySpec.for_rows(dtype, shape)
+        total += spec.chunks(num_steps) * spec.chunk_rows * spec.row_bytes
+    return total
+
+
+def _stored(name: str) -> str:
+    if name in _TOP_LEVEL:
+        return name
+    return f"observations/{name}"
+
+
+def _public(stored: str) -> str:
+    return stored.removeprefix("observations/")
+
+
+def _is_large(array: CommittedArray) -> bool:
+    return array.nbytes > _SMALL_BYTES // 8
+
+
+def _windows(
+    chosen: np.ndarray, chunk_rows: int, window_rows: int, generator: np.random.Generator
+) -> list[np.ndarray]:
+    """Split steps into groups of whole chunks, drawn in random order."""
+    chosen = np.sort(chosen)
+    chunks = np.split(chosen, np.flatnonzero(np.diff(chosen // chunk_rows)) + 1)
+    windows: list[np.ndarray] = []
+    window: list[np.ndarray] = []
+    for position in generator.permutation(len(chunks)):
+        window.append(chunks[position])
+        if sum(map(len, window)) >= window_rows:
+            windows.append(np.concatenate(window))
+            window = []
+    return windows + ([np.concatenate(window)] if window else [])
+
+
+def _read_ahead(
+    sources: Mapping[str, CommittedArray], windows: Sequence[np.ndarray]
+) -> Iterator[dict[str, np.ndarray]]:
+    """Rows of each window in turn; while one is used, the next is being read."""
+    small = {n: a.read() for n, a in sources.items() if not _is_large(a)}
+
+    def load(window: np.ndarray) -> dict[str, np.ndarray]:
+        rows = {
+            name: small[name][window] if name in small else array.take(window)
+            for name, array in sources.items()
+        }
+        return rows | {"index": window}
+
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(load, windows[0])
+        for window in windows[1:]:
+            loaded, ahead = ahead.result(), reader.submit(load, window)
+            yield loaded
+        yield ahead.result()
