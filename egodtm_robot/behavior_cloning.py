@@ -25,8 +25,8 @@ from torch.nn import functional
 
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import (
+    ConfigurationError,
     DatasetError,
-    InvalidSettingError,
     ResumeMismatchError,
     TrainingDivergedError,
     UnknownNameError,
@@ -87,18 +87,18 @@ class BehaviorCloningConfig:
         )  # fmt: skip
         for name in positive:
             if getattr(self, name) < 1:
-                raise InvalidSettingError(f"Expected {name} >= 1, got {getattr(self, name)}.")
+                raise ConfigurationError(f"Expected {name} >= 1, got {getattr(self, name)}.")
         if self.batch_size < 2:
-            raise InvalidSettingError("Expected batch_size >= 2: BatchNorm needs a spread.")
+            raise ConfigurationError("Expected batch_size >= 2: BatchNorm needs a spread.")
         if not self.learning_rate > 0 or not math.isfinite(self.learning_rate):
-            raise InvalidSettingError(f"Expected learning_rate > 0, got {self.learning_rate}.")
+            raise ConfigurationError(f"Expected learning_rate > 0, got {self.learning_rate}.")
         if not self.weight_decay >= 0:
-            raise InvalidSettingError(f"Expected weight_decay >= 0, got {self.weight_decay}.")
+            raise ConfigurationError(f"Expected weight_decay >= 0, got {self.weight_decay}.")
         for name in ("validation_fraction", "first_checkpoint"):
             if not 0 <= getattr(self, name) < 1:
-                raise InvalidSettingError(f"Expected {name} in [0, 1), got {getattr(self, name)}.")
+                raise ConfigurationError(f"Expected {name} in [0, 1), got {getattr(self, name)}.")
         if self.checkpoints > self.steps:
-            raise InvalidSettingError(
+            raise ConfigurationError(
                 f"Expected at most one checkpoint a step, got {self.checkpoints} for "
                 f"{self.steps} steps."
             )

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from egodtm_robot.core.errors import InvalidSettingError, UnknownNameError
+from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from policies.base import FEATURES_PREFIX, PROPRIOCEPTION, Policy, PolicySpec
 from policies.normalization import Standardizer
 from policies.pooling import Pooling, PoolingConfig, initialize_linear, make_pooling
@@ -58,14 +58,12 @@ class MLPPolicyConfig:
                 "input normalization", self.input_normalization, INPUT_NORMALIZATIONS
             )
         if not self.hidden or min(self.hidden) < 1:
-            raise InvalidSettingError(
+            raise ConfigurationError(
                 f"Expected policy.hidden to list at least one positive width, got {self.hidden}."
             )
         for name in ("history", "action_chunk"):
             if getattr(self, name) < 1:
-                raise InvalidSettingError(
-                    f"Expected policy.{name} >= 1, got {getattr(self, name)}."
-                )
+                raise ConfigurationError(f"Expected policy.{name} >= 1, got {getattr(self, name)}.")
 
 
 class MLPPolicy(Policy):

@@ -1,0 +1,209 @@
+"""What a number of successes says: intervals, and comparisons of two policies."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Interval(NamedTuple):
+    """Ends of a confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its confidence interval."""
+
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """Two policies on the same episodes.
+
+    Attributes:
+        first_only: episodes that only the first one solved.
+        second_only: episodes that only the second one solved.
+        p_value: two-sided; chance of a split at least this uneven between equal policies.
+    """
+
+    first_only: int
+    second_only: int
+    p_value: float
+
+
+def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of a proportion.
+
+    It keeps its level for few trials and for rates near 0 and 1, where successes +- 2 standard
+    errors does not (Brown, Cai & DasGupta, Statistical Science 2001). It knows of one source of
+    chance, the episodes: over several training seeds use :func:`bootstrap_success_rate`.
+
+    Args:
+        successes: from 0 to ``trials``.
+        trials: at least 1.
+        confidence: between 0 and 1.
+
+    Raises:
+        ValueError: the numbers are out of range.
+    """
+    _check_counts(successes, trials)
+    z = _normal_quantile(confidence)
+    rate = successes / trials
+    spread = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
+    scale = 1 + z * z / trials
+    center = rate + z * z / (2 * trials)
+    # Exact at the ends, where rounding would leave -1e-18 or 0.9999999999999999.
+    low = 0.0 if successes == 0 else (center - spread) / scale
+    high = 1.0 if successes == trials else (center + spread) / scale
+    return Interval(low, high)
+
+
+def proportion_difference(
+    successes: int, trials: int, other_successes: int, other_trials: int, confidence: float = 0.95
+) -> Estimate:
+    """Difference of two independent proportions with Newcombe's hybrid score interval.
+
+    Method 10 of Newcombe, Interval estimation for the difference between independent
+    proportions, Statistics in Medicine 1998. For the same episodes under two policies
+    :func:`mcnemar_exact` sees more.
+
+    Returns:
+        ``successes / trials - other_successes / other_trials``.
+
+    Raises:
+        ValueError: the numbers are out of range.
+    """
+    first = wilson_interval(successes, trials, confidence)
+    second = wilson_interval(other_successes, other_trials, confidence)
+    rate, other = successes / trials, other_successes / other_trials
+    below = math.hypot(rate - first.low, second.high - other)
+    above = math.hypot(first.high - rate, other - second.low)
+    difference = rate - other
+    return Estimate(difference, Interval(difference - below, difference + above))
+
+
+def mcnemar_exact(first: np.ndarray, second: np.ndarray) -> PairedComparison:
+    """Exact McNemar test of two policies on the same episodes.
+
+    Episodes that both or neither solved say nothing about which is better; among the others
+    equal policies split like fair coins.
+
+    Args:
+        first: bool (episodes,), the first policy's successes.
+        second: bool (episodes,), the second's, on the same seeds in the same order.
+
+    Raises:
+        ValueError: the arrays differ in shape.
+    """
+    first = np.asarray(first, dtype=bool)
+    second = np.asarray(second, dtype=bool)
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(
+            f"Expected outcomes of the same episodes, got shapes {first.shape} and {second.shape}."
+        )
+    first_only = int((first & ~second).sum())
+    second_only = int((second & ~first).sum())
+    discordant = first_only + second_only
+    fewer = min(first_only, second_only)
+    tail = sum(math.comb(discordant, k) for k in range(fewer + 1))
+    # Integers of any size divide exactly; 2.0 ** discordant would overflow beyond 1,023.
+    p_value = min(1.0, 2 * tail / 2**discordant)
+    return PairedComparison(first_only, second_only, p_value)
+
+
+def bootstrap_success_rate(
+    outcomes: Sequence[np.ndarray],
+    generator: np.random.Generator,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+) -> Estimate:
+    """Mean success rate over training seeds, with the seeds' own spread in the interval.
+
+    A hierarchical bootstrap: seeds are drawn with replacement, then episodes within each drawn
+    seed. With three seeds it is a lower bound on the uncertainty, since three can hardly show
+    how far seeds spread.
+
+    Args:
+        outcomes: bool (episodes,) a training seed; the seeds weigh the same.
+        generator: source of the resamples.
+        confidence: between 0 and 1.
+        resamples: how many.
+
+    Raises:
+        ValueError: no seeds, or a seed without episodes.
+    """
+    value = float(np.mean([np.mean(seed) for seed in _check_outcomes(outcomes)]))
+    means = _resampled_means(outcomes, generator, resamples)
+    return Estimate(value, _percentiles(means, confidence))
+
+
+def bootstrap_difference(
+    first: Sequence[np.ndarray],
+    second: Sequence[np.ndarray],
+    generator: np.random.Generator,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+) -> Estimate:
+    """Difference of two mean success rates over training seeds; see bootstrap_success_rate.
+
+    The two are resampled independently, which is careful where they share episode seeds.
+
+    Returns:
+        Mean of ``first`` minus mean of ``second``.
+    """
+    value = float(
+        np.mean([np.mean(seed) for seed in _check_outcomes(first)])
+        - np.mean([np.mean(seed) for seed in _check_outcomes(second)])
+    )
+    differences = _resampled_means(first, generator, resamples) - _resampled_means(
+        second, generator, resamples
+    )
+    return Estimate(value, _percentiles(differences, confidence))
+
+
+def _resampled_means(
+    outcomes: Sequence[np.ndarray], generator: np.random.Generator, resamples: int
+) -> np.ndarray:
+    """(resamples,) means of rates of resampled seeds with resampled episodes."""
+    rates = np.array([np.mean(seed) for seed in outcomes])
+    sizes = np.array([len(seed) for seed in outcomes])
+    drawn = generator.integers(len(rates), size=(resamples, len(rates)))
+    # Episodes drawn with replacement from n outcomes with rate p: binomial (n, p) successes.
+    return (generator.binomial(sizes[drawn], rates[drawn]) / sizes[drawn]).mean(axis=1)
+
+
+def _percentiles(values: np.ndarray, confidence: float) -> Interval:
+    _normal_quantile(confidence)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+def _check_outcomes(outcomes: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    if len(outcomes) == 0 or any(len(seed) == 0 for seed in outcomes):
+        raise ValueError(
+            "Expected at least one training seed with at least one episode each, got "
+            f"{[len(seed) for seed in outcomes]} episodes."
+        )
+    return outcomes
+
+
+def _check_counts(successes: int, trials: int) -> None:
+    if trials < 1 or not 0 <= successes <= trials:
+        raise ValueError(
+            f"Expected 0 <= successes <= trials, trials >= 1; got {successes} of {trials}."
+        )
+
+
+def _normal_quantile(confidence: float) -> float:
+    if not 0 < confidence < 1:
+        raise ValueError(f"Expected a confidence between 0 and 1, got {confidence}.")
+    return NormalDist().inv_cdf(0.5 + confidence / 2)
