@@ -309,7 +309,7 @@ class _SlotFeatures:
     ) -> None:
         self.encoder = encoder
         self.pool = pool
-        self.keys = {camera: _observation_key(encoder, camera) for camera in cameras}
+        self.keys = {camera: observation_key(encoder, camera) for camera in cameras}
         self.windows: dict[str, np.ndarray] = {}
         for key in self.keys.values():
             if key is not None and key not in pool.observations:
@@ -346,7 +346,8 @@ class _SlotFeatures:
         return windows[rows]
 
 
-def _observation_key(encoder: ObservationEncoder, camera: str) -> str | None:
+def observation_key(encoder: ObservationEncoder, camera: str) -> str | None:
+    """What of an observation, nested keys joined by ``/``, an encoder reads for a camera."""
     if encoder.source == "rgb":
         return f"rgb/{camera}"
     return "privileged" if encoder.source == "privileged" else None
