@@ -75,6 +75,7 @@ KITCHEN_TASKS: Mapping[str, Task] = MappingProxyType(
                 name="microwave",
                 joint_goals={"microwave": -1.25},
                 handles=("microhandle_site",),
+                base_center=(-0.05, 0.05, 0.0),
                 description="open the microwave door",
             ),
             Task(
@@ -87,12 +88,14 @@ KITCHEN_TASKS: Mapping[str, Task] = MappingProxyType(
                 name="hinge_cabinet",
                 joint_goals={"left_hinge": -1.25},
                 handles=("leftdoor_site",),
+                base_center=(-0.25, 0.05, 0.2),
                 description="open the left door of the hinged cabinet",
             ),
             Task(
                 name="knob",
                 joint_goals={"knob1": -1.57},
                 handles=("knob1_site",),
+                base_center=(0.0, 0.05, 0.0),
                 description="turn the first oven knob",
             ),
             Task(
@@ -113,6 +116,7 @@ KITCHEN_TASKS: Mapping[str, Task] = MappingProxyType(
                 joint_goals={"microwave": -1.25, "light": -0.7},
                 handles=("microhandle_site", "light_site"),
                 horizon=200,
+                base_center=(-0.05, 0.05, 0.0),
                 description="open the microwave door, then flip the light switch",
             ),
         )

@@ -1,0 +1,58 @@
+"""Two things in a row: open a door, let go of it, then do something else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from envs.kitchen.experts.geometry import ramp
+from envs.kitchen.experts.hook import HookDoor
+from envs.kitchen.experts.scene_view import HandTarget, SceneView, blend
+
+if TYPE_CHECKING:
+    from envs.kitchen.experts.expert import Strategy
+
+
+@dataclass(frozen=True)
+class OpenThen:
+    """Opens a door; once it stands open, lets go, backs off and follows another strategy.
+
+    Attributes:
+        door: how to open the door.
+        released: angle from which the hand lets go, radians, positive.
+        following: what to do after that.
+        clearance: distance before the handle from which the hand moves freely, metres.
+    """
+
+    door: HookDoor
+    released: float
+    following: Strategy
+    clearance: float = 0.1
+
+    def target(self, scene: SceneView) -> HandTarget:
+        """Depends on the door's angle and, once it is open, on the hand's distance from it."""
+        angle = -scene.joint(self.door.joint)
+        # With the fingers shut about the handle go on a little further than needed, so that the
+        # door may swing back as they open.
+        shut = ramp(0.5 * float(scene.fingers[0] + scene.fingers[1]), 0.035, 0.025)
+        if angle < self.released + 0.2 * shut:
+            return self.door.target(scene)
+        following = self.following.target(scene)
+        rotation = self.door.rotation(angle)
+        across, sideways, ahead = rotation.T
+        offset = scene.hand - scene.site(self.door.site) - np.array([0.0, 0.0, self.door.height])
+        # 1 while the fingers are about the handle, 0 once they are clear of it.
+        around = (
+            ramp(float(offset @ ahead), -self.clearance, -0.6 * self.clearance)
+            * ramp(abs(float(offset @ sideways)), 0.14, 0.09)
+            * ramp(abs(float(offset @ across)), 0.25, 0.18)
+        )
+        backing_off = replace(
+            following,
+            position=scene.hand - 0.08 * ahead,
+            rotation=rotation,
+            opening=0.04,
+        )
+        return blend(following, backing_off, around)
