@@ -28,7 +28,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ from typing import Any, Literal
 
 import google_crc32c
 import numpy as np
-from numcodecs.zstd import Zstd
+from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
 
 from egodtm_robot.core.errors import (
     CorruptStoreError,
@@ -71,10 +71,15 @@ _RECORD_MIDDLE = b'", "commit": '
 _RECORD_TAIL = b"}\n"
 _TEMPORARY_SUFFIX = ".partial"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*")
-_DTYPES = ("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64").split()
+_DTYPES = frozenset(
+    ["bool", "float16", "float32", "float64"]
+    + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+)
 
-# Decoding and fsync both leave the interpreter lock; more threads than this gain nothing here.
-_THREADS = max(2, min(8, os.cpu_count() or 2))
+# Decoding leaves the interpreter lock but needs a core; fsync waits, and those that wait together
+# share one commit of the file system's journal.
+_DECODING_THREADS = max(2, min(8, os.cpu_count() or 2))
+_WRITING_THREADS = 16
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,10 @@ class ArraySpec:
             "data_type": self.dtype,
             "chunk_grid": {
                 "name": "regular",
-                "configuration": {"chunk_shape": [self.chunk_rows, *self.row_shape]},
+                "configuration": {
+                    # Zarr allows no chunk of size 0, even along an axis of size 0.
+                    "chunk_shape": [self.chunk_rows, *(max(1, size) for size in self.row_shape)]
+                },
             },
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
             "fill_value": False if self.dtype == "bool" else 0,
@@ -156,7 +164,7 @@ class ArraySpec:
             "node_type": "array",
             "storage_transformers": [],
         }
-        return json.dumps(content, indent=2).encode()
+        return json.dumps(content).encode()
 
     def encode(self, rows: np.ndarray) -> bytes:
         """Bytes of a chunk that holds ``rows`` (at most chunk_rows), padded with zeros."""
@@ -176,17 +184,18 @@ class ArraySpec:
             ValueError: the bytes are not those that ``encode`` made.
         """
         body = content[:-_CHECKSUM_BYTES]
-        if len(content) <= _CHECKSUM_BYTES:
-            raise ValueError(f"truncated to {len(content)} bytes")
-        if google_crc32c.value(body).to_bytes(_CHECKSUM_BYTES, "little") != content[-4:]:
+        checksum = content[-_CHECKSUM_BYTES:]
+        if google_crc32c.value(body).to_bytes(_CHECKSUM_BYTES, "little") != checksum:
             raise ValueError("checksum does not match: bytes were changed or cut off")
         if self.compressed:
             try:
                 body = Zstd().decode(body)
             except RuntimeError as error:
                 raise ValueError(f"cannot be decompressed ({error})") from error
-        rows = np.frombuffer(body, dtype=self.storage_dtype)
-        return rows.reshape(self.chunk_rows, *self.row_shape)
+        expected = self.chunk_rows * self.row_bytes
+        if len(body) != expected:
+            raise ValueError(f"holds {len(body)} bytes in place of {expected}")
+        return np.ndarray((self.chunk_rows, *self.row_shape), self.storage_dtype, body)
 
 
 @dataclass(frozen=True)
@@ -277,7 +286,7 @@ class CommittedArray:
             out[first - start : last - start] = rows[first - index * size : last - index * size]
 
         if stop > start:
-            _for_each(copy, range(start // size, self.spec.chunks(stop)))
+            _for_each(copy, range(start // size, self.spec.chunks(stop)), _DECODING_THREADS)
         return out
 
     def take(self, indices: np.ndarray) -> np.ndarray:
@@ -301,19 +310,27 @@ class CommittedArray:
 
         def copy(index: int) -> None:
             where = places[index]
-            out[where] = self.chunk(index)[indices[where] - index * self.spec.chunk_rows]
+            rows = indices[where] - index * self.spec.chunk_rows
+            out[_slice_if_run(where)] = self.chunk(index)[_slice_if_run(rows)]
 
-        _for_each(copy, places)
+        _for_each(copy, list(places), _DECODING_THREADS)
         return out
 
 
-def _for_each(function: Any, indices: Iterable[int]) -> None:
-    indices = list(indices)
+def _slice_if_run(indices: np.ndarray) -> np.ndarray | slice:
+    """The same indices as a slice if they count up by one: copying is then several times faster."""
+    first = int(indices[0])
+    if np.array_equal(indices, np.arange(first, first + len(indices))):
+        return slice(first, first + len(indices))
+    return indices
+
+
+def _for_each(function: Callable[[int], None], indices: Sequence[int], threads: int) -> None:
     if len(indices) < 4:
         for index in indices:
             function(index)
         return
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         for _ in pool.map(function, indices):
             pass
 
@@ -338,6 +355,7 @@ class CommittedGroup:
         self._record = record
         self._lock = lock
         self._tails: dict[str, np.ndarray] = {}
+        self._on_disk: dict[str, str] = {}  # SHA-256 of the zarr.json files, known while writing
         self._append_lock = threading.Lock()
         self.arrays: dict[str, CommittedArray] = {}
         self._load_arrays()
@@ -422,6 +440,7 @@ class CommittedGroup:
             group = cls(root, name, read_record(root, name), lock)
             for array in group.arrays.values():
                 _truncate(array)
+            group._read_on_disk()
             group._publish_metadata()
             return group
         except BaseException:
@@ -463,7 +482,9 @@ class CommittedGroup:
 
     @property
     def commits(self) -> list[dict[str, Any]]:
-        """One dict for each append: ``entry`` (the caller's), ``rows`` and ``digests`` by array."""
+        """One dict for each append: the caller's ``entry``, and for each array, in the order of
+        their sorted names, the number of ``rows`` and their ``digests``.
+        """
         return self._record["commits"]
 
     # Writing
@@ -487,8 +508,7 @@ class CommittedGroup:
             StoreReadOnlyError: not open for writing in this process.
             DiskSpaceError: the disk is full; nothing was appended and the group stays usable.
         """
-        self._lock.check_held()
-        with self._append_lock:
+        with self._writing():
             arrays = self._arrays_for(rows)
             tails: dict[str, np.ndarray] = {}
             files: list[tuple[Path, bytes]] = []
@@ -496,27 +516,29 @@ class CommittedGroup:
                 tails[name] = self._chunk_files(arrays[name], rows[name], files)
             commit = {
                 "entry": dict(entry or {}),
-                "rows": {name: len(rows[name]) for name in sorted(rows)},
-                "digests": {name: _digest([rows[name]]) for name in sorted(rows)},
+                "rows": [len(rows[name]) for name in sorted(rows)],
+                "digests": [_digest(rows[name]) for name in sorted(rows)],
             }
             record = self._next_record()
             record["commits"] = [*record["commits"], commit]
             record["attributes"].update(attributes or {})
+            grown = {}
             for name, array in arrays.items():
+                # New objects: a thread that is reading keeps the ones it has.
+                grown[name] = CommittedArray(
+                    array.folder, name, array.spec, array.rows + len(rows[name])
+                )
                 record["arrays"][name] = {
                     "dtype": array.spec.dtype,
                     "row_shape": list(array.spec.row_shape),
                     "chunk_rows": array.spec.chunk_rows,
                     "compressed": array.spec.compressed,
-                    "rows": array.rows + len(rows[name]),
+                    "rows": grown[name].rows,
                 }
             with _naming_full_disk(self.root):
-                _write_files(files)
+                _write_files(files, durable=True)
             self._publish(record)
-            for name, array in arrays.items():
-                array.rows += len(rows[name])
-                array._last = None
-            self.arrays = arrays
+            self.arrays = grown
             self._tails = tails
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
@@ -526,8 +548,7 @@ class CommittedGroup:
             StoreReadOnlyError: not open for writing in this process.
             DiskSpaceError: the disk is full; nothing was changed.
         """
-        self._lock.check_held()
-        with self._append_lock:
+        with self._writing():
             record = self._next_record()
             record["attributes"].update(attributes)
             self._publish(record)
@@ -538,8 +559,7 @@ class CommittedGroup:
         Raises:
             StoreReadOnlyError: not open for writing in this process.
         """
-        self._lock.check_held()
-        with self._append_lock:
+        with self._writing():
             record = self._next_record()
             record.update(attributes=dict(attributes), arrays={}, commits=[])
             folders = [array.folder for array in self.arrays.values()]
@@ -548,6 +568,21 @@ class CommittedGroup:
             self._publish(record)
             for folder in folders:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._lock.check_held()
+        with self._append_lock:
+            try:
+                yield
+            except (DiskSpaceError, StoreArrayError, CorruptStoreError):
+                # Raised before anything was committed: memory and disk agree.
+                raise
+            except BaseException:
+                # Interrupted (Ctrl-C, say) maybe just after the commit: whoever goes on must read
+                # the record again first.
+                self.close()
+                raise
 
     def _arrays_for(self, rows: Mapping[str, np.ndarray]) -> dict[str, CommittedArray]:
         if not self.arrays:
@@ -600,35 +635,39 @@ class CommittedGroup:
 
     def _publish(self, record: dict[str, Any]) -> None:
         """Replace the record, then the metadata files that follow from it."""
-        previous = self._record["metadata"]
         expected = self._metadata_files(record)
+        new = [(self.root / path, expected[path]) for path in expected if path not in self._on_disk]
         with _naming_full_disk(self.root):
-            for path, content in expected.items():
-                if path not in previous:
-                    # A reader must never find a record whose arrays have no zarr.json yet.
-                    _write_files([(self.root / path, content)])
+            # A reader must never find a record whose arrays have no zarr.json yet.
+            _write_files(new, durable=True)
+            earlier = {path: _sha256(content) for path, content in expected.items()} | self._on_disk
             record["metadata"] = {
-                path: {
-                    "sha256": _sha256(content),
-                    "earlier": self._on_disk(path),
-                }
+                path: {"sha256": _sha256(content), "earlier": earlier[path]}
                 for path, content in expected.items()
             }
-            _write_files([(record_path(self.root, self.name), encode_record(record))])
+            content = encode_record(record)
+            _write_files([(record_path(self.root, self.name), content)], durable=True)
         self._record = record
         self._publish_metadata()
 
-    def _on_disk(self, path: str) -> str:
-        return _sha256((self.root / path).read_bytes())
-
     def _publish_metadata(self) -> None:
+        """Bring the ``zarr.json`` files to the state of the record."""
         # The commit stands already. Should this fail, readers of this module do not notice (they
         # go by the record), verify knows the earlier version, and the next opening repairs it.
+        # For the same reason these files need not be on the disk before we go on.
         with contextlib.suppress(OSError):
+            files = []
             for path, content in self._metadata_files(self._record).items():
-                file = self.root / path
-                if not file.exists() or file.read_bytes() != content:
-                    _write_files([(file, content)])
+                if self._on_disk.get(path) != _sha256(content):
+                    files.append((self.root / path, content))
+            _write_files(files, durable=False)
+            for file, content in files:
+                self._on_disk[str(file.relative_to(self.root))] = _sha256(content)
+
+    def _read_on_disk(self) -> None:
+        for path in self._metadata_files(self._record):
+            with contextlib.suppress(OSError):
+                self._on_disk[path] = _sha256((self.root / path).read_bytes())
 
     def _metadata_files(self, record: Mapping[str, Any]) -> dict[str, bytes]:
         """Path below root and content of every ``zarr.json`` of this group."""
@@ -647,7 +686,7 @@ class CommittedGroup:
         for group in sorted(groups):
             attributes = {} if group else record["attributes"]
             content = {"attributes": attributes, "zarr_format": 3, "node_type": "group"}
-            files[f"{group}/zarr.json".lstrip("/")] = json.dumps(content, indent=2).encode()
+            files[f"{group}/zarr.json".lstrip("/")] = json.dumps(content).encode()
         return files | arrays
 
     # Checking
@@ -668,7 +707,7 @@ class CommittedGroup:
                 continue
             if found not in (hashes["sha256"], hashes["earlier"]):
                 problems.append(Problem(name, None, f"metadata file {path} was changed"))
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with ThreadPoolExecutor(_DECODING_THREADS) as pool:
             for array in self.arrays.values():
                 problems += self._verify_array(array, pool)
         return problems
@@ -688,13 +727,14 @@ class CommittedGroup:
 
         def chunks() -> Iterator[np.ndarray | str]:
             # A bounded window, so that an array larger than memory can be checked.
-            window = 4 * _THREADS
+            window = 4 * _DECODING_THREADS
             for start in range(0, array.spec.chunks(array.rows), window):
                 stop = min(start + window, array.spec.chunks(array.rows))
                 yield from pool.map(load, range(start, stop))
 
         # Walk chunks and commits side by side; a commit that touches a damaged chunk has no digest.
-        bounds = np.cumsum([0] + [commit["rows"][array.name] for commit in self.commits])
+        column = sorted(self.arrays).index(array.name)
+        bounds = np.cumsum([0] + [commit["rows"][column] for commit in self.commits])
         number = 0
         digest = _new_digest()
         whole = True
@@ -713,7 +753,7 @@ class CommittedGroup:
                 row = end
                 if row < bounds[number + 1]:
                     break
-                if whole and digest.hexdigest() != self.commits[number]["digests"][array.name]:
+                if whole and digest.hexdigest() != self.commits[number]["digests"][column]:
                     problems.append(
                         Problem(array.name, index, f"the rows of commit {number} were changed")
                     )
@@ -764,15 +804,22 @@ def read_record(root: Path, name: str) -> dict[str, Any]:
     if content != whole:
         raise CorruptStoreError(
             f"Commit record {path}: checksum does not match, bytes were changed or cut off. "
-            "Restore the file from a copy, or make the store anew."
+            f"Restore the file from a copy, or {_make_anew(root, name)}."
         )
     record: dict[str, Any] = json.loads(body)
     if record.get("format") != FORMAT or record.get("version") != FORMAT_VERSION:
         raise CorruptStoreError(
             f"Commit record {path}: expected format {FORMAT} version {FORMAT_VERSION}, got "
-            f"{record.get('format')} version {record.get('version')}. Make the store anew."
+            f"{record.get('format')} version {record.get('version')}. To go on, "
+            f"{_make_anew(root, name)}."
         )
     return record
+
+
+def _make_anew(root: Path, name: str) -> str:
+    if name == ROOT_RECORD:
+        return "make the store anew"
+    return f"remove it and the folder {root / name} to have their content computed again"
 
 
 def check_free_space(path: str | Path, required_bytes: int) -> None:
@@ -829,25 +876,33 @@ def _truncate(array: CommittedArray) -> None:
                 os.unlink(file.path)
 
 
-def _write_files(files: Sequence[tuple[Path, bytes]]) -> None:
-    """Replace files; when it returns, they are on the disk.
+def _write_files(files: Sequence[tuple[Path, bytes]], *, durable: bool) -> None:
+    """Replace files, each atomically.
 
-    All are written and synchronised beside their places before the first is moved there.
+    All are written beside their places before the first is moved there. If ``durable``, they and
+    their names are on the disk when it returns.
     """
     moves = [(path.with_name(path.name + _TEMPORARY_SUFFIX), path) for path, _ in files]
-    folders = {path.parent for path, _ in files}
+    folders = sorted({path.parent for path, _ in files})
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(position: int) -> None:
-        descriptor = os.open(moves[position][0], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        with os.fdopen(descriptor, "wb") as file:
+        with open(moves[position][0], "wb") as file:
             file.write(files[position][1])
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
+
+    def synchronise(position: int) -> None:
+        descriptor = os.open(folders[position], os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     try:
-        _for_each(write, range(len(files)))
+        _for_each(write, range(len(files)), _WRITING_THREADS)
         for temporary, path in moves:
             os.replace(temporary, path)
     except BaseException:
@@ -855,12 +910,8 @@ def _write_files(files: Sequence[tuple[Path, bytes]]) -> None:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
         raise
-    for folder in folders:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    if durable:
+        _for_each(synchronise, range(len(folders)), _WRITING_THREADS)
 
 
 @contextlib.contextmanager
@@ -881,10 +932,9 @@ def _new_digest() -> Any:
     return hashlib.blake2b(digest_size=_DIGEST_BYTES)
 
 
-def _digest(blocks: Iterable[np.ndarray]) -> str:
+def _digest(rows: np.ndarray) -> str:
     digest = _new_digest()
-    for block in blocks:
-        digest.update(np.ascontiguousarray(block, dtype=block.dtype.newbyteorder("<")))
+    digest.update(np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder("<")))
     return str(digest.hexdigest())
 
 

@@ -41,9 +41,13 @@ from egodtm_robot.core.storage import (
 )
 from egodtm_robot.demos.episode import Episode
 
+MEMORY_BYTES = 512 * 1024 * 1024
+"""Arrays that fit in so much memory together are kept there by ``iterate_batches``."""
+
+WINDOW_BYTES = 256 * 1024 * 1024
+"""What ``iterate_batches`` reads and shuffles at a time of the arrays that are not kept."""
+
 _TOP_LEVEL = ("actions", "simulator_state")
-_SMALL_BYTES = 512 * 1024 * 1024
-_WINDOW_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ class DemonstrationStore:
         self.mode = mode
         self._group = group
         self._derived: dict[str, CommittedArray] = {}
+        self._memory: dict[str, np.ndarray] = {}
 
     # Opening and closing
 
@@ -363,10 +368,11 @@ class DemonstrationStore:
     ) -> Iterator[dict[str, np.ndarray]]:
         """One pass over steps in random order, every step once.
 
-        Arrays that fit in memory (512 MB together) are read once and shuffled as a whole. Larger
-        ones are shuffled in windows: chunks are drawn in random order until 256 MB are in memory,
-        and their steps are shuffled together, while a thread reads the next window. The order
-        depends on the generator and the arrays only.
+        Arrays are kept in memory, the smallest first, while they fit in MEMORY_BYTES together: they
+        are read once, not once a pass. If all do, the steps are shuffled as a whole. Otherwise they
+        are shuffled in windows: chunks are drawn in random order until WINDOW_BYTES of the large
+        arrays are read, and their steps are shuffled together, while a thread reads the next
+        window. The order depends on the generator and on the arrays asked for.
 
         Args:
             batch_size: steps of a batch; the last one may be smaller.
@@ -383,24 +389,45 @@ class DemonstrationStore:
         """
         sources = {name: self._array(name) for name in arrays}
         chosen = np.arange(self.num_steps) if indices is None else np.asarray(indices, np.int64)
-        row_bytes = sum(array.spec.row_bytes for array in sources.values())
-        if row_bytes * self.num_steps <= _SMALL_BYTES:
-            windows = [chosen]
-        else:
-            rows = max(array.spec.chunk_rows for array in sources.values() if _is_large(array))
-            windows = _windows(chosen, rows, max(1, _WINDOW_BYTES // row_bytes), generator)
+        kept = self._keep_in_memory(sources)
+        large = [array for name, array in sources.items() if name not in kept]
+        windows = [chosen]
+        if large and len(chosen):
+            window_rows = max(1, WINDOW_BYTES // sum(array.spec.row_bytes for array in large))
+            chunk_rows = max(array.spec.chunk_rows for array in large)
+            windows = _windows(chosen, chunk_rows, window_rows, generator)
         order = [generator.permutation(len(window)) for window in windows]
         left: dict[str, np.ndarray] = {}
-        for number, loaded in enumerate(_read_ahead(sources, windows)):
+        for number, loaded in enumerate(_read_ahead(sources, kept, windows)):
             shuffled = {name: values[order[number]] for name, values in loaded.items()}
             if left:
+                # Steps of the last window that did not fill a batch.
                 shuffled = {n: np.concatenate([left[n], v]) for n, v in shuffled.items()}
             count = len(shuffled["index"])
-            whole = count - count % batch_size if number < len(windows) - 1 else count
+            whole = count if number == len(windows) - 1 else count - count % batch_size
             for start in range(0, whole, batch_size):
                 stop = min(start + batch_size, whole)
-                yield {name: values[start:stop] for name, values in shuffled.items()}
+                batch = {name: values[start:stop] for name, values in shuffled.items()}
+                yield batch | {n: values[batch["index"]] for n, values in kept.items()}
             left = {name: values[whole:] for name, values in shuffled.items()}
+
+    def _keep_in_memory(self, sources: Mapping[str, CommittedArray]) -> dict[str, np.ndarray]:
+        """The arrays of ``sources`` that are kept in memory, read if they were not yet."""
+        kept = {}
+        used = sum(values.nbytes for values in self._memory.values())
+        for name, array in sorted(sources.items(), key=lambda item: item[1].nbytes):
+            values = self._memory.get(name)
+            if values is not None and len(values) != array.rows:
+                # Episodes were appended since.
+                used -= values.nbytes
+                del self._memory[name]
+                values = None
+            if values is None and used + array.nbytes <= MEMORY_BYTES:
+                used += array.nbytes
+                values = self._memory[name] = array.read()
+            if values is not None:
+                kept[name] = values
+        return kept
 
     def _array(self, name: str) -> CommittedArray:
         stored = _stored(name)
@@ -609,10 +636,6 @@ def _public(stored: str) -> str:
     return stored.removeprefix("observations/")
 
 
-def _is_large(array: CommittedArray) -> bool:
-    return array.nbytes > _SMALL_BYTES // 8
-
-
 def _windows(
     chosen: np.ndarray, chunk_rows: int, window_rows: int, generator: np.random.Generator
 ) -> list[np.ndarray]:
@@ -630,16 +653,14 @@ def _windows(
 
 
 def _read_ahead(
-    sources: Mapping[str, CommittedArray], windows: Sequence[np.ndarray]
+    sources: Mapping[str, CommittedArray],
+    kept: Mapping[str, np.ndarray],
+    windows: Sequence[np.ndarray],
 ) -> Iterator[dict[str, np.ndarray]]:
     """Rows of each window in turn; while one is used, the next is being read."""
-    small = {n: a.read() for n, a in sources.items() if not _is_large(a)}
 
     def load(window: np.ndarray) -> dict[str, np.ndarray]:
-        rows = {
-            name: small[name][window] if name in small else array.take(window)
-            for name, array in sources.items()
-        }
+        rows = {name: array.take(window) for name, array in sources.items() if name not in kept}
         return rows | {"index": window}
 
     with ThreadPoolExecutor(1) as reader:
