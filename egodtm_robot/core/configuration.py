@@ -116,7 +116,7 @@ def command(
                     sys.argv = argv
 
         # The wrapper takes arguments of its own; the signature of main would mislead.
-        del run.__wrapped__  # type: ignore[attr-defined]
+        del run.__wrapped__
         return run
 
     return decorate
@@ -261,7 +261,7 @@ def _composer(config_dir: str | None = None) -> Iterator[ConfigLoader]:
 
 def _parse(arguments: list[str]) -> list[Override]:
     try:
-        return cast(list[Override], OverridesParser.create().parse_overrides(arguments))
+        return OverridesParser.create().parse_overrides(arguments)
     except OverrideParseException as error:
         raise ConfigurationError(
             f"Cannot read {error.override!r}; expected key=value, with quotes around a value "
@@ -351,7 +351,8 @@ def _check_key(base: DictConfig, override: Override) -> None:
     for part in override.key_or_group.split("."):
         if not isinstance(node, DictConfig):
             return  # a list's element, or a key below a value: the composition says what is wrong
-        if part not in node:
+        # A key without a value yet (???) counts as absent for `in`, but not among the keys.
+        if part not in node.keys():  # noqa: SIM118
             # Nodes that no dataclass types, such as a user's own encoder's, take added keys.
             if OmegaConf.get_type(node) is dict and (override.is_add() or override.is_force_add()):
                 return
@@ -376,7 +377,7 @@ def _unknown_key(base: DictConfig, node: DictConfig, key: str) -> ConfigurationE
 
 def _paths(node: DictConfig, prefix: str = "") -> Iterator[str]:
     for name in node:
-        path = f"{prefix}{name}"
+        path = f"{prefix}{name!s}"
         yield path
         child = node._get_node(name)
         if isinstance(child, DictConfig) and not (child._is_none() or child._is_missing()):
