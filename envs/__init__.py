@@ -6,7 +6,12 @@
 
 import gymnasium
 
-from envs.kitchen.tasks import KITCHEN_TASKS
+from egodtm_robot.core.gl import select_backend
+
+# MuJoCo binds itself to an OpenGL library when it is imported, which the next line does.
+select_backend()
+
+from envs.kitchen.tasks import KITCHEN_TASKS  # noqa: E402
 
 NAMESPACE = "EgoDTMKitchen"
 

@@ -1,6 +1,6 @@
 """The Franka Kitchen as a Gymnasium environment under the rules of FK1 and R3M."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -8,8 +8,14 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from egodtm_robot.core.errors import InvalidActionError, InvalidStateError, UnknownNameError
-from envs.kitchen.cameras import Camera, resolve_cameras
+from egodtm_robot.core.errors import (
+    InvalidActionError,
+    InvalidStateError,
+    RenderingError,
+    UnknownNameError,
+)
+from egodtm_robot.core.rendering import MODALITIES, OffscreenRenderer
+from envs.kitchen.cameras import KITCHEN_CAMERAS, Camera, resolve_cameras
 from envs.kitchen.randomization import get_randomization
 from envs.kitchen.scene import (
     BASE_BODY,
@@ -29,14 +35,13 @@ from envs.kitchen.tasks import (
     SUCCESS_STEPS,
     get_task,
 )
+from envs.kitchen.visuals import KitchenVisuals, get_visual_preset
 
 FRAME_SKIP = 40
 """Physics steps of 2 ms a control step: 12.5 Hz, as FK1."""
 
 VELOCITY_SCALE = 2 * np.pi
 """An action of 1 asks for this joint velocity, rad/s (the fingers: m/s, clipped to their range)."""
-
-MODALITIES = ("rgb", "depth", "segmentation")
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _MAX_REDRAWS = 100
@@ -63,7 +68,8 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         task: one of :data:`envs.kitchen.tasks.KITCHEN_TASKS`.
         randomization: reset preset, see :mod:`envs.kitchen.randomization`.
         visual: appearance preset, see :mod:`envs.kitchen.visuals`.
-        cameras: names of the kitchen's cameras or :class:`Camera` objects; empty: no images.
+        cameras: names of the kitchen's cameras, :class:`Camera` objects, or mappings in their form
+            (see :func:`envs.kitchen.cameras.resolve_cameras`); empty: no images.
         resolution: image height and width, pixels; one number for square images.
         quality: ``fast`` or ``full``, see :mod:`egodtm_robot.core.rendering`.
         modalities: which images an observation holds.
@@ -72,6 +78,8 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     Raises:
         UnknownNameError: a task, preset, camera or modality is unknown.
+        CameraError: a free camera is incomplete, or two cameras share a name.
+        RenderingError: the resolution is not positive.
 
     Example:
         >>> import gymnasium, envs
@@ -88,7 +96,7 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         task: str = "microwave",
         randomization: str = "default",
         visual: str = "fixed",
-        cameras: Sequence[str | Camera] = ("left",),
+        cameras: Sequence[str | Camera | Mapping[str, Any]] = ("left",),
         resolution: int | tuple[int, int] = 224,
         quality: str = "fast",
         modalities: Sequence[str] = ("rgb",),
@@ -98,10 +106,9 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self.task = get_task(task)
         self.randomization = get_randomization(randomization)
         self.visual = visual
+        self._visual_preset = get_visual_preset(visual)
         self.cameras = resolve_cameras(cameras)
-        self.resolution = (
-            (resolution, resolution) if isinstance(resolution, int) else tuple(resolution)
-        )
+        self.resolution = _height_and_width(resolution)
         self.quality = quality
         for modality in modalities:
             if modality not in MODALITIES:
@@ -116,7 +123,8 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self.horizon = horizon
         self.render_mode = render_mode
 
-        self.model = build_model()
+        free = [camera for camera in self.cameras if camera.name not in KITCHEN_CAMERAS]
+        self.model = build_model((*KITCHEN_CAMERAS.values(), *free))
         self.data = mujoco.MjData(self.model)
         self.model_hash = model_hash(self.model)
         self.control_dt = FRAME_SKIP * self.model.opt.timestep
@@ -125,7 +133,8 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self._steps = 0
         self._solved_steps = 0
         self._displacement = np.zeros(3)
-        self._renderer: mujoco.Renderer | None = None
+        self._visuals = KitchenVisuals(self.model)
+        self._renderer = OffscreenRenderer(self.model, *self.resolution, quality=quality)
 
         self.action_space = spaces.Box(-1.0, 1.0, (len(ROBOT_JOINTS),), np.float32)
         self.observation_space = self._build_observation_space()
@@ -150,7 +159,7 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     def _build_observation_space(self) -> spaces.Dict:
         height, width = self.resolution
-        boxes = {
+        boxes: dict[str, Callable[[], spaces.Space[Any]]] = {
             "rgb": lambda: spaces.Box(0, 255, (height, width, 3), np.uint8),
             "depth": lambda: spaces.Box(0.0, np.inf, (height, width), np.float32),
             "segmentation": lambda: spaces.Box(-1, self.model.nbody, (height, width), np.int32),
@@ -189,6 +198,10 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
             mujoco.mj_forward(self.model, self.data)
             if not preset.redraw_in_contact or not self._robot_touches_kitchen():
                 break
+        # After the physical draws, and as many under every preset: the episodes that a seed gives
+        # move alike whatever they look like.
+        self._visuals.apply(self._visuals.draw(self._visual_preset, self.np_random))
+        mujoco.mj_camlight(self.model, self.data)
         self._steps = 0
         self._solved_steps = 0
         return self.observe(), self._info(solved=False)
@@ -239,10 +252,12 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
                 [self._displacement, data.qpos[self.kitchen_qpos], kettle]
             ).astype(np.float32),
         }
-        for modality in self.modalities:
-            observation[modality] = {
-                camera.name: self.render_camera(camera.name, modality) for camera in self.cameras
-            }
+        observation.update({modality: {} for modality in self.modalities})
+        if self.modalities:
+            for camera in self.cameras:
+                images = self._renderer.draw(data, camera.name, self.modalities)
+                for modality, image in images.items():
+                    observation[modality][camera.name] = image
         return observation
 
     def _info(self, solved: bool) -> dict[str, Any]:
@@ -286,7 +301,10 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     def reset_record(self) -> dict[str, np.ndarray]:
         """All that the reset randomised outside the simulator state, by name."""
-        return {"displacement": self._displacement.copy()}
+        return {
+            "displacement": self._displacement.copy(),
+            **{name: values.copy() for name, values in self._visuals.record.items()},
+        }
 
     def restore(self, simulator_state: np.ndarray, reset_record: dict[str, np.ndarray]) -> None:
         """Puts the scene into a stored state, for drawing it again or going on from it.
@@ -301,13 +319,19 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
                 f"Expected a finite simulator state of shape ({size},), got "
                 f"{simulator_state.shape}; was it stored with another model or MuJoCo version?"
             )
+        displacement = np.asarray(reset_record.get("displacement", ()), np.float64)
         missing = self.reset_record().keys() - reset_record.keys()
         if missing:
             raise InvalidStateError(
                 f"Expected a reset record with {sorted(self.reset_record())}; "
                 f"{sorted(missing)} is missing. Was it stored under another preset?"
             )
-        self._place(np.asarray(reset_record["displacement"]))
+        if displacement.shape != (3,) or not np.isfinite(displacement).all():
+            raise InvalidStateError(
+                f"Expected a finite displacement of shape (3,), got {displacement.tolist()}."
+            )
+        self._visuals.apply(reset_record)
+        self._place(displacement)
         mujoco.mj_setState(self.model, self.data, simulator_state, _STATE)
         mujoco.mj_forward(self.model, self.data)
         # mj_forward overwrites the solver's warm start, which belongs to the state.
@@ -337,11 +361,13 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
     # -- images --------------------------------------------------------------------------------
 
     def render_camera(self, camera: str, modality: str = "rgb") -> np.ndarray:
-        """Draws one camera; see the class for shapes and units."""
-        if self._renderer is None:
-            self._renderer = mujoco.Renderer(self.model, *self.resolution)
-        self._renderer.update_scene(self.data, camera)
-        return self._renderer.render()
+        """Draws one camera of the model, whether observed or not; see the class for the images.
+
+        Raises:
+            UnknownNameError: the model has no such camera, or the modality is unknown.
+            RenderingError: there is no off-screen OpenGL, or the environment is closed.
+        """
+        return self._renderer.draw(self.data, camera, (modality,))[modality]
 
     def render(self) -> np.ndarray:
         """The first camera's picture (``left`` if the environment has none), uint8 (H, W, 3)."""
@@ -349,6 +375,11 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     def close(self) -> None:
         """Frees the renderer."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        self._renderer.close()
+
+
+def _height_and_width(resolution: int | Sequence[int]) -> tuple[int, int]:
+    size = (resolution, resolution) if isinstance(resolution, int) else tuple(resolution)
+    if len(size) != 2:
+        raise RenderingError(f"Expected a resolution of one or two numbers, got {resolution!r}.")
+    return int(size[0]), int(size[1])

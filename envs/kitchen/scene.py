@@ -14,7 +14,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from egodtm_robot.core.errors import EgoDTMRobotError
+from egodtm_robot.core.errors import EgoDTMRobotError, UnknownNameError
 from envs.kitchen.cameras import KITCHEN_CAMERAS, Camera
 
 ARM_JOINTS: tuple[str, ...] = tuple(f"panda0_joint{index}" for index in range(1, 8))
@@ -102,6 +102,8 @@ def kitchen_spec(cameras: Sequence[Camera] = tuple(KITCHEN_CAMERAS.values())) ->
     base.name = BASE_BODY
     bodies = {body.name: body for body in spec.bodies}
     for camera in cameras:
+        if camera.body and camera.body not in bodies:
+            raise UnknownNameError("body of a camera", camera.body, tuple(bodies))
         parent = bodies[camera.body] if camera.body else spec.worldbody
         parent.add_camera(
             name=camera.name, pos=camera.position, quat=camera.quaternion, fovy=camera.fovy
