@@ -6,6 +6,7 @@ nor PIL is needed and a batch is prepared on the device that encodes it.
 
 import inspect
 import math
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -307,7 +308,14 @@ def _load(path: str, revision: str | None, config: PretrainedConfig) -> PreTrain
                 ignore_mismatched_sizes=True,
                 **extra,
             )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        RuntimeError,
+        SafetensorError,
+        pickle.UnpicklingError,
+    ) as error:
         raise _not_loadable(path, error) from error
     _check_loading(path, model, info)
     return model
