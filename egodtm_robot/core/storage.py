@@ -16,7 +16,7 @@ commit record, which is replaced atomically:
 
 The chunks are encoded and decoded here rather than through zarr-python, because that is what gives
 an fsync before the record, an error that names array and chunk, an error (not zeros) for a missing
-chunk, and reads of one row in about a fifth of the time.
+chunk, and reads of single rows in less than half the time.
 """
 
 import contextlib
@@ -303,6 +303,8 @@ class CommittedArray:
                 f"got {indices.min()} to {indices.max()}."
             )
         out = np.empty((len(indices), *self.spec.row_shape), dtype=self.spec.dtype)
+        if not len(indices):
+            return out
         owner = indices // self.spec.chunk_rows
         order = np.argsort(owner, kind="stable")
         chunks, starts = np.unique(owner[order], return_index=True)
@@ -440,6 +442,7 @@ class CommittedGroup:
             group = cls(root, name, read_record(root, name), lock)
             for array in group.arrays.values():
                 _truncate(array)
+            group._remove_temporary()
             group._read_on_disk()
             group._publish_metadata()
             return group
@@ -536,7 +539,7 @@ class CommittedGroup:
                     "rows": grown[name].rows,
                 }
             with _naming_full_disk(self.root):
-                _write_files(files, durable=True)
+                self._write(files, durable=True)
             self._publish(record)
             self.arrays = grown
             self._tails = tails
@@ -639,14 +642,14 @@ class CommittedGroup:
         new = [(self.root / path, expected[path]) for path in expected if path not in self._on_disk]
         with _naming_full_disk(self.root):
             # A reader must never find a record whose arrays have no zarr.json yet.
-            _write_files(new, durable=True)
+            self._write(new, durable=True)
             earlier = {path: _sha256(content) for path, content in expected.items()} | self._on_disk
             record["metadata"] = {
                 path: {"sha256": _sha256(content), "earlier": earlier[path]}
                 for path, content in expected.items()
             }
             content = encode_record(record)
-            _write_files([(record_path(self.root, self.name), content)], durable=True)
+            self._write([(record_path(self.root, self.name), content)], durable=True)
         self._record = record
         self._publish_metadata()
 
@@ -660,9 +663,22 @@ class CommittedGroup:
             for path, content in self._metadata_files(self._record).items():
                 if self._on_disk.get(path) != _sha256(content):
                     files.append((self.root / path, content))
-            _write_files(files, durable=False)
+            self._write(files, durable=False)
             for file, content in files:
                 self._on_disk[str(file.relative_to(self.root))] = _sha256(content)
+
+    def _write(self, files: Sequence[tuple[Path, bytes]], *, durable: bool) -> None:
+        # Several records write the same zarr.json of a folder above their arrays; each has its own
+        # temporary file, which its lock protects.
+        _write_files(files, self._temporary_suffix(), durable=durable)
+
+    def _temporary_suffix(self) -> str:
+        return f".{_sha256(self.name.encode())[:8]}{_TEMPORARY_SUFFIX}"
+
+    def _remove_temporary(self) -> None:
+        files = [self.root / path for path in self._metadata_files(self._record)]
+        for file in [*files, record_path(self.root, self.name)]:
+            file.with_name(file.name + self._temporary_suffix()).unlink(missing_ok=True)
 
     def _read_on_disk(self) -> None:
         for path in self._metadata_files(self._record):
@@ -692,11 +708,23 @@ class CommittedGroup:
     # Checking
 
     def verify(self) -> list[Problem]:
-        """Read every committed byte and compare it with what was written.
+        """Read every byte of the last commit and compare it with what was written.
 
         Returns:
             What was found, in the order of the arrays; empty if all is well.
+
+        Raises:
+            CorruptStoreError: the commit record itself was changed.
         """
+        while True:
+            last = CommittedGroup.open(self.root, self.name)
+            problems = last._verify_snapshot()
+            sequence = read_record(self.root, self.name)["sequence"]
+            # Metadata of a commit that came while we were reading is no damage: look again.
+            if not problems or sequence == last._record["sequence"]:
+                return problems
+
+    def _verify_snapshot(self) -> list[Problem]:
         problems = []
         for path, hashes in self._record["metadata"].items():
             name = str(Path(path).parent) if path != "zarr.json" else path
@@ -876,13 +904,15 @@ def _truncate(array: CommittedArray) -> None:
                 os.unlink(file.path)
 
 
-def _write_files(files: Sequence[tuple[Path, bytes]], *, durable: bool) -> None:
+def _write_files(
+    files: Sequence[tuple[Path, bytes]], temporary_suffix: str, *, durable: bool
+) -> None:
     """Replace files, each atomically.
 
     All are written beside their places before the first is moved there. If ``durable``, they and
     their names are on the disk when it returns.
     """
-    moves = [(path.with_name(path.name + _TEMPORARY_SUFFIX), path) for path, _ in files]
+    moves = [(path.with_name(path.name + temporary_suffix), path) for path, _ in files]
     folders = sorted({path.parent for path, _ in files})
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)

@@ -67,10 +67,10 @@ class Episode:
                     f"actions; got {values.dtype} {values.shape}."
                 )
             if not image and not np.isfinite(values).all():
-                row = int(np.argmin(np.isfinite(values).all(axis=1)))
+                row, column = np.argwhere(~np.isfinite(values))[0]
                 raise InvalidEpisodeError(
-                    f"Expected finite numbers in {name!r}, got {values[row]} at step {row} of the "
-                    f"episode of seed {self.seed}. Do not record an unstable simulation."
+                    f"Expected finite numbers in {name!r}, got {values[row, column]} at "
+                    f"step {row}, column {column} of the episode of seed {self.seed}. Reject this episode."
                 )
         if np.abs(self.actions).max(initial=0.0) > 1.0:
             raise InvalidEpisodeError(
