@@ -70,7 +70,8 @@ class Episode:
                 row, column = np.argwhere(~np.isfinite(values))[0]
                 raise InvalidEpisodeError(
                     f"Expected finite numbers in {name!r}, got {values[row, column]} at "
-                    f"step {row}, column {column} of the episode of seed {self.seed}. Reject this episode."
+                    f"step {row}, column {column} of the episode of seed {self.seed}. "
+                    "Reject this episode."
                 )
         if np.abs(self.actions).max(initial=0.0) > 1.0:
             raise InvalidEpisodeError(
