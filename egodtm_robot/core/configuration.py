@@ -24,7 +24,15 @@ beside a file ``configs/collect.yaml`` whose defaults list begins with the schem
 Everything of Hydra's command line works (``-m``, ``--cfg job``, ``--help``, ``--config-dir``). It
 writes nothing on its own account: no ``outputs/`` folder, no log file, no change of directory. A
 field ``run_dir`` names the folder of a run; in a multirun it is the parent, and each run gets a
-folder named by what was varied, such as ``encoder=pixels,seed=1``.
+folder named by what was varied, such as ``encoder=pixels,seed=1``. Where it is null, the command
+finds a name of its own for each run.
+
+The module of a command begins, before it imports what may be shadowed, with::
+
+    if __name__ == "__main__":
+        from egodtm_robot.core.startup import prepare_command
+
+        prepare_command()
 """
 
 import difflib
@@ -34,7 +42,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -141,7 +148,7 @@ def compose(
     with _composer() as loader:
         parsed = _parse(list(overrides))
         _refuse_sweeps(parsed)
-        return _compose_checked(loader, config_class, config_name, parsed)
+        return _to_object(_compose_checked(loader, config_name, parsed), config_class)
 
 
 def to_yaml(config: object) -> str:
@@ -178,9 +185,9 @@ def with_clean_errors(function: Callable[[], Any]) -> Any:
 def _job_config(cfg: DictConfig, config_class: type[ConfigT]) -> ConfigT:
     """The dataclass of one job; in a multirun its ``run_dir`` is the job's own folder."""
     hydra_config = HydraConfig.get()
-    if hydra_config.mode == RunMode.MULTIRUN and "run_dir" in cfg:
-        cfg.run_dir = hydra_config.runtime.output_dir
     if hydra_config.mode == RunMode.MULTIRUN:
+        if cfg.get("run_dir") is not None:
+            cfg.run_dir = hydra_config.runtime.output_dir
         print(f"[{hydra_config.job.num + 1}] {hydra_config.job.override_dirname}", flush=True)
     return _to_object(cfg, config_class)
 
@@ -203,7 +210,7 @@ def _to_object(cfg: DictConfig, config_class: type[ConfigT]) -> ConfigT:
     return config
 
 
-def _check(arguments: list[str], config_class: type, config_name: str) -> list[str]:
+def _check(arguments: list[str], config_class: type[object], config_name: str) -> list[str]:
     """Refuse what Hydra would answer with a traceback or several lines.
 
     Returns:
@@ -217,18 +224,23 @@ def _check(arguments: list[str], config_class: type, config_name: str) -> list[s
         overrides = _parse(args.overrides)
         if not args.multirun:
             _refuse_sweeps(overrides)
-        for alternative in _alternatives(overrides):
-            _compose_checked(loader, config_class, config_name, alternative)
+        composed = [
+            _compose_checked(loader, config_name, alternative)
+            for alternative in _alternatives(overrides)
+        ]
+    if args.help or args.cfg:
+        return []  # these show a configuration that may still lack something
+    configs = [_to_object(cfg, config_class) for cfg in composed]
     varied = {override.key_or_group for override in overrides if override.is_sweep_override()}
     constant = [
         override.get_key_element()
         for override in overrides
         if override.key_or_group not in varied and not override.is_hydra_override()
     ]
-    has_run_dir = any(field.name == "run_dir" for field in fields(config_class))
+    names_run_dir = getattr(configs[0], "run_dir", None) is not None
     settings = {
         "hydra.run.dir": ".",
-        "hydra.sweep.dir": "'${run_dir}'" if has_run_dir else "'{scratch}'",
+        "hydra.sweep.dir": "'${run_dir}'" if names_run_dir else "'{scratch}'",
         "hydra.sweep.subdir": "'${folder_name:${hydra.job.override_dirname}}'",
         "hydra.job.config.override_dirname.exclude_keys": f"[{','.join(map(repr, constant))}]",
         "hydra.output_subdir": "null",
@@ -300,13 +312,12 @@ def _alternatives(overrides: list[Override]) -> Iterator[list[Override]]:
 
 
 def _compose_checked(
-    loader: ConfigLoader, config_class: type[ConfigT], config_name: str, overrides: list[Override]
-) -> ConfigT:
+    loader: ConfigLoader, config_name: str, overrides: list[Override]
+) -> DictConfig:
     """Compose inside an initialised Hydra, naming whatever does not fit.
 
     Args:
         loader: of that Hydra.
-        config_class: the dataclass of the result.
         config_name: the primary file.
         overrides: without sweeps.
     """
@@ -324,11 +335,10 @@ def _compose_checked(
         for override in own:
             if override.input_line not in choices:
                 _check_key(base, override)
-        composed = hydra.compose(config_name, lines)
+        return hydra.compose(config_name, lines)
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
         raise ConfigurationError(_one_line(cause)) from error
-    return _to_object(composed, config_class)
 
 
 def _check_choice(override: Override, known: list[str]) -> None:

@@ -26,7 +26,7 @@ class ToyConfig:
     demos: ToyDemos = field(default_factory=ToyDemos)
     encoder: Any = field(default_factory=dict)
     seed: int = 0
-    run_dir: str = "runs/toy"
+    run_dir: str | None = "runs/toy"
 
 
 TOY = """
@@ -152,7 +152,7 @@ def test_multirun_gives_each_run_a_folder_named_by_what_varies(run):
         ("knob", 2),
         ("light", 2),
     ]
-    folders = [Path(config.run_dir) for config in configs]
+    folders = [Path(str(config.run_dir)) for config in configs]
     assert {folder.parent for folder in folders} == {Path("all").resolve()}
     assert folders[0].name == "env=franka_kitchen_knob,seed=1"
     assert len(set(folders)) == 4
@@ -161,15 +161,31 @@ def test_multirun_gives_each_run_a_folder_named_by_what_varies(run):
 
 def test_multirun_over_paths_stays_one_level_deep(run):
     configs = run("-m", "demos.path=../a/x,../b/x", "run_dir=all")
-    assert [Path(config.run_dir).name for config in configs] == [
+    assert [Path(str(config.run_dir)).name for config in configs] == [
         "demos.path=.._a_x",
         "demos.path=.._b_x",
     ]
 
 
+def test_multirun_without_a_run_dir_leaves_naming_to_the_command(run):
+    configs = run("-m", "seed=1,2", "run_dir=null")
+    assert [config.run_dir for config in configs] == [None, None]
+    assert os.listdir() == []
+
+
 def test_multirun_refuses_a_mistake_in_any_value_before_the_first_run(run, capsys):
     line = refused(run, capsys, "-m", "seed=1,2", "env.task=knob,knobb")
     assert "Did you mean 'knob'?" in line
+    assert os.listdir() == []
+
+
+def test_help_and_the_configuration_are_shown_while_a_required_key_is_missing(run, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        run("seed=???", "--help")
+    assert stopped.value.code == 0
+    assert "franka_kitchen_knob" in capsys.readouterr().out
+    assert run("seed=???", "--cfg", "job") == []
+    assert "seed: ???" in capsys.readouterr().out
     assert os.listdir() == []
 
 

@@ -1,0 +1,80 @@
+# `make demo` and `make test` set everything up by themselves, on a fresh Debian 12 with python3.11,
+# git and make as well as on macOS. What pip uses for an index, and whether it takes torch's CPU or
+# CUDA build, is the choice of your pip configuration.
+
+PYTHON ?= python3.11
+ARGS ?=
+
+# The oldest MuJoCo that pyproject.toml admits; the environments are tested on it as well.
+OLD_MUJOCO := 3.3.7
+
+VENV := .venv
+PY := $(VENV)/bin/python
+INPUTS := pyproject.toml constraints.txt
+HASH := $(shell cat $(INPUTS) | cksum | tr ' ' '-')
+INSTALLED := $(VENV)/.installed-$(HASH)
+OLD_MUJOCO_DIR := $(CURDIR)/.cache/mujoco-$(OLD_MUJOCO)
+
+# The tests run one process a core.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
+
+IS_ROOT := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
+APT_INSTALL := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
+
+.PHONY: demo test lint setup clean
+
+demo: setup
+	$(PY) -m egodtm_robot.train_bc env=franka_kitchen_microwave $(ARGS)
+
+test: lint $(OLD_MUJOCO_DIR)/.installed
+	$(PYTEST) $(ARGS)
+	@echo "The environments once more, on MuJoCo $(OLD_MUJOCO):"
+	@PYTHONPATH=$(OLD_MUJOCO_DIR) $(PY) -c \
+		"import mujoco; assert mujoco.__version__ == '$(OLD_MUJOCO)', mujoco.__version__"
+	PYTHONPATH=$(OLD_MUJOCO_DIR) $(PYTEST) tests/envs tests/core/test_rendering.py
+
+lint: setup
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+setup: $(INSTALLED)
+
+$(INSTALLED): $(INPUTS)
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "Expected $(PYTHON) on the PATH; found none. Install Python 3.11, on Debian 12:" \
+			"apt-get install -y python3.11 (or name another: make PYTHON=/path/to/python)." >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Expected Python 3.11 or newer; $(PYTHON) is" \
+			"$$($(PYTHON) --version). Name another: make PYTHON=/path/to/python." >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		package="python$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"; \
+		if $(IS_ROOT); then $(APT_INSTALL) $$package; else \
+			echo "Expected $(PYTHON) to have venv and ensurepip. On Debian or Ubuntu:" \
+				"sudo apt-get install -y $$package" >&2; \
+			exit 1; fi; }
+	$(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PY) -m pip install --quiet \
+		--disable-pip-version-check --editable '.[dev,efficientnet]'
+	@$(PY) -m egodtm_robot.core.gl || { \
+		if $(IS_ROOT); then \
+			($(APT_INSTALL) $$($(PY) -c \
+				'from egodtm_robot.core.gl import EGL_PACKAGES as p; print(*p)') \
+				&& $(PY) -m egodtm_robot.core.gl) || \
+			($(APT_INSTALL) $$($(PY) -c \
+				'from egodtm_robot.core.gl import OSMESA_PACKAGES as p; print(*p)') \
+				&& $(PY) -m egodtm_robot.core.gl); \
+		else exit 1; fi; }
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+$(OLD_MUJOCO_DIR)/.installed: $(INSTALLED)
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+		--upgrade --target $(OLD_MUJOCO_DIR) mujoco==$(OLD_MUJOCO)
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
