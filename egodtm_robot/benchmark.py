@@ -1,0 +1,177 @@
+"""Compares encoders: ``python -m egodtm_robot.benchmark tasks=[microwave,light] seeds=[0,1,2]``.
+
+Runs ``train_bc`` for every encoder, task and seed, several at a time, each in a process of its
+own, and writes a table with intervals. Runs that are finished are not repeated, so an interrupted
+benchmark goes on where it was, and one more encoder costs only its own runs. Demonstrations and
+features are shared through the store: the n-th encoder of a task collects nothing.
+"""
+
+if __name__ == "__main__":
+    from egodtm_robot.core.startup import prepare_command
+
+    prepare_command()
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from egodtm_robot.core.configuration import command
+from egodtm_robot.core.errors import EgoDTMRobotError
+from egodtm_robot.progress import Progress
+from egodtm_robot.report import RESULTS_FILE, RunResults
+from egodtm_robot.tables import BenchmarkTable
+
+
+class BenchmarkRunError(EgoDTMRobotError, RuntimeError):
+    """One of a benchmark's runs ended with an error."""
+
+
+@dataclass
+class BenchmarkConfig:
+    """What to compare."""
+
+    encoders: list[str] = field(
+        default_factory=lambda: [
+            "none",
+            "pixels",
+            "vit_tiny_random",
+            "efficientnet_lite0_random",
+            "efficientnet_lite0",
+            "oracle",
+        ]
+    )
+    """Names of the ``encoder`` group, floor first and ceiling last."""
+
+    tasks: list[str] = field(
+        default_factory=lambda: ["microwave", "slide_cabinet", "hinge_cabinet", "knob", "light"]
+    )
+    """Tasks of the kitchen; the default five are those of R3M."""
+
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    """A training run each; three or more, since single seeds rank nothing."""
+
+    reference: str = "pixels"
+    """The encoder that the others are compared with."""
+
+    protocol: str = "standard"
+    """``quick``, ``standard`` or ``r3m``."""
+
+    overrides: list[str] = field(default_factory=list)
+    """Further overrides of every run, such as ``[env.visual=varied,demos.episodes=200]``."""
+
+    run_dir: str = "runs/benchmark"
+    """The runs' parent folder, which also gets ``table.md`` and ``table.json``."""
+
+    workers: int = 2
+    """Runs at a time; each uses the machine's cores divided by this."""
+
+
+@dataclass(frozen=True)
+class _Run:
+    encoder: str
+    task: str
+    seed: int
+
+    def folder(self, parent: Path) -> Path:
+        return parent / self.task / self.encoder / f"seed_{self.seed}"
+
+
+def run_benchmark(config: BenchmarkConfig) -> BenchmarkTable:
+    """Runs what is missing and returns the table.
+
+    Raises:
+        BenchmarkRunError: a run failed; its output is in ``log.txt`` in its folder.
+    """
+    parent = Path(config.run_dir)
+    runs = [
+        _Run(encoder, task, seed)
+        # Seeds outermost: the first complete pass over all cells comes as early as possible.
+        for seed in config.seeds
+        for task in config.tasks
+        for encoder in config.encoders
+    ]
+    missing = [run for run in runs if not (run.folder(parent) / RESULTS_FILE).is_file()]
+    progress = Progress("benchmark", len(runs), start=len(runs) - len(missing))
+    done = len(runs) - len(missing)
+    lock = threading.Lock()
+    stop = threading.Event()
+
+    def execute(run: _Run) -> None:
+        nonlocal done
+        if stop.is_set():
+            return
+        try:
+            _run_in_process(run, run.folder(parent), config)
+        except BaseException:
+            stop.set()
+            raise
+        with lock:
+            done += 1
+            progress(done, f"{run.task} {run.encoder} seed {run.seed}")
+
+    with ThreadPoolExecutor(config.workers) as pool:
+        for future in [pool.submit(execute, run) for run in missing]:
+            future.result()
+    return table_of(parent, config)
+
+
+def _run_in_process(run: _Run, folder: Path, config: BenchmarkConfig) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    threads = str(max(1, (os.cpu_count() or 1) // config.workers))
+    environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    arguments = [
+        f"env=franka_kitchen_{run.task}",
+        f"encoder={run.encoder}",
+        f"protocol={config.protocol}",
+        f"seed={run.seed}",
+        f"run_dir={folder}",
+        *config.overrides,
+    ]
+    log = folder / "log.txt"
+    with log.open("w") as output:
+        outcome = subprocess.run(
+            [sys.executable, "-m", "egodtm_robot.train_bc", *arguments],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            check=False,
+        )
+    if outcome.returncode != 0:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
+        raise BenchmarkRunError(
+            f"Expected the run of {run.encoder} on {run.task}, seed {run.seed}, to end well; "
+            f"exit code {outcome.returncode}. Its output is in {log} and ends with:\n{tail}"
+        )
+
+
+def table_of(parent: Path, config: BenchmarkConfig) -> BenchmarkTable:
+    """The table of the runs that are finished below ``parent``."""
+    results: dict[tuple[str, str], Sequence[RunResults]] = {}
+    for encoder in config.encoders:
+        for task in config.tasks:
+            folders = [_Run(encoder, task, seed).folder(parent) for seed in config.seeds]
+            results[encoder, task] = [
+                RunResults.load(folder) for folder in folders if (folder / RESULTS_FILE).is_file()
+            ]
+    return BenchmarkTable.from_results(config.encoders, config.tasks, results, config.reference)
+
+
+@command(BenchmarkConfig, "benchmark")
+def main(config: BenchmarkConfig) -> None:
+    """Runs the benchmark, prints its table and writes it beside the runs."""
+    table = run_benchmark(config)
+    parent = Path(config.run_dir)
+    text = table.to_markdown()
+    (parent / "table.md").write_text(text + "\n")
+    (parent / "table.json").write_text(json.dumps(table.to_json(), indent=2) + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

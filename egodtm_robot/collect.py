@@ -1,0 +1,370 @@
+"""Collects demonstrations: ``python -m egodtm_robot.collect env=franka_kitchen_microwave out=...``.
+
+Scripted experts act in the environment while Gaussian noise is added to what is executed; what is
+recorded is the expert's clean action (DART; Laskey et al., 2017), so that the demonstrations show
+how to come back from where a policy's own errors lead. Only successful episodes are kept. Physics
+runs first, and only what is kept is drawn.
+"""
+
+if __name__ == "__main__":
+    from egodtm_robot.core.startup import prepare_command
+
+    prepare_command()
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from egodtm_robot.core.configuration import command
+from egodtm_robot.core.errors import EgoDTMRobotError, ForeignStoreError, StoreNotFoundError
+from egodtm_robot.core.seeding import episode_seeds
+from egodtm_robot.core.storage import check_free_space, format_bytes
+from egodtm_robot.demos.episode import Episode
+from egodtm_robot.demos.store import (
+    DemonstrationAttributes,
+    DemonstrationStore,
+    estimate_bytes,
+)
+from egodtm_robot.environments import EnvironmentConfig, make_cameras, make_environment
+from egodtm_robot.progress import Progress
+from egodtm_robot.work_queue import ordered_map
+from envs.kitchen.cameras import Camera
+from envs.kitchen.experts import EXPERT_VERSION, make_expert
+
+LICENSE = "Apache-2.0"
+"""Of what is collected: simulated pictures of assets under the Apache licence."""
+
+_NOISE_STREAM = 0xDA27
+_MAX_REJECTED_SHARE = 0.9
+_MIN_ATTEMPTS_BEFORE_GIVING_UP = 50
+
+
+class CollectionError(EgoDTMRobotError, RuntimeError):
+    """The expert fails so often that the demonstrations would never be complete."""
+
+
+@dataclass(frozen=True)
+class CollectionSummary:
+    """What a collection brought.
+
+    Attributes:
+        kept: episodes in the store now.
+        attempted: episodes tried for them, in all sessions.
+        steps: control steps in the store.
+        seconds: wall time of this session.
+        collected: episodes that this session added.
+    """
+
+    kept: int
+    attempted: int
+    steps: int
+    seconds: float
+    collected: int
+
+    @property
+    def rejection_rate(self) -> float:
+        """Share of attempted episodes that failed and were not kept."""
+        return 1.0 - self.kept / self.attempted if self.attempted else 0.0
+
+
+@dataclass(frozen=True)
+class EpisodeRequest:
+    """One attempt: its environment seed and the level of executed noise."""
+
+    seed: int
+    noise: float
+
+
+def run_expert_episode(env: Any, expert: Any, request: EpisodeRequest) -> Episode | None:
+    """Runs the expert once; None if it failed.
+
+    Args:
+        env: a kitchen environment without images in its observations.
+        expert: its expert.
+        request: seed and noise. The noise is Gaussian with this standard deviation, in units of
+            the action, on the seven arm joints; its draws depend on the seed alone.
+
+    Returns:
+        The episode with states and clean actions; its ``rgb`` is still empty.
+    """
+    observation, _ = env.reset(seed=int(request.seed))
+    expert.reset()
+    generator = np.random.default_rng([_NOISE_STREAM, int(request.seed)])
+    proprioception, privileged, actions, states = [], [], [], []
+    success = False
+    while True:
+        states.append(env.simulator_state())
+        proprioception.append(observation["proprioception"])
+        privileged.append(observation["privileged"])
+        clean = np.clip(np.asarray(expert.act(), dtype=np.float64), -1.0, 1.0)
+        actions.append(clean.astype(np.float32))
+        executed = clean.copy()
+        executed[:7] += generator.normal(0.0, 1.0, 7) * request.noise
+        observation, _, terminated, truncated, info = env.step(np.clip(executed, -1.0, 1.0))
+        if terminated or truncated:
+            success = bool(info["success"])
+            break
+    if not success:
+        return None
+    return Episode(
+        rgb={},
+        proprioception=np.stack(proprioception),
+        privileged=np.stack(privileged),
+        actions=np.stack(actions),
+        simulator_state=np.stack(states),
+        reset=env.reset_record(),
+        seed=int(request.seed),
+        success=True,
+    )
+
+
+def draw_episode(env: Any, episode: Episode, camera: str, modality: str = "rgb") -> np.ndarray:
+    """Draws a stored episode from one camera, (T, H, W, ...) as the environment gives it."""
+    frames = []
+    for state in episode.simulator_state:
+        env.restore(state, episode.reset)
+        frames.append(env.render_camera(camera, modality))
+    return np.stack(frames)
+
+
+# A worker process keeps its environment between calls; it is set by the initializer below.
+_worker: dict[str, Any] = {}
+
+
+def _start_worker(config: EnvironmentConfig) -> None:
+    env = make_environment(config, modalities=())
+    _worker.update(env=env, expert=make_expert(env))
+
+
+def _attempt(request: EpisodeRequest) -> Episode | None:
+    env = _worker["env"]
+    episode = run_expert_episode(env, _worker["expert"], request)
+    if episode is not None:
+        for camera in env.cameras:
+            episode.rgb[camera.name] = draw_episode(env, episode, camera.name)
+    return episode
+
+
+def store_attributes(config: EnvironmentConfig, noise: float, seed: int) -> DemonstrationAttributes:
+    """What identifies the demonstrations of this environment, noise and seed."""
+    env = make_environment(config, modalities=())
+    try:
+        return DemonstrationAttributes(
+            environment=config.name,
+            task=env.task.name,
+            randomization=env.randomization.name,
+            visual=env.visual,
+            model_hash=env.model_hash,
+            mujoco_version=mujoco.__version__,
+            expert_version=EXPERT_VERSION,
+            noise=float(noise),
+            seed=int(seed),
+            cameras=tuple(camera.name for camera in env.cameras),
+            resolution=(config.resolution, config.resolution),
+            quality=env.quality,
+            licence=LICENSE,
+        )
+    finally:
+        env.close()
+
+
+def collect_demonstrations(
+    config: EnvironmentConfig,
+    path: Path,
+    episodes: int,
+    seed: int = 0,
+    noise: float = 0.1,
+    workers: int = 2,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> CollectionSummary:
+    """Fills a store up to ``episodes`` successful episodes; goes on where it was left.
+
+    The n-th attempt has the n-th seed of the split ``demonstrations``, and successes are committed
+    in that order: the store holds the same episodes whatever the number of workers, and however
+    often the collection was interrupted.
+
+    Args:
+        config: environment, cameras and resolution.
+        path: folder of the store; made if absent.
+        episodes: how many successful episodes the store shall hold.
+        seed: seed of the collection.
+        noise: standard deviation of the executed noise, in units of the action.
+        workers: processes; 0 collects in this one.
+        on_progress: called with (kept, attempted) after each attempt.
+
+    Raises:
+        ForeignStoreError: the store there holds other demonstrations.
+        DiskSpaceError: the disk has no room for the estimate.
+        CollectionError: the expert fails nearly always.
+    """
+    started = time.perf_counter()
+    with open_for_collection(path, config, noise, seed) as store:
+        already = store.num_episodes
+        if already < episodes:
+            config = _as_stored(config, store.attributes)
+            check_free_space(path, _estimate_bytes(store, config, episodes - already))
+            requests = _requests(seed, noise, store.attempted_episodes)
+            # Closing the map cancels the attempts that are under way when the store is full.
+            with closing(
+                ordered_map(_attempt, requests, workers, _start_worker, (config,))
+            ) as attempts:
+                _fill(store, attempts, episodes, on_progress)
+        return CollectionSummary(
+            kept=store.num_episodes,
+            attempted=store.attempted_episodes,
+            steps=store.num_steps,
+            seconds=time.perf_counter() - started,
+            collected=store.num_episodes - already,
+        )
+
+
+def _fill(
+    store: DemonstrationStore,
+    attempts: Iterable[Episode | None],
+    episodes: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> None:
+    """Appends successful attempts until the store holds enough."""
+    attempted = store.attempted_episodes
+    rejected = 0
+    for episode in attempts:
+        attempted += 1
+        if episode is None:
+            rejected += 1
+        else:
+            store.append_episode(episode, rejected_before=rejected)
+            rejected = 0
+        if on_progress is not None:
+            on_progress(store.num_episodes, attempted)
+        if store.num_episodes >= episodes:
+            break
+        _give_up_if_hopeless(store.num_episodes, attempted)
+
+
+def open_for_collection(
+    path: Path, config: EnvironmentConfig, noise: float, seed: int
+) -> DemonstrationStore:
+    """Opens the store there for appending, or makes it.
+
+    Raises:
+        ForeignStoreError: it holds demonstrations of another scene, preset, expert, noise or seed.
+    """
+    wanted = store_attributes(config, noise, seed)
+    try:
+        store = DemonstrationStore.open(path, "a")
+    except StoreNotFoundError:
+        return DemonstrationStore.create(path, wanted)
+    stored = store.attributes
+    # Cameras and resolution may differ: what else is wanted is drawn from the stored states.
+    decisive = ("task", "randomization", "visual", "model_hash", "expert_version", "noise", "seed")
+    differing = [name for name in decisive if getattr(stored, name) != getattr(wanted, name)]
+    if differing:
+        store.close()
+        raise ForeignStoreError(
+            "Expected a store of "
+            + ", ".join(f"{name} {getattr(wanted, name)!r}" for name in differing)
+            + f", but {path} was made with "
+            + ", ".join(f"{name} {getattr(stored, name)!r}" for name in differing)
+            + ". Choose another path, or ask for what it holds."
+        )
+    return store
+
+
+def _as_stored(config: EnvironmentConfig, stored: DemonstrationAttributes) -> EnvironmentConfig:
+    """The configuration with the store's own cameras and images, which every episode must have."""
+    wanted = {camera.name: entry for camera, entry in _named(config)}
+    return dataclasses.replace(
+        config,
+        cameras=[wanted.get(name, name) for name in stored.cameras],
+        resolution=stored.resolution[0],
+        quality=stored.quality,
+    )
+
+
+def _named(config: EnvironmentConfig) -> list[tuple[Camera, Any]]:
+    return list(zip(make_cameras(config.cameras), config.cameras, strict=True))
+
+
+def _estimate_bytes(store: DemonstrationStore, config: EnvironmentConfig, episodes: int) -> int:
+    """Bytes that further episodes take: as long as the stored ones, or the whole horizon."""
+    env = make_environment(config, modalities=())
+    steps = episodes * env.horizon
+    if store.num_episodes:
+        steps = episodes * -(-store.num_steps // store.num_episodes)
+    state = len(env.simulator_state())
+    size = config.resolution
+    env.close()
+    images = {f"rgb/{name}": ((size, size, 3), "uint8") for name in store.attributes.cameras}
+    return estimate_bytes(steps, {"simulator_state": ((state,), "float64"), **images})
+
+
+def _requests(seed: int, noise: float, start: int) -> Iterator[EpisodeRequest]:
+    index = start
+    while True:
+        yield EpisodeRequest(int(episode_seeds("demonstrations", seed, 1, start=index)[0]), noise)
+        index += 1
+
+
+def _give_up_if_hopeless(kept: int, attempted: int) -> None:
+    if attempted >= _MIN_ATTEMPTS_BEFORE_GIVING_UP and kept < (1 - _MAX_REJECTED_SHARE) * attempted:
+        raise CollectionError(
+            f"Expected the expert to succeed; it failed {attempted - kept} of {attempted} "
+            "attempts. Lower the noise, lengthen the horizon, or use env.randomization=default, "
+            "which keeps the handle in reach."
+        )
+
+
+@dataclass
+class CollectConfig:
+    """What to collect."""
+
+    env: EnvironmentConfig = field(default_factory=EnvironmentConfig)
+    """Task, resets, look, cameras and resolution."""
+
+    episodes: int = 100
+    """Successful episodes that the store shall hold."""
+
+    seed: int = 0
+    """Seed of the collection; its episodes never occur in an evaluation."""
+
+    noise: float = 0.1
+    """Standard deviation of the noise on executed actions; the recorded ones stay clean."""
+
+    out: str = "???"
+    """Folder of the store; collection goes on there if it exists."""
+
+    workers: int = 2
+    """Processes; 0 collects in the main one."""
+
+
+@command(CollectConfig, "collect")
+def main(config: CollectConfig) -> None:
+    """Collects demonstrations and says how many attempts were rejected."""
+    path = Path(config.out)
+    progress = Progress("collect", config.episodes)
+    summary = collect_demonstrations(
+        config.env,
+        path,
+        config.episodes,
+        seed=config.seed,
+        noise=config.noise,
+        workers=config.workers,
+        on_progress=lambda kept, tried: progress(kept, f"tried {tried}"),
+    )
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    print(
+        f"{summary.kept} episodes of {summary.steps} steps in {path} ({format_bytes(size)}); "
+        f"{summary.collected} new in {summary.seconds:.0f} s; "
+        f"{summary.rejection_rate:.1%} of {summary.attempted} attempts rejected"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Gathers filmed episodes of an evaluation and writes them as MP4, GIF and contact sheet."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from egodtm_robot.environments import EnvironmentConfig, make_cameras
+from egodtm_robot.rollouts import EpisodeResult, FilmRequest
+from egodtm_robot.video import EpisodeFilm, write_contact_sheet, write_gif, write_mp4
+
+_DEFAULT_CAMERA = "left"
+
+
+class FilmCollector:
+    """Films the first episodes of an evaluation.
+
+    Args:
+        env: what is filmed; the first of its cameras films, ``left`` if it has none.
+        count: how many episodes.
+    """
+
+    def __init__(self, env: EnvironmentConfig, count: int) -> None:
+        cameras = make_cameras(env.cameras)
+        self._camera = cameras[0].name if cameras else _DEFAULT_CAMERA
+        self._task = env.task.replace("_", " ")
+        self._count = count
+        self._films: dict[int, EpisodeFilm] = {}
+
+    def request(self, seeds: Sequence[int] | np.ndarray) -> FilmRequest | None:
+        """What to ask of the evaluation of these episodes; None where nothing is to be filmed."""
+        if self._count == 0:
+            return None
+        chosen = frozenset(int(seed) for seed in seeds[: self._count])
+        return FilmRequest(chosen, self._camera, self._take)
+
+    def _take(self, result: EpisodeResult, frames: np.ndarray, solved: np.ndarray) -> None:
+        title = f"{self._task}  #{result.seed}"
+        self._films[result.seed] = EpisodeFilm(frames, solved, result.success, title)
+
+    @property
+    def films(self) -> list[EpisodeFilm]:
+        """The films so far, in the order of their seeds."""
+        return [self._films[seed] for seed in sorted(self._films)]
+
+    def write(self, folder: Path) -> list[Path]:
+        """Writes ``rollouts.mp4``, ``rollouts.gif`` and ``contact_sheet.png``; nothing if empty."""
+        films = self.films
+        if not films:
+            return []
+        return [
+            write_mp4(folder / "rollouts.mp4", films),
+            write_gif(folder / "rollouts.gif", films),
+            write_contact_sheet(folder / "contact_sheet.png", films),
+        ]

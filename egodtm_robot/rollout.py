@@ -1,0 +1,138 @@
+"""Evaluates and films a trained policy: ``python -m egodtm_robot.rollout checkpoint=runs/...``."""
+
+if __name__ == "__main__":
+    from egodtm_robot.core.startup import prepare_command
+
+    prepare_command()
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from egodtm_robot.core.configuration import command
+from egodtm_robot.core.errors import CheckpointError, ConfigurationError
+from egodtm_robot.core.seeding import episode_seeds
+from egodtm_robot.encoders import make_encoder
+from egodtm_robot.environments import EnvironmentConfig
+from egodtm_robot.features import FeaturePipeline
+from egodtm_robot.films import FilmCollector
+from egodtm_robot.progress import Progress
+from egodtm_robot.report import RESULTS_FILE, RunResults, success_summary
+from egodtm_robot.rollouts import evaluate
+from egodtm_robot.train_bc import PIPELINE_FILE, camera_names, make_pool, pick_device
+from policies.checkpoints import DESCRIPTION, load_policy
+
+
+@dataclass
+class RolloutConfig:
+    """What to roll out."""
+
+    checkpoint: str = "???"
+    """A run's folder (its chosen checkpoint) or a checkpoint's own folder."""
+
+    episodes: int = 50
+    """Episodes, each with a seed of its own."""
+
+    seed: int = 0
+    """Which final episodes: those of a run with this seed."""
+
+    env: dict[str, Any] = field(default_factory=dict)
+    """Settings to change from those of the training, e.g. ``+env.visual=shifted``."""
+
+    video: str | None = None
+    """Folder for films of the first episodes; null films nothing."""
+
+    videos: int = 6
+    """How many episodes to film."""
+
+    out: str | None = None
+    """File for the outcomes as JSON, an entry an episode."""
+
+    device: str = "auto"
+    """Where encoder and policy run."""
+
+    workers: int = 2
+    """Processes that step and draw."""
+
+    environments: int = 8
+    """Environments a process."""
+
+
+def find_checkpoint(path: Path) -> tuple[Path, Path]:
+    """The folder of the policy and the run's folder that it lies in.
+
+    Raises:
+        CheckpointError: there is no policy.
+    """
+    if (path / DESCRIPTION).is_file():
+        return path, path.parents[1]
+    if (path / RESULTS_FILE).is_file():
+        step = RunResults.load(path).best_checkpoint
+        return path / "checkpoints" / f"step_{step:07d}", path
+    raise CheckpointError(
+        f"Expected a run's folder with {RESULTS_FILE}, or a checkpoint's with {DESCRIPTION}, at "
+        f"{path}; it holds neither. An unfinished run has checkpoints below checkpoints/."
+    )
+
+
+def rollout(config: RolloutConfig) -> dict[str, Any]:
+    """Rolls the policy out and returns the summary with an entry an episode."""
+    if config.episodes < 1:
+        raise ConfigurationError(f"Expected episodes >= 1, got {config.episodes}.")
+    folder, run_dir = find_checkpoint(Path(config.checkpoint))
+    loaded = load_policy(folder)
+    encoder = make_encoder(loaded.provenance["encoder_config"]).to(pick_device(config.device))
+    pipeline = FeaturePipeline.load(run_dir / PIPELINE_FILE, encoder)
+    loaded.require_encoder(pipeline.fingerprint)
+    env = EnvironmentConfig(**{**loaded.provenance["environment"], **config.env})
+
+    films = FilmCollector(env, config.videos if config.video else 0)
+    seeds = episode_seeds("final", config.seed, config.episodes)
+    progress = Progress("rollout", len(seeds))
+    with make_pool(env, pipeline, config.workers, config.environments) as pool:
+        outcome = evaluate(
+            loaded.policy,
+            pipeline,
+            pipeline.streams(camera_names(env)),
+            pool,
+            seeds,
+            film=films.request(seeds),
+            progress=lambda done, _, successes: progress(done, f"{successes} succeeded"),
+        )
+    videos = films.write(Path(config.video)) if config.video else []
+    return success_summary(len(outcome.episodes), outcome.successes) | {
+        "checkpoint": str(folder),
+        "env": env.name,
+        "episode_results": [
+            {
+                "seed": episode.seed,
+                "success": episode.success,
+                "steps": episode.steps,
+                "solved_step": episode.solved_step,
+            }
+            for episode in outcome.episodes
+        ],
+        "videos": [str(video) for video in videos],
+    }
+
+
+@command(RolloutConfig, "rollout")
+def main(config: RolloutConfig) -> None:
+    """Rolls out and prints the success rate with its interval."""
+    summary = rollout(config)
+    if config.out is not None:
+        out = Path(config.out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(summary, indent=2) + "\n")
+    low, high = summary["wilson95"]
+    print(
+        f"{summary['env']}: {summary['success_rate']:.1%} success, {summary['successes']} of "
+        f"{summary['episodes']} episodes, 95 % interval {low:.1%} to {high:.1%} (Wilson)"
+    )
+    for video in summary["videos"]:
+        print(f"  {video}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,473 @@
+"""The main job: ``python -m egodtm_robot.train_bc env=franka_kitchen_microwave``.
+
+Collects demonstrations (or opens those of ``demos.path``), embeds them once with a frozen encoder,
+clones the behaviour, evaluates the policy on fresh episodes, films some of them, and writes and
+prints a success rate with its interval. Started again with the same settings, it goes on where it
+was stopped, whatever stopped it, and ends with the same weights and outcomes.
+"""
+
+if __name__ == "__main__":
+    from egodtm_robot.core.startup import prepare_command
+
+    prepare_command()
+
+import dataclasses
+import difflib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from egodtm_robot.behavior_cloning import CachedFeatureDataset, PolicyCheckpoint, TrainResult, train
+from egodtm_robot.collect import collect_demonstrations
+from egodtm_robot.core.atomic_files import write_atomically
+from egodtm_robot.core.configuration import command, to_yaml
+from egodtm_robot.core.errors import (
+    ConfigurationError,
+    DatasetError,
+    ResumeMismatchError,
+    StoreNotFoundError,
+)
+from egodtm_robot.core.seeding import Split, episode_seeds
+from egodtm_robot.demos.store import DemonstrationStore
+from egodtm_robot.encoders import make_encoder
+from egodtm_robot.environment_pool import EnvironmentPool
+from egodtm_robot.environments import EnvironmentConfig, make_cameras, make_environment
+from egodtm_robot.features import FeaturePipeline, demonstration_features
+from egodtm_robot.films import FilmCollector
+from egodtm_robot.progress import Progress
+from egodtm_robot.protocol import ProtocolConfig
+from egodtm_robot.render import add_images, image_modality
+from egodtm_robot.report import (
+    RESULTS_FILE,
+    RunResults,
+    describe,
+    package_versions,
+    success_summary,
+)
+from egodtm_robot.rollouts import EvaluationResult, evaluate
+from policies.checkpoints import load_policy
+from policies.mlp import MLPPolicyConfig
+
+PIPELINE_FILE = "features.safetensors"
+"""What a run saves of its feature pipeline: fingerprints and the fitted reducer."""
+
+
+@dataclass
+class DemonstrationsConfig:
+    """Which demonstrations to learn from: the ``demos`` part of the configuration."""
+
+    path: str | None = None
+    """Folder of the store; null names it by task, resets, look, noise and seed below
+    ``demonstrations/``, so that runs share it."""
+
+    episodes: int | None = None
+    """How many to learn from; null takes the protocol's number. Missing ones are collected."""
+
+    seed: int = 0
+    """Seed of the collection; apart from the run's, so that runs share demonstrations."""
+
+    noise: float = 0.1
+    """Standard deviation of the noise on executed actions (DART); recorded ones are clean."""
+
+    allow_foreign: bool = False
+    """Whether a store of another scene, reset or look may be trained on."""
+
+
+@dataclass
+class TrainBCConfig:
+    """The main job's configuration."""
+
+    env: EnvironmentConfig = field(default_factory=EnvironmentConfig)
+    """Where demonstrations are collected and the policy is evaluated."""
+
+    encoder: dict[str, Any] = field(default_factory=dict)
+    """The frozen encoder; a name of ``configs/encoder`` or an import path in ``_target_``."""
+
+    policy: MLPPolicyConfig = field(default_factory=MLPPolicyConfig)
+    """The head that is trained."""
+
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    """How it is trained, chosen and evaluated."""
+
+    demos: DemonstrationsConfig = field(default_factory=DemonstrationsConfig)
+    """Which demonstrations it learns from."""
+
+    seed: int = 0
+    """Decides weights, minibatches and the episodes of every evaluation."""
+
+    evaluation_split: str = "final"
+    """``final``, or ``tuning`` while hyper-parameters are being chosen, so that no setting is ever
+    chosen on the episodes that are reported."""
+
+    device: str = "auto"
+    """Where the encoder runs and the head is trained: cpu, cuda, cuda:1, ...; auto takes a GPU if
+    there is one."""
+
+    workers: int = 2
+    """Processes that collect, draw and step environments; 0 or 1 works in the main one."""
+
+    environments: int = 8
+    """Environments a worker steps in turn; the encoder sees all of them in one batch."""
+
+    videos: int = 3
+    """Final episodes to film."""
+
+    run_dir: str | None = None
+    """Folder of the run; null names it by its choices below ``runs/``."""
+
+    def __post_init__(self) -> None:
+        """Refuse what the types let through.
+
+        Raises:
+            ConfigurationError: a number is out of range.
+        """
+        if self.evaluation_split not in ("final", "tuning"):
+            raise ConfigurationError(
+                f"Expected evaluation_split final or tuning, got {self.evaluation_split!r}."
+            )
+        if self.videos < 0 or self.workers < 0 or self.environments < 1:
+            raise ConfigurationError(
+                "Expected videos >= 0, workers >= 0 and environments >= 1, got "
+                f"{self.videos}, {self.workers} and {self.environments}."
+            )
+        episode_seeds("final", self.seed, 0)
+
+
+def default_run_dir(config: TrainBCConfig, encoder_name: str) -> Path:
+    """``runs/<task>/<encoder>/<protocol>_seed<seed>``."""
+    return Path("runs", config.env.task, encoder_name, f"{config.protocol.name}_seed{config.seed}")
+
+
+def default_store_path(env: EnvironmentConfig, demos: DemonstrationsConfig) -> Path:
+    """Where the demonstrations of these settings lie; runs that share settings share them."""
+    name = f"{env.task}-{env.randomization}-{env.visual}-noise{demos.noise:g}-seed{demos.seed}"
+    return Path("demonstrations", name)
+
+
+def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
+    """Runs the main job, or what is left of it.
+
+    Returns:
+        The results and the run's folder. A run that is finished is returned as it is.
+
+    Raises:
+        ResumeMismatchError: the run's folder holds a run with other settings.
+        EgoDTMRobotError: see the parts.
+    """
+    device = pick_device(config.device)
+    encoder = make_encoder(config.encoder).to(device)
+    run_dir = Path(config.run_dir) if config.run_dir else default_run_dir(config, encoder.name)
+    claim_run_dir(run_dir, config)
+    if (run_dir / RESULTS_FILE).is_file():
+        return RunResults.load(run_dir), run_dir
+    clock = StageClock(run_dir)
+
+    wanted = config.demos.episodes or config.protocol.demonstrations
+    with clock("collect"):
+        path = provide_demonstrations(config, wanted)
+        store = DemonstrationStore.open(path)
+        if encoder.source == "rgb":
+            add_images(path, config.env, workers=config.workers, progress=_drawing_progress)
+            store = DemonstrationStore.open(path)
+
+    with clock("embed"):
+        pipeline, features = demonstration_features(
+            store, encoder, camera_names(config.env), wanted, image_modality(store, config.env)
+        )
+        pipeline.save(run_dir / PIPELINE_FILE)
+    dataset = CachedFeatureDataset.from_store(
+        store, features, dict.fromkeys(features, pipeline.grid), pipeline.fingerprint, wanted
+    )
+
+    with clock("train"):
+        trained = _train(config, run_dir, dataset, pipeline, device)
+
+    with clock("evaluate"):
+        films = FilmCollector(config.env, config.videos)
+        selection, chosen, final = _evaluate(config, run_dir, trained, pipeline, films)
+        videos = films.write(run_dir / "videos")
+
+    results = RunResults(
+        env=config.env.name,
+        environment=describe_environment(config.env),
+        encoder={"name": encoder.name, "fingerprint": pipeline.fingerprint},
+        policy=config.policy.kind,
+        protocol=config.protocol.name,
+        seed=config.seed,
+        demos={
+            "path": str(path),
+            "episodes": wanted,
+            "fingerprint": store.prefix_fingerprint(wanted),
+            "noise": store.attributes.noise,
+            "seed": store.attributes.seed,
+            "kept": store.kept_episodes,
+            "attempted": store.attempted_episodes,
+        },
+        checkpoints=selection,
+        best_checkpoint=chosen.step,
+        final=success_summary(len(final.episodes), final.successes)
+        | {"split": config.evaluation_split},
+        timings_s=clock.seconds,
+        videos=[str(video.relative_to(run_dir)) for video in videos],
+        r3m_success_rate=(
+            max(entry["successes"] / entry["episodes"] for entry in selection)
+            if config.protocol.report_maximum
+            else None
+        ),
+    )
+    results.save(run_dir)
+    return results, run_dir
+
+
+# -- stages ------------------------------------------------------------------------------------
+
+
+def provide_demonstrations(config: TrainBCConfig, episodes: int) -> Path:
+    """The store's folder, with at least so many episodes in it.
+
+    Raises:
+        ForeignStoreError: the store was made by another scene, reset or look.
+        DatasetError: a foreign store that was asked for holds too few episodes.
+    """
+    demos, env = config.demos, config.env
+    path = Path(demos.path) if demos.path else default_store_path(env, demos)
+    try:
+        store = DemonstrationStore.open(path)
+    except StoreNotFoundError:
+        available = 0
+    else:
+        probe = make_environment(env, modalities=())
+        store.check_compatible(
+            probe.model_hash,
+            probe.randomization.name,
+            probe.visual,
+            allow_foreign=demos.allow_foreign,
+        )
+        probe.close()
+        available = store.num_episodes
+        if available < episodes and demos.allow_foreign:
+            raise DatasetError(
+                f"Expected {episodes} demonstrations in {path}, which holds {available}; foreign "
+                "stores are not added to. Lower demos.episodes."
+            )
+    if available < episodes:
+        progress = Progress("collect", episodes, start=available)
+        collect_demonstrations(
+            env,
+            path,
+            episodes,
+            seed=demos.seed,
+            noise=demos.noise,
+            workers=config.workers,
+            on_progress=lambda kept, tried: progress(kept, f"tried {tried}"),
+        )
+    return path
+
+
+def _train(
+    config: TrainBCConfig,
+    run_dir: Path,
+    dataset: CachedFeatureDataset,
+    pipeline: FeaturePipeline,
+    device: torch.device,
+) -> TrainResult:
+    progress = Progress("train", config.protocol.training.steps)
+    return train(
+        config.protocol.training,
+        config.policy,
+        dataset,
+        run_dir / "checkpoints",
+        seed=config.seed,
+        device=device,
+        provenance={
+            "environment": dataclasses.asdict(config.env),
+            "encoder": pipeline.encoder.name,
+            "encoder_config": dict(config.encoder),
+            "encoder_fingerprint": pipeline.fingerprint,
+            "dataset_fingerprint": dataset.fingerprint,
+            "versions": package_versions(),
+        },
+        event_dir=run_dir / "events",
+        progress=lambda step, _, loss: progress(step, f"loss {loss:.4f}"),
+    )
+
+
+def _evaluate(
+    config: TrainBCConfig,
+    run_dir: Path,
+    trained: TrainResult,
+    pipeline: FeaturePipeline,
+    films: FilmCollector,
+) -> tuple[list[dict[str, int]], PolicyCheckpoint, EvaluationResult]:
+    """Rolls out checkpoints as the protocol says, chooses one, and meets fresh episodes with it."""
+    protocol = config.protocol
+    final_split: Split = "tuning" if config.evaluation_split == "tuning" else "final"
+    cameras = pipeline.streams(camera_names(config.env))
+    with make_pool(config.env, pipeline, config.workers, config.environments) as pool:
+        selection_file = run_dir / "selection.json"
+        selection: list[dict[str, int]] = (
+            json.loads(selection_file.read_text()) if selection_file.is_file() else []
+        )
+        if protocol.selection_episodes:
+            progress = Progress("select", len(trained.checkpoints), start=len(selection))
+            for index, checkpoint in enumerate(trained.checkpoints[len(selection) :]):
+                number = len(selection)
+                seeds = protocol.selection_seeds(config.seed, number)
+                policy = load_policy(checkpoint.path).policy
+                outcome = evaluate(policy, pipeline, cameras, pool, seeds)
+                selection.append(
+                    {
+                        "step": checkpoint.step,
+                        "episodes": len(outcome.episodes),
+                        "successes": outcome.successes,
+                    }
+                )
+                write_atomically(selection_file, json.dumps(selection).encode())
+                progress(len(selection), f"step {checkpoint.step}: {outcome.success_rate:.0%}")
+                del index
+        chosen = trained.checkpoints[
+            protocol.choose(trained.checkpoints, [entry["successes"] for entry in selection])
+        ]
+        policy = load_policy(chosen.path).policy
+        seeds = episode_seeds(final_split, config.seed, protocol.final_episodes)
+        progress = Progress("evaluate", len(seeds))
+        final = evaluate(
+            policy,
+            pipeline,
+            cameras,
+            pool,
+            seeds,
+            film=films.request(seeds),
+            progress=lambda done, _, successes: progress(done, f"{successes} succeeded"),
+        )
+    return selection, chosen, final
+
+
+# -- parts that the rollout command shares -----------------------------------------------------
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is a GPU if there is one.
+
+    Raises:
+        ConfigurationError: torch knows no such device, or it is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigurationError(
+            f"Expected device=auto, cpu or an accelerator of this machine, got {name!r}: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    return device
+
+
+def camera_names(env: EnvironmentConfig) -> tuple[str, ...]:
+    """Names of the configured cameras."""
+    return tuple(camera.name for camera in make_cameras(env.cameras))
+
+
+def make_pool(
+    env: EnvironmentConfig, encoder: FeaturePipeline, workers: int, environments: int
+) -> EnvironmentPool:
+    """Environments for rollouts; without images in their observations where none are read."""
+    modalities = ("rgb",) if encoder.source == "rgb" else ()
+    factory = partial(make_environment, env, modalities=modalities)
+    return EnvironmentPool(factory, workers=workers, environments=environments)
+
+
+def describe_environment(env: EnvironmentConfig) -> dict[str, Any]:
+    """The environment's settings with what follows from them, as plain JSON."""
+    probe = make_environment(env, modalities=())
+    settings = dataclasses.asdict(env)
+    settings |= {"horizon": probe.horizon, "model_hash": probe.model_hash}
+    probe.close()
+    return settings
+
+
+# -- the run's folder --------------------------------------------------------------------------
+
+_MAY_DIFFER = ("workers", "environments", "device", "run_dir")
+
+
+def claim_run_dir(run_dir: Path, config: TrainBCConfig) -> None:
+    """Writes ``config.yaml``, or checks that the run there has the same settings.
+
+    How the work is spread over processes and devices may differ.
+
+    Raises:
+        ResumeMismatchError: other settings; the message lists them.
+    """
+    text = to_yaml(config)
+    file = run_dir / "config.yaml"
+    if file.is_file():
+        before, now = (_decisive_lines(content) for content in (file.read_text(), text))
+        if before != now:
+            changed = [
+                line
+                for line in difflib.ndiff(before, now)
+                if line.startswith(("- ", "+ ")) and line.strip()
+            ]
+            raise ResumeMismatchError(
+                f"{run_dir} holds a run with other settings (- before, + now): "
+                + "; ".join(" ".join(line.split()) for line in changed[:6])
+                + ". Choose another run_dir, or remove this one."
+            )
+        return
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, text.encode())
+
+
+def _decisive_lines(text: str) -> list[str]:
+    return [
+        line
+        for line in text.splitlines()
+        if not line.startswith(tuple(f"{k}:" for k in _MAY_DIFFER))
+    ]
+
+
+class StageClock:
+    """Wall seconds of each stage, kept in ``timings.json`` over interruptions."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._file = run_dir / "timings.json"
+        self.seconds: dict[str, float] = {}
+        if self._file.is_file():
+            self.seconds = json.loads(self._file.read_text())
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Adds the time of the block to the stage's, also when it raises."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = self.seconds.get(stage, 0.0) + time.perf_counter() - began
+            self.seconds[stage] = round(spent, 3)
+            write_atomically(self._file, json.dumps(self.seconds).encode())
+
+
+def _drawing_progress(name: str, steps: int) -> Any:
+    progress = Progress("draw", steps)
+    return lambda done: progress(done, name)
+
+
+@command(TrainBCConfig, "train_bc")
+def main(config: TrainBCConfig) -> None:
+    """Runs the main job and prints what came of it."""
+    results, run_dir = train_bc(config)
+    print(describe(results, run_dir))
+
+
+if __name__ == "__main__":
+    main()
