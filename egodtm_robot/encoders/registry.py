@@ -15,6 +15,9 @@ from omegaconf import OmegaConf
 from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
 from egodtm_robot.encoders.base import Encoder
 
+_MISSING = "???"
+"""OmegaConf's mark of a value that the user has to give."""
+
 
 def encoder_names() -> tuple[str, ...]:
     """Names of the encoders that have a file in ``configs/encoder``."""
@@ -50,8 +53,9 @@ def make_encoder(config: str | Mapping[str, Any]) -> Encoder:
             all options not given from the file of its ``name``.
 
             Where ``_target_`` is not that of the named file (``encoder._target_=my.module.Mine`` on
-            the command line leaves the default encoder's options in place), options that still have
-            the file's values and that the class does not take are dropped.
+            the command line leaves the options of the default encoder in place), options that still
+            have the file's values belong to the other encoder and are dropped. ``encoder=custom``
+            has none to begin with.
 
     Returns:
         The encoder, on the CPU.
@@ -77,11 +81,10 @@ def make_encoder(config: str | Mapping[str, Any]) -> Encoder:
     encoder_class = _import_encoder(str(target))
     if target != own_target:
         name = None
-        taken = _parameters(encoder_class)
         given = {
             key: value
             for key, value in given.items()
-            if key in taken or key not in defaults or value != defaults[key]
+            if key not in defaults or value != defaults[key]
         }
     _check_options(encoder_class, given)
     encoder = encoder_class(**given)
@@ -126,7 +129,7 @@ def _check_options(encoder_class: type[Encoder], options: Mapping[str, Any]) -> 
         for option, parameter in parameters.items()
         if parameter.default is inspect.Parameter.empty
         and parameter.kind is not inspect.Parameter.VAR_POSITIONAL
-        and options.get(option) is None
+        and options.get(option) in (None, _MISSING)
     ]
     if missing:
         listed = ", ".join(f"encoder.{option}=..." for option in missing)

@@ -16,8 +16,8 @@ import torch
 from egodtm_robot.encoders import ImageEncoder
 
 class MeanColour(ImageEncoder):
-    def __init__(self, scale=1.0, grid=1):
-        super().__init__(network=torch.nn.Identity(), dimension=3, options={"scale": scale})
+    def __init__(self, scale=1.0, grid=1, batch_size=5):
+        super().__init__(network=torch.nn.Identity(), dimension=3, options={"scale": scale}, batch_size=batch_size)
         self.scale = scale
 
     def forward(self, images):
@@ -66,6 +66,9 @@ def test_a_users_encoder_replaces_the_default_one_by_import_path(users_module: s
     assert encoder.name == "MeanColour"
     image = np.full((2, 1, 8, 8, 3), 7, dtype=np.uint8)
     np.testing.assert_allclose(encoder.encode(image), np.full((2, 1, 3), 7.0))
+    assert encoder.batch_size == 5, "options of the encoder that it replaces must not leak in"
+    clean = {**encoder_config("custom"), "_target_": f"{users_module}.MeanColour", "batch_size": 8}
+    assert make_encoder(clean).batch_size == 8
     scaled = make_encoder({"_target_": f"{users_module}.MeanColour", "scale": 2.0})
     assert scaled.fingerprint != encoder.fingerprint
 
@@ -89,6 +92,13 @@ def test_an_import_path_that_leads_nowhere_is_named(users_module: str, target: s
 def test_a_class_that_is_no_encoder_is_refused(users_module: str):
     with pytest.raises(EncoderOptionError, match="subclass"):
         make_encoder({"_target_": f"{users_module}.NotAnEncoder"})
+
+
+def test_options_that_a_user_has_to_give_are_asked_for():
+    with pytest.raises(EncoderOptionError, match=r"needs encoder\.model=\.\.\."):
+        make_encoder("huggingface")
+    with pytest.raises(EncoderOptionError, match="import path"):
+        make_encoder("custom")
 
 
 def test_unknown_names_and_options_come_with_the_nearest_match():
