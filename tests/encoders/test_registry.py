@@ -17,7 +17,8 @@ from egodtm_robot.encoders import ImageEncoder
 
 class MeanColour(ImageEncoder):
     def __init__(self, scale=1.0, grid=1, batch_size=5):
-        super().__init__(network=torch.nn.Identity(), dimension=3, options={"scale": scale}, batch_size=batch_size)
+        options = {"scale": scale}
+        super().__init__(torch.nn.Identity(), dimension=3, batch_size=batch_size, options=options)
         self.scale = scale
 
     def forward(self, images):
