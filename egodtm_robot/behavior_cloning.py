@@ -236,7 +236,7 @@ class PolicyCheckpoint:
     Attributes:
         step: gradient steps it has seen.
         path: its folder, for :func:`policies.checkpoints.load_policy`.
-        train_loss: mean over the steps since the last checkpoint, standardised units.
+        train_loss: mean over the steps since the loss was last written down, standardised units.
         validation_loss: over the held-out episodes; None without any.
     """
 

@@ -254,6 +254,8 @@ class EnvironmentPool:
         ) from cause
 
     def _raise_silence(self) -> None:
+        for worker in self._workers:
+            worker.process.kill()  # what hangs would not answer a request to end either
         raise EnvironmentWorkerError(
             f"Expected an answer from an environment worker within {self.timeout_s:.0f} s, none "
             "came. A simulator or an OpenGL driver hangs; use workers=0 to look at it."

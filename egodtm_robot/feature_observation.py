@@ -13,7 +13,7 @@ from egodtm_robot.rollouts import ObservationEncoder, observation_key
 from policies.base import FEATURES_PREFIX, PROPRIOCEPTION, FeatureShape
 
 
-class FeatureObservation(gymnasium.Wrapper[dict[str, np.ndarray], Any, dict[str, Any], Any]):
+class FeatureObservation(gymnasium.Wrapper[dict[str, Any], Any, dict[str, Any], Any]):
     """Runs the encoder on every step, for code that drives environments by itself.
 
     Observations are a flat dictionary of ``proprioception`` (P,) and ``features/<camera>``

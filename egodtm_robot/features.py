@@ -94,6 +94,11 @@ class FeaturePipeline:
         return self.encoder.history
 
     @property
+    def batch_size(self) -> int:
+        """Windows a forward pass of the encoder; 1 where it has none."""
+        return int(getattr(self.encoder, "batch_size", 1))
+
+    @property
     def grid(self) -> tuple[int, int] | None:
         """Rows and columns of the tokens, None for a global feature."""
         return self.encoder.grid

@@ -59,6 +59,10 @@ class PolicySpec:
     actions: int
     features: Mapping[str, FeatureShape]
 
+    def __post_init__(self) -> None:
+        if self.proprioception < 0 or self.actions < 1:
+            raise ValueError(f"Expected proprioception >= 0 and actions >= 1, got {self}.")
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers and strings, for a checkpoint."""
         return {

@@ -101,7 +101,8 @@ class MLPPolicy(Policy):
         width = self.history * self.embedding_dimension
         layers: list[nn.Module] = []
         if config.input_normalization == "batch":
-            layers.append(nn.BatchNorm1d(width))
+            # No scale and shift: the next layer has them anyway, and they cost a fifth of a step.
+            layers.append(nn.BatchNorm1d(width, affine=False))
         for units in config.hidden:
             layers += [nn.Linear(width, units), ACTIVATIONS[config.activation]()]
             width = units

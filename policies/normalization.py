@@ -40,10 +40,10 @@ class Standardizer(nn.Module):
                 by its own deviation. It keeps the order of importance that a principal component
                 basis carries, where whitening would lift the noise of the last components.
         """
-        rows = values.reshape(-1, values.shape[-1])
-        if rows.shape[0] == 0 or rows.shape[1] == 0:
+        if values.numel() == 0:
             self.reset()
             return
+        rows = values.reshape(-1, values.shape[-1])
         total = torch.zeros(rows.shape[1], dtype=torch.float64)
         for part in rows.split(_ROWS_AT_ONCE):
             total += part.double().sum(0).cpu()

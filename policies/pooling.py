@@ -105,7 +105,7 @@ class SpatialSoftmax(Pooling):
         if shape.grid is None:
             raise PoolingError(
                 f"policy.pooling.kind=spatial_softmax needs tokens that lie on a grid, this "
-                f"encoder gives {shape.tokens} without. Choose flatten or attention."
+                f"encoder gives {shape.tokens} tokens without. Choose flatten or attention."
             )
         self.grid = shape.grid
         self.channels = nn.Linear(shape.dimension, keypoints)

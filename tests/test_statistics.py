@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from egodtm_robot.statistics import (
+    bootstrap_difference,
+    bootstrap_success_rate,
+    mcnemar_exact,
+    proportion_difference,
+    wilson_interval,
+)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 50), (1, 3), (25, 50), (147, 150), (8, 8)])
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_wilson_interval_agrees_with_scipy(successes, trials, confidence):
+    expected = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    interval = wilson_interval(successes, trials, confidence)
+    assert interval == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert 0 <= interval.low <= successes / trials <= interval.high <= 1
+
+
+def test_wilson_interval_keeps_its_level():
+    generator = np.random.default_rng(0)
+    for rate in (0.05, 0.5, 0.9):
+        draws = generator.binomial(50, rate, 4_000)
+        intervals = {k: wilson_interval(int(k), 50) for k in np.unique(draws)}
+        covered = np.mean([intervals[k].low <= rate <= intervals[k].high for k in draws])
+        assert 0.92 < covered < 0.985
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(1, 0), (-1, 5), (6, 5)])
+def test_impossible_counts_are_refused(successes, trials):
+    with pytest.raises(ValueError, match="Expected 0 <= successes"):
+        wilson_interval(successes, trials)
+    with pytest.raises(ValueError, match="Expected 0 <= successes"):
+        proportion_difference(1, 2, successes, trials)
+
+
+def test_impossible_confidence_is_refused():
+    with pytest.raises(ValueError, match="confidence"):
+        wilson_interval(1, 2, 1.0)
+    with pytest.raises(ValueError, match="confidence"):
+        bootstrap_success_rate([np.ones(3)], np.random.default_rng(0), confidence=95)
+
+
+def test_difference_agrees_with_newcombes_published_example():
+    # Newcombe 1998, table II, contrast (a): 56/70 - 48/80, method 10.
+    estimate = proportion_difference(56, 70, 48, 80)
+    assert estimate.value == pytest.approx(0.2)
+    assert estimate.interval == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+def test_difference_is_antisymmetric():
+    forward = proportion_difference(30, 50, 18, 60)
+    backward = proportion_difference(18, 60, 30, 50)
+    assert forward.value == -backward.value
+    assert forward.interval.low == pytest.approx(-backward.interval.high)
+
+
+def test_mcnemar_agrees_with_the_exact_binomial_test():
+    generator = np.random.default_rng(0)
+    first, second = generator.random(120) < 0.6, generator.random(120) < 0.4
+    result = mcnemar_exact(first, second)
+    discordant = result.first_only + result.second_only
+    assert result.p_value == pytest.approx(
+        stats.binomtest(result.first_only, discordant, 0.5).pvalue
+    )
+    assert result.first_only - result.second_only == first.sum() - second.sum()
+
+
+def test_mcnemar_without_disagreement_says_nothing():
+    same = np.array([True, False, True])
+    assert mcnemar_exact(same, same).p_value == 1.0
+
+
+def test_mcnemar_handles_thousands_of_episodes():
+    first, second = np.ones(3_000, dtype=bool), np.zeros(3_000, dtype=bool)
+    assert mcnemar_exact(first, second).p_value == 0.0
+    assert mcnemar_exact(first, ~first).p_value < 1e-300
+
+
+def test_mcnemar_refuses_other_episodes():
+    with pytest.raises(ValueError, match="same episodes"):
+        mcnemar_exact(np.ones(3), np.ones(4))
+
+
+def test_bootstrap_is_reproducible_and_centred():
+    outcomes = [np.arange(100) < 60, np.arange(100) < 50, np.arange(100) < 70]
+    first = bootstrap_success_rate(outcomes, np.random.default_rng(1))
+    again = bootstrap_success_rate(outcomes, np.random.default_rng(1))
+    assert first == again
+    assert first.value == pytest.approx(0.6)
+    assert first.interval.low < 0.6 < first.interval.high
+
+
+def test_bootstrap_is_wider_where_seeds_disagree():
+    generator = np.random.default_rng(0)
+    agree = [np.arange(100) < 50] * 4
+    disagree = [np.arange(100) < k for k in (20, 40, 60, 80)]
+    narrow = bootstrap_success_rate(agree, generator).interval
+    wide = bootstrap_success_rate(disagree, generator).interval
+    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
+    # Where seeds agree it is the binomial interval of all episodes together.
+    wilson = wilson_interval(200, 400)
+    assert narrow.high - narrow.low == pytest.approx(wilson.high - wilson.low, rel=0.1)
+
+
+def test_bootstrap_covers_the_true_rate_over_seeds():
+    generator = np.random.default_rng(0)
+    covered = 0
+    for _ in range(300):
+        rates = np.clip(generator.normal(0.6, 0.05, 3), 0, 1)
+        outcomes = [generator.random(70) < rate for rate in rates]
+        interval = bootstrap_success_rate(outcomes, generator, resamples=1_000).interval
+        covered += interval.low <= 0.6 <= interval.high
+    assert covered / 300 > 0.88
+
+
+def test_bootstrap_difference_tells_clear_from_unclear():
+    generator = np.random.default_rng(0)
+    better = [np.arange(100) < k for k in (75, 80, 85)]
+    worse = [np.arange(100) < k for k in (40, 45, 50)]
+    clear = bootstrap_difference(better, worse, generator)
+    assert clear.value == pytest.approx(0.35)
+    assert clear.interval.low > 0
+    unclear = bootstrap_difference(better, better, generator)
+    assert unclear.interval.low < 0 < unclear.interval.high
+
+
+def test_bootstrap_refuses_nothing():
+    for outcomes in ([], [np.ones(3), np.ones(0)]):
+        with pytest.raises(ValueError, match="at least one training seed"):
+            bootstrap_success_rate(outcomes, np.random.default_rng(0))
