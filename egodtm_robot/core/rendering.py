@@ -3,7 +3,7 @@
 One OpenGL context lives in each process that draws. What the graphics library holds of a model
 (meshes, textures, buffers) depends on neither poses nor colours, lights and cameras, so that all
 renderers of a process with the same assets, size and quality share it; each frame's scene comes
-from the renderer's own model and data. RGB and depth are read from the same pass.
+from the renderer's own model and data.
 
 ==================  ==========================================  =================================
 quality             ``fast``                                    ``full``
@@ -24,6 +24,7 @@ and the caller's model stay untouched.
 import atexit
 import copy
 import hashlib
+import importlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,8 +33,8 @@ from types import TracebackType
 import mujoco
 import numpy as np
 
-from egodtm_robot.core.errors import GLUnavailableError, RenderingError, UnknownNameError
-from egodtm_robot.core.gl import EGL_PACKAGES, OSMESA_PACKAGES, ensure_backend
+from egodtm_robot.core.errors import RenderingError, UnknownNameError
+from egodtm_robot.core.gl import EGL_PACKAGES, OSMESA_PACKAGES, ensure_backend, select_backend
 from egodtm_robot.core.mesh_decimation import decimate_meshes
 
 MODALITIES: tuple[str, ...] = ("rgb", "depth", "segmentation")
@@ -121,15 +122,14 @@ class _Process:
     def __init__(self) -> None:
         self.owner = os.getpid()
         self.drawing: dict[tuple[str, int, int, Quality], _DrawingContext] = {}
-        try:
+        if (backend := select_backend()) is None:
             ensure_backend()
-            # Importing it binds MuJoCo to the backend that the environment names by now.
-            from mujoco import gl_context
-
-            self.gl = gl_context.GLContext(64, 64)
+        try:
+            # From the backend's own module: mujoco.gl_context keeps whatever MUJOCO_GL said when
+            # MuJoCo was first imported, which may have been before it was set.
+            module = f"mujoco.{backend}" if backend in ("egl", "osmesa") else "mujoco.gl_context"
+            self.gl = importlib.import_module(module).GLContext(64, 64)
             self.gl.make_current()
-        except GLUnavailableError:
-            raise
         # Each backend fails in its own way: ImportError, RuntimeError, GLError, AttributeError.
         except Exception as error:
             raise RenderingError(
@@ -247,8 +247,10 @@ class OffscreenRenderer:
         self.quality = QUALITIES[quality]
         self._drawing: _DrawingContext | None = None
         self._closed = False
-        self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + model.nsite + 64)
+        self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 64)
         self._options = mujoco.MjvOption()
+        # Sites mark points for the programmer; nothing there is to be seen.
+        self._options.sitegroup[:] = 0
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._rectangle = mujoco.MjrRect(0, 0, width, height)
@@ -289,7 +291,8 @@ class OffscreenRenderer:
         Returns:
             By modality: ``rgb`` uint8 (H, W, 3); ``depth`` float32 (H, W), metres along the
             optical axis, the far plane's distance where nothing is seen; ``segmentation`` int32
-            (H, W), ids of bodies, -1 where none is seen.
+            (H, W), ids of bodies, -1 where none is seen. ``depth`` comes from the pass of ``rgb``;
+            where that is multisampled (``full``), from the pass of ``segmentation``.
 
         Raises:
             UnknownNameError: the camera is not in the model, or a modality is unknown.
@@ -310,23 +313,38 @@ class OffscreenRenderer:
             self._scene,
         )
         images: dict[str, np.ndarray] = {}
-        wants_rgb, wants_depth = "rgb" in modalities, "depth" in modalities
-        if wants_rgb or wants_depth:
-            mujoco.mjr_render(self._rectangle, self._scene, drawing.native)
-            mujoco.mjr_readPixels(
-                self._pixels if wants_rgb else None,
-                self._depth if wants_depth else None,
-                self._rectangle,
-                drawing.native,
-            )
-            # OpenGL's rows run upwards; the copies keep frames apart from the reused buffers.
-            if wants_rgb:
+        # A multisampled buffer keeps the depth of one sample, somewhere in the pixel; the pass
+        # that draws identities takes all samples at the pixel's centre.
+        depth_of_identities = "depth" in modalities and self.quality.multisampling
+        depth_of_colors = "depth" in modalities and not depth_of_identities
+        if "rgb" in modalities or depth_of_colors:
+            self._render(drawing, depth=depth_of_colors)
+            # OpenGL's rows run upwards; copies keep frames apart from the buffers used again.
+            if "rgb" in modalities:
                 images["rgb"] = self._pixels[::-1].copy()
-            if wants_depth:
-                images["depth"] = self._metric_depth(self._depth[::-1])
-        if "segmentation" in modalities:
-            images["segmentation"] = self._draw_segmentation(drawing)
+        if "segmentation" in modalities or depth_of_identities:
+            self._render_identities(drawing, depth=depth_of_identities)
+            if "segmentation" in modalities:
+                images["segmentation"] = self._bodies()
+        if "depth" in modalities:
+            images["depth"] = self._metric_depth(self._depth[::-1])
         return images
+
+    def _render(self, drawing: _DrawingContext, depth: bool) -> None:
+        mujoco.mjr_render(self._rectangle, self._scene, drawing.native)
+        mujoco.mjr_readPixels(
+            self._pixels, self._depth if depth else None, self._rectangle, drawing.native
+        )
+
+    def _render_identities(self, drawing: _DrawingContext, depth: bool) -> None:
+        flags = self._scene.flags
+        before = flags.copy()
+        flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = True
+        flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = True
+        try:
+            self._render(drawing, depth)
+        finally:
+            flags[:] = before
 
     def _camera_index(self, camera: str | int) -> int:
         if isinstance(camera, str):
@@ -345,27 +363,15 @@ class OffscreenRenderer:
         far = np.float64(np.float32(self.model.vis.map.zfar * extent))
         return (near * far / (buffer * (far - near) + near)).astype(np.float32)
 
-    def _draw_segmentation(self, drawing: _DrawingContext) -> np.ndarray:
-        flags = self._scene.flags
-        before = flags.copy()
-        flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = True
-        flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = True
-        try:
-            mujoco.mjr_render(self._rectangle, self._scene, drawing.native)
-            mujoco.mjr_readPixels(self._pixels, None, self._rectangle, drawing.native)
-        finally:
-            flags[:] = before
+    def _bodies(self) -> np.ndarray:
+        """Body ids (H, W) from the colours of the pass that draws identities."""
         # Colours are 1 + the index of a geom in the scene; 0 is the background.
         channels = self._pixels[::-1].astype(np.int32)
         identifiers = channels[..., 0] + (channels[..., 1] << 8) + (channels[..., 2] << 16)
         bodies = np.full(self._scene.ngeom + 1, BACKGROUND, np.int32)
         for geom in self._scene.geoms[: self._scene.ngeom]:
-            if geom.segid < 0:
-                continue
-            if geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
+            if geom.segid >= 0 and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
                 bodies[geom.segid + 1] = self.model.geom_bodyid[geom.objid]
-            elif geom.objtype == mujoco.mjtObj.mjOBJ_SITE:
-                bodies[geom.segid + 1] = self.model.site_bodyid[geom.objid]
         return bodies[identifiers]
 
     def close(self) -> None:

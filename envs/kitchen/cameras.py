@@ -36,8 +36,15 @@ KITCHEN_CAMERAS: dict[str, Camera] = {
         Camera("left", (-1.4, -0.75, 3.0), (0.78, 0.49, -0.22, -0.32)),
         Camera("right", (1.4, -0.75, 3.0), (0.76, 0.5, 0.21, 0.35)),
         Camera("top", (-0.3, -0.95, 3.5), (0.92388, 0.38268, 0.0, 0.0)),
-        # Looks along the fingers from behind the hand.
-        Camera("wrist", (0.07, 0.0, 0.08), (0.0, 0.70711, 0.70711, 0.0), 75.0, "panda0_link7"),
+        # Beside the hand, 12 cm off the axis on the side of the palm's face away from the kitchen
+        # at rest; sees both fingers, what is between them and what lies ahead.
+        Camera(
+            "wrist",
+            (-0.08485, 0.08485, 0.1),
+            (-0.12667, -0.36111, 0.87180, 0.30581),
+            70.0,
+            "panda0_link7",
+        ),
     )
 }
 

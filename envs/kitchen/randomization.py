@@ -28,7 +28,7 @@ class Randomization:
         moves: whether the robot's base or the kitchen is displaced.
         half_extent: half the box's edge in each axis, metres.
         joint_noise: width of the uniform joint noise as a share of the joint's range.
-        about_task_center: the box lies about the task's ``base_center`` instead of the nominal base.
+        about_task_center: the box lies about the task's ``base_center``, not the nominal base.
         redraw_in_contact: draw again while the robot touches the kitchen.
         horizon: steps a part of the task; None takes the task's own horizon.
     """
