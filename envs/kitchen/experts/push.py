@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.kitchen.experts.geometry import pointing, ramp
-from envs.kitchen.experts.scene_view import HandTarget, SceneView
+from envs.kitchen.experts.scene_view import FINGERTIP, HandTarget, SceneView
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class PushLever:
 
     Attributes:
         contact: finds the contact in the present state.
-        behind: distance of the end effector behind the contact point when touching, metres.
-        depth: of the end effector relative to the contact point along +y, metres.
+        behind: distance of the fingertip behind the contact point when touching, metres.
+        depth: of the fingertip relative to the contact point along +y, metres.
         clearance: further distance along -y at which the hand passes freely, metres.
         margin: extra distance behind the contact while going in, metres.
         lead: how far beyond the touching position the hand pushes, metres.
@@ -62,7 +62,7 @@ class PushLever:
 
         # Coordinates relative to the touching position, which lies behind the lever.
         touching = contact.point - self.behind * push + self.depth * ahead
-        offset = scene.hand - touching
+        offset = scene.fingertip - touching
         along, inwards, aside = (float(offset @ axis) for axis in (push, ahead, across))
 
         # 1 when the hand is not behind the lever (beyond it or beside it), 0 when it is.
@@ -80,5 +80,8 @@ class PushLever:
             + stuck * aside * across
         )
         return HandTarget(
-            touching + wanted, rotation, np.asarray(self.rotation_weights), self.opening
+            touching + wanted - FINGERTIP * rotation[:, 2],
+            rotation,
+            np.asarray(self.rotation_weights),
+            self.opening,
         )

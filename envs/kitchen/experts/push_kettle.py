@@ -26,12 +26,13 @@ class PushKettle:
         rotation_weights: see :class:`HandTarget`.
     """
 
-    behind: float = 0.172
-    height: float = 0.07
+    behind: float = 0.143
+    height: float = 0.085
     clearance: float = 0.05
     lead: float = 0.06
-    pitch: float = 0.0
-    rotation_weights: tuple[float, float, float] = (0.15, 0.15, 0.3)
+    pitch: float = -1.5
+    rotation_weights: tuple[float, float, float] = (0.1, 0.1, 0.3)
+    opening: float = 0.04
 
     def target(self, scene: SceneView) -> HandTarget:
         """Lines up before the kettle, pushes once aligned, stops at the goal."""
@@ -55,4 +56,4 @@ class PushKettle:
                 stuck * max(offset[2], 0.0),
             ]
         )
-        return HandTarget(position, rotation, np.asarray(self.rotation_weights), 0.04)
+        return HandTarget(position, rotation, np.asarray(self.rotation_weights), self.opening)

@@ -9,6 +9,9 @@ from envs.kitchen.env import KitchenEnv
 from envs.kitchen.inverse_kinematics import rotation_vector
 from envs.kitchen.scene import END_EFFECTOR_SITE, KETTLE_JOINT, KITCHEN_BODY
 
+FINGERTIP = 0.043
+"""How far the middle of the fingertips lies before the end effector's site, metres."""
+
 KITCHEN_REST = np.array([-0.1, 0.75, 0.0])
 """Where the kitchen's body stands in the original scene, world metres."""
 
@@ -58,6 +61,12 @@ class SceneView:
     def hand(self) -> np.ndarray:
         """Position of the end effector's site, world metres, (3,)."""
         return self.data.site(END_EFFECTOR_SITE).xpos
+
+    @property
+    def fingertip(self) -> np.ndarray:
+        """Middle between the two fingertips, world metres, (3,)."""
+        site = self.data.site(END_EFFECTOR_SITE)
+        return site.xpos + FINGERTIP * site.xmat.reshape(3, 3)[:, 2]
 
     @property
     def fingers(self) -> np.ndarray:

@@ -45,7 +45,7 @@ OPEN_MICROWAVE = HookDoor(
     yaw_per_angle=0.3,
     pitch=-0.7,
 )
-FLIP_LIGHT = PushLever(_light_contact, behind=0.045, depth=-0.045)
+FLIP_LIGHT = PushLever(_light_contact, behind=0.045, depth=-0.002)
 
 STRATEGIES: dict[str, Strategy] = {
     "microwave": OPEN_MICROWAVE,
@@ -59,12 +59,13 @@ STRATEGIES: dict[str, Strategy] = {
         height=-0.08,
         rotation_weights=(0.1, 0.1, 0.3),
     ),
-    "slide_cabinet": PushLever(_slide_contact, behind=0.045, depth=-0.02),
+    "slide_cabinet": PushLever(_slide_contact, behind=0.045, depth=0.023),
     "light": FLIP_LIGHT,
     "knob": PushLever(
         _knob_contact,
-        behind=0.035,
-        depth=-0.042,
+        behind=0.032,
+        depth=0.001,
+        lead=0.1,
         across_tolerance=(0.012, 0.03),
         rotation_weights=(0.1, 0.1, 0.3),
     ),
