@@ -116,7 +116,9 @@ def _merged_faces(faces: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     # The smallest index first, the direction kept: opposite faces of a thin sheet both stay.
     turn = merged.argmin(axis=1)
     merged = np.take_along_axis(merged, (turn[:, None] + np.arange(3)) % 3, axis=1)
-    _, first = np.unique(merged, axis=0, return_index=True)
+    count = int(clusters.max()) + 1
+    keys = (merged[:, 0] * count + merged[:, 1]) * count + merged[:, 2]
+    _, first = np.unique(keys, return_index=True)
     first.sort()
     return merged[first]
 
@@ -160,21 +162,17 @@ def _corner_normals(
     corners = new_vertices[new_faces]
     flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     flat /= np.linalg.norm(flat, axis=1, keepdims=True) + 1e-30
-    unit = cross / (np.linalg.norm(cross, axis=1, keepdims=True) + 1e-30)
-    # The original faces around each cluster, as rows sorted by cluster.
-    corner_clusters = clusters[faces].ravel()
-    order = np.argsort(corner_clusters, kind="stable")
-    around = order // 3
-    count = int(clusters.max()) + 1
-    starts = np.searchsorted(corner_clusters[order], np.arange(count + 1))
-    # All pairs of a new corner and an original face around its cluster.
+    clusters_around, sums = _facings(faces, cross, clusters)
+    unit = sums / (np.linalg.norm(sums, axis=1, keepdims=True) + 1e-30)
+    # All pairs of a new corner and a facing of its cluster.
     corner_vertex = new_faces.ravel()
+    starts = np.searchsorted(clusters_around, np.arange(int(clusters.max()) + 2))
     lengths = np.diff(starts)[corner_vertex]
     pair_corner = np.repeat(np.arange(len(corner_vertex)), lengths)
     within = np.arange(len(pair_corner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    pair_face = around[starts[corner_vertex][pair_corner] + within]
-    aligned = np.einsum("ij,ij->i", unit[pair_face], flat[pair_corner // 3]) > _CREASE_COSINE
-    weights = cross[pair_face] * aligned[:, None]
+    pair_facing = starts[corner_vertex][pair_corner] + within
+    aligned = np.einsum("ij,ij->i", unit[pair_facing], flat[pair_corner // 3]) > _CREASE_COSINE
+    weights = sums[pair_facing] * aligned[:, None]
     normals = np.stack(
         [np.bincount(pair_corner, weights[:, axis], len(corner_vertex)) for axis in range(3)],
         axis=1,
@@ -182,7 +180,29 @@ def _corner_normals(
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     normals = np.where(length > 1e-12, normals / np.maximum(length, 1e-12), np.repeat(flat, 3, 0))
     # Corners of one vertex that agree share a normal.
-    rounded = np.round(normals * 64).astype(np.int64)
-    keys = np.concatenate([corner_vertex[:, None], rounded], axis=1)
-    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    rounded = np.round(normals * 64).astype(np.int64) + 64
+    keys = corner_vertex
+    for axis in range(3):
+        keys = keys * 129 + rounded[:, axis]
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     return normals[first], inverse.reshape(-1, 3)
+
+
+def _facings(
+    faces: np.ndarray, cross: np.ndarray, clusters: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The original faces around each cluster, those that face much the same way summed.
+
+    Returns:
+        Cluster of each facing, ascending int (n,), and its sum of area normals, float (n, 3).
+    """
+    unit = cross / (np.linalg.norm(cross, axis=1, keepdims=True) + 1e-30)
+    direction = np.round(unit * 3).astype(np.int64) + 3
+    direction = (direction[:, 0] * 7 + direction[:, 1]) * 7 + direction[:, 2]
+    keys = clusters[faces].ravel() * 7**3 + np.repeat(direction, 3)
+    keys, inverse = np.unique(keys, return_inverse=True)
+    sums = np.stack(
+        [np.bincount(inverse, np.repeat(cross[:, axis], 3), len(keys)) for axis in range(3)],
+        axis=1,
+    )
+    return keys // 7**3, sums

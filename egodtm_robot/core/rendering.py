@@ -104,6 +104,10 @@ class _DrawingContext:
             settings.offsamples = 0
         if not quality.effects:
             settings.shadowsize = 0
+            # Loading the sky takes longer than everything else; its first pixels stand in for it.
+            sky = drawn.tex_type == mujoco.mjtTexture.mjTEXTURE_SKYBOX
+            drawn.tex_width[sky] = 1
+            drawn.tex_height[sky] = 6
         self.native = mujoco.MjrContext(drawn, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         if self.native.offWidth < width or self.native.offHeight < height:
             self.native.free()
