@@ -13,7 +13,7 @@ reflections         no                                          yes
 sky                 black                                       MuJoCo's
 multisampling       no                                          as the model asks (8 in the kitchen)
 meshes              at most 700 faces each                      as they are
-round primitives    12 slices, 6 stacks                         as the model asks (28, 16)
+round primitives    10 slices, 4 stacks                         as the model asks (28, 16)
 flat primitives     one quad a side                             as the model asks (4 x 4)
 ==================  ==========================================  =================================
 
@@ -69,7 +69,7 @@ class Quality:
 QUALITIES: dict[str, Quality] = {
     quality.name: quality
     for quality in (
-        Quality("fast", False, False, mesh_faces=700, slices=12, stacks=6, quads=1),
+        Quality("fast", False, False, mesh_faces=700, slices=10, stacks=4, quads=1),
         Quality("full", True, True),
     )
 }
