@@ -111,3 +111,59 @@ class DifferentialIK:
         if flag < 1:
             raise RuntimeError(f"daqp could not solve a step of inverse kinematics (flag {flag}).")
         return np.asarray(step)
+
+
+class PostureSearch:
+    """Looks for a posture of the arm that puts the end effector on a point; ignores collisions."""
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        self._ik = DifferentialIK(model)
+        self._model = model
+        self._data = mujoco.MjData(model)
+
+    def reaches(
+        self,
+        point: np.ndarray,
+        direction: np.ndarray,
+        position_tolerance: float,
+        pointing_tolerance: float,
+        *,
+        generator: np.random.Generator,
+        starts: int,
+        iterations: int = 60,
+    ) -> bool:
+        """Whether a posture was found, from the arm's rest or one of a few drawn postures.
+
+        Args:
+            point: where the end effector should be, world metres, (3,).
+            direction: where the fingers should point, unit vector, (3,).
+            position_tolerance: how far the end effector may be from the point, metres.
+            pointing_tolerance: how far the fingers may deviate from the direction, radians.
+            generator: draws the postures to start from.
+            starts: how many postures to start from, the rest included.
+            iterations: steps of inverse kinematics from each start.
+        """
+        ik, data = self._ik, self._data
+        step_limit = np.full(len(ARM_JOINTS), 0.3)
+        for start in range(starts):
+            data.qpos[ik.qpos] = (
+                np.clip(ik.posture, ik.lower, ik.upper)
+                if start == 0
+                else generator.uniform(ik.lower, ik.upper)
+            )
+            for _ in range(iterations):
+                mujoco.mj_kinematics(self._model, data)
+                mujoco.mj_comPos(self._model, data)
+                rotation = data.site_xmat[ik.site].reshape(3, 3)
+                offset = point - data.site_xpos[ik.site]
+                deviation = float(np.arccos(np.clip(rotation[:, 2] @ direction, -1.0, 1.0)))
+                if np.linalg.norm(offset) < position_tolerance and deviation < pointing_tolerance:
+                    return True
+                axis = np.cross(rotation[:, 2], direction)
+                axis /= max(float(np.linalg.norm(axis)), 1e-9)
+                # Aim a little inside the cone, else the search ends on its edge.
+                turn = axis * min(max(deviation - 0.8 * pointing_tolerance, 0.0), 0.5)
+                offset *= min(1.0, 0.2 / max(float(np.linalg.norm(offset)), 1e-9))
+                pose = HandPose(point, rotation, np.full(3, 0.3))
+                data.qpos[ik.qpos] += ik.displacement(data, pose, offset, turn, step_limit)
+        return False

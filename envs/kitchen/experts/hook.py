@@ -7,6 +7,9 @@ import numpy as np
 from envs.kitchen.experts.geometry import pointing, ramp, rotation_z
 from envs.kitchen.experts.scene_view import HandTarget, SceneView
 
+OPEN = 0.04
+"""Widest opening of each finger, metres."""
+
 
 @dataclass(frozen=True)
 class HookDoor:
@@ -25,7 +28,8 @@ class HookDoor:
         aligned: lateral error up to which the hand goes in, metres.
         astray: lateral error from which the hand stays out, metres.
         lead: how far ahead of the door the hand pulls, radians.
-        grip: opening of each finger around the handle, metres.
+        grip: opening of each finger around the handle, metres; with OPEN the fingers never close
+            and one of them pulls as a hook.
         rotation_weights: see :class:`HandTarget`.
     """
 
@@ -63,9 +67,10 @@ class HookDoor:
         # Beside the bar with the fingers past it: leave straight before lining up again.
         beside = ramp(abs(lateral), 0.03, 0.05) * ramp(along, -0.08, -0.05)
 
-        closed = inside
-        grasp = ramp(0.04 - 0.5 * (scene.fingers[0] + scene.fingers[1]), 0.006, 0.014)
-        lead = inside * grasp * min(self.lead, max(self.opened - angle, 0.0))
+        # Fingers that close must have closed before the pull begins.
+        opening = float(scene.fingers.mean())
+        held = ramp(opening, OPEN - 0.006, OPEN - 0.014) if self.grip < OPEN else 1.0
+        lead = inside * held * min(self.lead, max(self.opened - angle, 0.0))
         hinge = scene.anchor(self.joint)
         pulled = hinge + rotation_z(-lead) @ (handle - hinge)
         position = (
@@ -78,5 +83,5 @@ class HookDoor:
             position,
             rotation,
             np.asarray(self.rotation_weights),
-            0.04 + (self.grip - 0.04) * closed,
+            OPEN + (self.grip - OPEN) * inside,
         )

@@ -35,7 +35,11 @@ class PushLever:
         clearance: further distance along -y at which the hand passes freely, metres.
         margin: extra distance behind the contact while going in, metres.
         lead: how far beyond the touching position the hand pushes, metres.
-        yaw, pitch: of the hand, radians.
+        hold: while pushing, how many times its error to the side of the push is corrected over.
+        yaw: of the hand to the left, radians.
+        pitch: of the hand upwards, radians.
+        across_tolerance: error to the side of the push up to which the hand goes in, and from
+            which it stays out, metres.
         rotation_weights: see :class:`HandTarget`.
         opening: of each finger, metres.
     """
@@ -46,6 +50,7 @@ class PushLever:
     clearance: float = 0.07
     margin: float = 0.02
     lead: float = 0.07
+    hold: float = 0.0
     yaw: float = 0.0
     pitch: float = 0.0
     across_tolerance: tuple[float, float] = (0.02, 0.05)
@@ -77,7 +82,7 @@ class PushLever:
         wanted = (
             ((1.0 - stuck) * wanted_along + stuck * along) * push
             + (-self.clearance * off) * ahead
-            + stuck * aside * across
+            + (stuck * aside - pushing * self.hold * aside) * across
         )
         return HandTarget(
             touching + wanted - FINGERTIP * rotation[:, 2],

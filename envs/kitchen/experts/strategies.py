@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from envs.kitchen.experts.hook import HookDoor
+from envs.kitchen.experts.hook import OPEN, HookDoor
 from envs.kitchen.experts.push import Contact, PushLever
 from envs.kitchen.experts.push_kettle import PushKettle
 from envs.kitchen.experts.scene_view import SceneView
@@ -57,15 +57,17 @@ STRATEGIES: dict[str, Strategy] = {
         yaw_per_angle=0.3,
         pitch=0.3,
         height=-0.08,
+        grip=OPEN,
         rotation_weights=(0.1, 0.1, 0.3),
     ),
     "slide_cabinet": PushLever(_slide_contact, behind=0.045, depth=0.023),
     "light": FLIP_LIGHT,
     "knob": PushLever(
         _knob_contact,
-        behind=0.032,
+        behind=0.035,
         depth=0.001,
         lead=0.1,
+        hold=1.5,
         across_tolerance=(0.012, 0.03),
         rotation_weights=(0.1, 0.1, 0.3),
     ),
