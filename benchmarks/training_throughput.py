@@ -29,7 +29,7 @@ from policies.mlp import MLPPolicyConfig, make_policy
 
 EPISODES, LENGTH, RESOLUTION = 50, 50, 112
 BATCH = 64  # protocol=quick and protocol=standard
-STEPS, REFERENCE_STEPS, ROUNDS = 2_000, 4, 7
+STEPS, REFERENCE_STEPS, ROUNDS = 1_000, 6, 5
 
 
 def main(encoder_name: str) -> None:

@@ -31,6 +31,7 @@ from egodtm_robot.core.errors import (
     TrainingDivergedError,
     UnknownNameError,
 )
+from egodtm_robot.demos.store import DemonstrationStore
 from policies.base import FEATURES_PREFIX, PROPRIOCEPTION, FeatureShape, PolicySpec
 from policies.checkpoints import save_policy
 from policies.mlp import MLPPolicy, MLPPolicyConfig, make_policy
@@ -170,7 +171,7 @@ class CachedFeatureDataset:
     @classmethod
     def from_store(
         cls,
-        store: Any,
+        store: DemonstrationStore,
         features: Mapping[str, np.ndarray],
         grids: Mapping[str, tuple[int, int] | None],
         encoder_fingerprint: str,
@@ -179,7 +180,7 @@ class CachedFeatureDataset:
         """The first ``episodes`` demonstrations of a store with their features.
 
         Args:
-            store: a :class:`egodtm_robot.demos.store.DemonstrationStore`.
+            store: open in either mode.
             features: (N, L, D) a camera, of all the store's steps or at least the first ones.
             grids: see the class.
             encoder_fingerprint: of what made the features.
@@ -198,7 +199,8 @@ class CachedFeatureDataset:
         offsets = np.asarray(store.episode_offsets, dtype=np.int64)[: episodes + 1]
         steps = int(offsets[-1])
         rows = store.steps(slice(0, steps), ("proprioception", "actions"))
-        identity = f"{store.fingerprint}:{encoder_fingerprint}:{episodes}"
+        # Of these episodes alone: a store that grows must not end a run that has begun.
+        identity = f"{store.prefix_fingerprint(episodes)}:{encoder_fingerprint}"
         return cls(
             proprioception=np.asarray(rows["proprioception"], dtype=np.float32),
             features={

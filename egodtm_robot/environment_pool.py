@@ -168,6 +168,11 @@ class EnvironmentPool:
         self.actions = arrays.pop("actions")
         self.observations = arrays
 
+    @property
+    def slot_order(self) -> list[int]:
+        """All slots, the workers taking turns, so that a few episodes occupy all workers."""
+        return sorted(range(self.slots), key=lambda slot: (slot % self.environments, slot))
+
     # -- commands ------------------------------------------------------------------------------
 
     @property

@@ -219,7 +219,7 @@ class _Evaluation:
 
     def run(self) -> EvaluationResult:
         began = time.perf_counter()
-        self._begin(range(self.pool.slots))
+        self._begin(self.pool.slot_order)
         ready: list[int] = []
         while self.running:
             mark = time.perf_counter()

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,16 +163,18 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path):
 
 
 KILLED_RUN = """
-import sys, time
+import importlib.util, time
 from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_behavior_cloning import QUICK, SMALL, make_dataset, train
-train(QUICK, SMALL, make_dataset(), Path({out!r}), seed=0, progress=lambda *_: time.sleep(0.2))
+spec = importlib.util.spec_from_file_location("this_module", {module!r})
+this = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(this)
+progress = lambda *_: time.sleep(0.2)
+this.train(this.QUICK, this.SMALL, this.make_dataset(), Path({out!r}), seed=0, progress=progress)
 """
 
 
 def test_a_killed_process_is_resumed_to_the_same_weights(tmp_path):
-    script = KILLED_RUN.format(tests=str(Path(__file__).parent), out=str(tmp_path / "killed"))
+    script = KILLED_RUN.format(module=__file__, out=str(tmp_path / "killed"))
     process = subprocess.Popen([sys.executable, "-c", script])
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("killed/resume/state_0000020*")):
@@ -346,7 +347,6 @@ class FakeStore:
 
     num_episodes = 3
     episode_offsets = np.array([0, 4, 9, 12])
-    fingerprint = "store"
 
     def __init__(self):
         generator = np.random.default_rng(0)
@@ -354,6 +354,9 @@ class FakeStore:
             "proprioception": generator.normal(size=(12, 9)).astype(np.float32),
             "actions": generator.uniform(-1, 1, (12, 9)).astype(np.float32),
         }
+
+    def prefix_fingerprint(self, episodes):
+        return f"store:{episodes}"
 
     def steps(self, selection, arrays):
         return {name: self.rows[name][selection] for name in arrays}

@@ -17,15 +17,18 @@ from egodtm_robot.core.errors import (
     EnvironmentWorkerError,
     ObservationError,
 )
+from egodtm_robot.encoders import make_encoder
 from egodtm_robot.environment_pool import EnvironmentPool, Reset, Step
+from egodtm_robot.environments import EnvironmentConfig, make_environment
 from egodtm_robot.feature_observation import FeatureObservation
 from egodtm_robot.rollouts import EvaluationResult, FilmRequest, evaluate
 from policies.base import FeatureShape, PolicySpec
 from policies.mlp import MLPPolicyConfig, make_policy
 from policies.pooling import PoolingConfig
 
-# Spawned workers import the environment by its module's name; they inherit this path.
-sys.path.insert(0, str(Path(__file__).parent))
+# Spawned workers import the environment by its module's name; they inherit this path. A folder of
+# its own, since tests/ itself holds folders named like our packages.
+sys.path.append(str(Path(__file__).parent / "fakes"))
 from fake_environments import FakeEnvironment
 
 SEEDS = range(100, 117)
@@ -291,6 +294,51 @@ def test_evaluate_policy_of_stable_baselines3_runs_a_policy_unchanged(settings):
     expected = run(policy=policy, encoder=FakeEncoder(history=2))
     for episode in expected.episodes[:16]:
         assert lengths[episode.seed] == episode.steps
+
+
+def make_kitchen_agent():
+    encoder = make_encoder("pixels")
+    spec = PolicySpec(9, 9, {"left": FeatureShape(encoder.num_tokens, encoder.dimension)})
+    policy = make_policy(MLPPolicyConfig(), spec, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        policy.head[-1].weight.mul_(100)
+    return encoder, policy
+
+
+make_kitchen = functools.partial(
+    make_environment, EnvironmentConfig(task="light", resolution=32, horizon=5)
+)
+
+
+def test_kitchen_episodes_are_the_same_to_the_pixel_in_one_process_and_in_many():
+    encoder, policy = make_kitchen_agent()
+    seeds = range(4_000, 4_005)
+    films = []
+    for workers, environments in ((0, 1), (2, 2)):
+        shown = {}
+
+        def sink(result, frames, solved, shown=shown):
+            shown[result.seed] = frames
+
+        request = FilmRequest(frozenset(seeds), "left", sink)
+        with EnvironmentPool(make_kitchen, workers, environments) as pool:
+            result = evaluate(policy, encoder, ["left"], pool, seeds, film=request)
+        assert [episode.steps for episode in result.episodes] == [5] * len(seeds)
+        films.append(shown)
+    for seed in seeds:
+        np.testing.assert_array_equal(films[0][seed], films[1][seed])
+        assert (films[0][seed][0] != films[0][seed][-1]).any()
+
+
+def test_evaluate_policy_runs_on_the_kitchen():
+    encoder, policy = make_kitchen_agent()
+    environment = DummyVecEnv(
+        [lambda: Monitor(FeatureObservation(make_kitchen(), encoder, policy.spec.features))] * 2
+    )
+    rewards, lengths = evaluate_policy(policy, environment, 3, return_episode_rewards=True)
+    assert lengths == [5, 5, 5]
+    assert len(rewards) == 3
+    environment.close()
 
 
 def test_feature_observation_refuses_a_camera_that_is_not_there():
