@@ -48,10 +48,6 @@ class CheckpointMismatchError(EgoDTMRobotError, ValueError):
     """The tensors of a checkpoint do not match the model by name and shape."""
 
 
-class InvalidSettingError(EgoDTMRobotError, ValueError):
-    """A setting has a value that cannot work."""
-
-
 class ObservationError(EgoDTMRobotError, ValueError):
     """An observation lacks a key that the policy reads, or has the wrong shape."""
 
