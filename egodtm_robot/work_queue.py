@@ -1,10 +1,13 @@
 """Runs calls in worker processes and hands back their results in the order of the arguments."""
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
 from typing import Any
 
 from egodtm_robot.core.errors import EgoDTMRobotError
@@ -44,7 +47,7 @@ def ordered_map(
         return
     # spawn: a forked child would inherit OpenGL contexts and threads that it cannot use.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer, initargs)
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (initializer, initargs))
     try:
         pending: deque[Future[Any]] = deque()
         for argument in arguments:
@@ -60,3 +63,16 @@ def ordered_map(
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker(initializer: Callable[..., None], initargs: tuple[Any, ...]) -> None:
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    initializer(*initargs)
+
+
+def _follow_parent() -> None:
+    """Ends this worker with the main process: an executor's workers outlive a killed one."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

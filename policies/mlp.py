@@ -1,8 +1,8 @@
-"""R3M's behaviour cloning head over frozen features.
+"""A multi-layer perceptron over frozen features, after R3M's behaviour cloning head.
 
-Nair et al., R3M: A Universal Visual Representation for Robot Manipulation, 2022: BatchNorm over
-the concatenated feature and proprioception, an MLP of two layers of 256 units, last layer
-scaled by 0.01.
+Nair et al., R3M: A Universal Visual Representation for Robot Manipulation, 2022: an MLP of two
+layers of 256 units over the concatenated feature and proprioception, last layer scaled by 0.01.
+Theirs has BatchNorm in front (``input_normalization=batch``) and reads one vector a camera.
 """
 
 from collections.abc import Mapping
@@ -37,10 +37,11 @@ class MLPPolicyConfig:
     activation: str = "relu"
     """``relu`` or ``tanh`` (R3M's)."""
 
-    input_normalization: str = "batch"
-    """``batch``: BatchNorm over all inputs, R3M's. ``scale``: proprioception standardised, the
-    features centred and divided by one number a camera, which leaves the profile of a principal
-    component basis as it is instead of whitening it."""
+    input_normalization: str = "scale"
+    """``scale``: proprioception standardised, features centred and divided by one number a camera,
+    which leaves important and unimportant channels as far apart as they are. ``batch``: R3M's
+    BatchNorm over all inputs, which lifts channels that hardly move to the level of those that
+    matter; a value a little off the demonstrations then throws the policy off."""
 
     history: int = 1
     """Frames that an action is computed from."""
@@ -133,9 +134,13 @@ class MLPPolicy(Policy):
         self.proprioception_statistics.fit(observation[PROPRIOCEPTION])
         self.action_statistics.fit(actions)
         shared = self.config.input_normalization == "scale"
-        for camera, statistics in zip(self.spec.features, self.feature_statistics, strict=True):
+        for camera, statistics, pooling in zip(
+            self.spec.features, self.feature_statistics, self.poolings, strict=True
+        ):
             assert isinstance(statistics, Standardizer)
-            statistics.fit(observation[FEATURES_PREFIX + camera], shared_scale=shared)
+            tokens = observation[FEATURES_PREFIX + camera]
+            statistics.fit(tokens, shared_scale=shared)
+            _as_pooling(pooling).fit(statistics(tokens))
 
     def embed(self, observation: Mapping[str, Tensor]) -> Tensor:
         """One frame's observation, each (B, ...), to a vector (B, F)."""

@@ -11,7 +11,10 @@ from torch.nn import functional
 from egodtm_robot.core.errors import PoolingError, UnknownNameError
 from policies.base import FeatureShape
 
-POOLINGS = ("mean", "grid", "flatten", "spatial_softmax", "attention")
+POOLINGS = ("principal", "mean", "grid", "flatten", "spatial_softmax", "attention")
+
+_FIT_ROWS = 2_048
+"""Rows that principal components are fitted on; more hardly move the leading ones."""
 
 
 @dataclass
@@ -19,10 +22,15 @@ class PoolingConfig:
     """How tokens become a vector; a single global token passes through unchanged."""
 
     kind: str = "grid"
-    """``mean``: over the grid. ``grid``: averages of ``size`` x
+    """``principal``: the leading ``components`` principal components of all tokens together, fitted
+    on the demonstrations: the layout is kept and there is little left to overfit. ``mean``: over
+    the grid. ``grid``: averages of ``size`` x
     ``size`` cells, concatenated. ``flatten``: all tokens. ``spatial_softmax``: where each of
     ``keypoints`` learned channels is, as expected coordinates (Levine et al. 2016).
     ``attention``: ``queries`` learned queries, each a weighted mean of projected tokens."""
+
+    components: int = 64
+    """Components of ``principal``; fewer where there are fewer demonstrated steps or values."""
 
     size: int = 4
     """Cells a side of ``grid``. 4 keeps the layout that a fixed camera rewards; finer grids
@@ -40,7 +48,7 @@ class PoolingConfig:
     def __post_init__(self) -> None:
         if self.kind not in POOLINGS:
             raise UnknownNameError("token pooling", self.kind, POOLINGS)
-        for name in ("size", "keypoints", "queries", "width"):
+        for name in ("components", "size", "keypoints", "queries", "width"):
             if getattr(self, name) < 1:
                 raise PoolingError(
                     f"Expected policy.pooling.{name} >= 1, got {getattr(self, name)}."
@@ -54,6 +62,64 @@ class Pooling(nn.Module):
 
     def initialize(self, generator: torch.Generator) -> None:
         """Draw what there is to learn from ``generator``."""
+
+    def fit(self, tokens: Tensor) -> None:
+        """Take what is fitted, not learned, from demonstrated tokens (N, L, D)."""
+
+
+class PrincipalComponents(Pooling):
+    """Leading principal components of all tokens side by side.
+
+    With a hundred demonstrations a head overfits to thousands of inputs: it learns the training
+    episodes by heart and imitates worse than from proprioception alone. A fixed camera's features
+    vary in few directions, which these are. They are not whitened, since that would lift the noise
+    of the last ones to the level of the first.
+    """
+
+    mean: Tensor
+    directions: Tensor
+
+    def __init__(self, shape: FeatureShape, components: int) -> None:
+        super().__init__()
+        values = shape.tokens * shape.dimension
+        self.output_dimension = min(components, values)
+        self.register_buffer("mean", torch.zeros(values))
+        self.register_buffer("directions", torch.zeros(values, self.output_dimension))
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Back to nothing; :meth:`fit` decides."""
+        self.mean.zero_()
+        self.directions.zero_()
+
+    @torch.no_grad()
+    def fit(self, tokens: Tensor) -> None:
+        """Find the components of an even subsample of tokens (N, L, D).
+
+        They are divided by one number, so that the mean square of a component is 1.
+        """
+        self.initialize(torch.Generator())
+        if not self.output_dimension:
+            return
+        rows = tokens[:: -(-len(tokens) // _FIT_ROWS)].flatten(1).double().cpu()
+        mean = rows.mean(0)
+        rows = rows - mean
+        # Of the two Gram matrices the smaller one; both have the same leading spectrum.
+        wide = rows.shape[1] > rows.shape[0]
+        values, vectors = torch.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
+        kept = min(self.output_dimension, len(values))
+        values, vectors = values.flip(0)[:kept].clamp_min(0), vectors.flip(1)[:, :kept]
+        directions = rows.T @ vectors / values.sqrt().clamp_min(1e-12) if wide else vectors
+        # A direction without variance is numerical noise of any size.
+        directions = torch.where(values > 1e-9 * values[0], directions, 0.0)
+        largest = directions.abs().argmax(0)
+        directions = directions * directions.gather(0, largest[None]).sign()
+        scale = (values.mean() / len(rows)).sqrt().clamp_min(1e-12)
+        self.mean.copy_(mean.float())
+        self.directions[:, :kept] = (directions / scale).float()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, L, D) to (B, F)."""
+        return (tokens.flatten(1) - self.mean) @ self.directions
 
 
 class Flatten(Pooling):
@@ -156,7 +222,11 @@ def make_pooling(config: PoolingConfig, shape: FeatureShape) -> Pooling:
     Raises:
         PoolingError: the encoder's tokens do not allow it.
     """
+    if config.kind == "principal" and shape.tokens * shape.dimension > config.components:
+        return PrincipalComponents(shape, config.components)
     if shape.tokens == 1 and shape.grid is None:
+        return Flatten(shape)
+    if config.kind == "principal":
         return Flatten(shape)
     if config.kind == "mean":
         return GridAverage(shape, 1)

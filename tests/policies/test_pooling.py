@@ -100,3 +100,41 @@ def test_unknown_pooling_is_refused_with_the_nearest():
         PoolingConfig("atention")
     with pytest.raises(PoolingError, match="size >= 1"):
         PoolingConfig(size=0)
+
+
+def fitted_principal(tokens, components):
+    shape = FeatureShape(tokens.shape[1], tokens.shape[2], None)
+    pooling = make_pooling(PoolingConfig("principal", components=components), shape)
+    pooling.initialize(torch.Generator().manual_seed(0))
+    pooling.fit(tokens)
+    return pooling
+
+
+@pytest.mark.parametrize("rows", [200, 20])  # more and fewer rows than values
+def test_principal_components_keep_the_directions_that_vary_most(rows):
+    generator = torch.Generator().manual_seed(3)
+    hidden = torch.randn(rows, 2, generator=generator) * torch.tensor([5.0, 2.0])
+    mixing = torch.linalg.qr(torch.randn(60, 2, generator=generator))[0]
+    noise = 0.01 * torch.randn(rows, 60, generator=generator)
+    tokens = (hidden @ mixing.T + noise + 7.0).reshape(rows, 12, 5)
+    pooled = fitted_principal(tokens, 2)(tokens)
+    assert pooled.shape == (rows, 2)
+    torch.testing.assert_close(pooled.mean(0), torch.zeros(2), atol=1e-3, rtol=0)
+    assert abs(float(pooled.square().mean()) - 1.0) < 0.01
+    # Unwhitened: the first component stays larger by the ratio of the deviations.
+    spread = torch.linalg.svdvals(hidden - hidden.mean(0))
+    assert abs(float(pooled[:, 0].std() / pooled[:, 1].std() - spread[0] / spread[1])) < 0.05
+
+
+def test_directions_without_variance_are_left_out():
+    generator = torch.Generator().manual_seed(4)
+    tokens = torch.randn(50, 1, 1, generator=generator) * torch.ones(50, 6, 2)
+    pooling = fitted_principal(tokens, 4)
+    pooled = pooling(tokens + 1e-3 * torch.randn(50, 6, 2, generator=generator))
+    assert float(pooled[:, 1:].abs().max()) == 0.0
+
+
+def test_few_values_are_not_projected():
+    tokens = random_tokens(FeatureShape(1, 5))
+    pooled = pool(PoolingConfig("principal", components=64), FeatureShape(1, 5), tokens)
+    assert torch.equal(pooled, tokens.flatten(1))
