@@ -40,12 +40,13 @@ class Reset:
     Attributes:
         slot: index of the environment in the pool.
         seed: of the episode.
-        film: name of a camera to draw after this reset and each step of the episode, or None.
+        film: whether to call the environment's ``render`` after this reset and each step of the
+            episode.
     """
 
     slot: int
     seed: int
-    film: str | None = None
+    film: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Report:
         done: whether the episode is over.
         solved: whether the task is solved in this state.
         success: whether the episode counts as a success.
-        frame: uint8 (H, W, 3) of the film's camera, None without a film.
+        frame: uint8 (H, W, 3) as the environment renders itself, None without a film.
     """
 
     slot: int
@@ -316,7 +317,7 @@ class _Environments:
 
     def __init__(self, factory: EnvironmentFactory, count: int) -> None:
         self._environments = [factory() for _ in range(count)]
-        self._films: list[str | None] = [None] * count
+        self._films = [False] * count
         self.layout = _layout(self._environments[0])
 
     def attach(
@@ -343,15 +344,8 @@ class _Environments:
             done = bool(terminated or truncated)
         for name, value in _leaves(observation):
             self._observations[name][command.slot] = value
-        film = self._films[index]
-        frame = None
-        if film is not None:
-            shared = self._observations.get(f"rgb/{film}")
-            frame = (
-                environment.unwrapped.render_camera(film, "rgb").copy()  # type: ignore[attr-defined]
-                if shared is None
-                else shared[command.slot].copy()
-            )
+        # A copy: an environment may draw into the same memory again.
+        frame = np.array(environment.render()) if self._films[index] else None
         return Report(command.slot, done, bool(info["solved"]), bool(info["success"]), frame)
 
     def close(self) -> None:

@@ -5,24 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
-from egodtm_robot.environments import EnvironmentConfig, make_cameras
+from egodtm_robot.environments import EnvironmentConfig
 from egodtm_robot.rollouts import EpisodeResult, FilmRequest
 from egodtm_robot.video import EpisodeFilm, write_contact_sheet, write_gif, write_mp4
-
-_DEFAULT_CAMERA = "left"
 
 
 class FilmCollector:
     """Films the first episodes of an evaluation.
 
     Args:
-        env: what is filmed; the first of its cameras films, ``left`` if it has none.
+        env: what is filmed.
         count: how many episodes.
     """
 
     def __init__(self, env: EnvironmentConfig, count: int) -> None:
-        cameras = make_cameras(env.cameras)
-        self._camera = cameras[0].name if cameras else _DEFAULT_CAMERA
         self._task = env.task.replace("_", " ")
         self._count = count
         self._films: dict[int, EpisodeFilm] = {}
@@ -32,7 +28,7 @@ class FilmCollector:
         if self._count == 0:
             return None
         chosen = frozenset(int(seed) for seed in seeds[: self._count])
-        return FilmRequest(chosen, self._camera, self._take)
+        return FilmRequest(chosen, self._take)
 
     def _take(self, result: EpisodeResult, frames: np.ndarray, solved: np.ndarray) -> None:
         title = f"{self._task}  #{result.seed}"

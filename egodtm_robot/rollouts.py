@@ -114,13 +114,10 @@ class FilmRequest:
 
     Attributes:
         seeds: of the episodes; those that are not evaluated are ignored.
-        camera: to film with; any that the environment can draw. One that the policy sees anyway
-            costs nothing.
         sink: called with each film as its episode ends, in no particular order.
     """
 
     seeds: frozenset[int]
-    camera: str
     sink: FilmSink
 
 
@@ -256,8 +253,7 @@ class _Evaluation:
             seed = self.waiting.popleft()
             filmed = self.film is not None and seed in self.film.seeds
             self.running[slot] = _Episode(seed, film=filmed)
-            camera = self.film.camera if self.film is not None and filmed else None
-            commands.append(Reset(slot, seed, camera))
+            commands.append(Reset(slot, seed, filmed))
         self._submit(commands)
 
     def _finish(self, slot: int, success: bool) -> None:

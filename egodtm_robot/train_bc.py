@@ -382,7 +382,7 @@ def make_pool(
 ) -> EnvironmentPool:
     """Environments for rollouts; without images in their observations where none are read."""
     modalities = ("rgb",) if encoder.source == "rgb" else ()
-    factory = partial(make_environment, env, modalities=modalities)
+    factory = partial(make_environment, env, modalities=modalities, render_mode="rgb_array")
     return EnvironmentPool(factory, workers=workers, environments=environments)
 
 

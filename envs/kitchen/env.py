@@ -75,6 +75,7 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         modalities: which images an observation holds.
         horizon: steps of an episode; None takes the preset's.
         render_mode: ``rgb_array`` lets :meth:`render` draw the first camera (``left`` if none).
+        render_resolution: height and width of what :meth:`render` draws, pixels.
 
     Raises:
         UnknownNameError: a task, preset, camera or modality is unknown.
@@ -102,6 +103,7 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         modalities: Sequence[str] = ("rgb",),
         horizon: int | None = None,
         render_mode: str | None = None,
+        render_resolution: int = 256,
     ) -> None:
         self.task = get_task(task)
         self.randomization = get_randomization(randomization)
@@ -135,6 +137,10 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self._displacement = np.zeros(3)
         self._visuals = KitchenVisuals(self.model)
         self._renderer = OffscreenRenderer(self.model, *self.resolution, quality=quality)
+        # For people to look at: it loads nothing until it draws.
+        self._film_renderer = OffscreenRenderer(
+            self.model, render_resolution, render_resolution, quality=quality
+        )
 
         self.action_space = spaces.Box(-1.0, 1.0, (len(ROBOT_JOINTS),), np.float32)
         self.observation_space = self._build_observation_space()
@@ -371,11 +377,13 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     def render(self) -> np.ndarray:
         """The first camera's picture (``left`` if the environment has none), uint8 (H, W, 3)."""
-        return self.render_camera(self.cameras[0].name if self.cameras else "left")
+        camera = self.cameras[0].name if self.cameras else "left"
+        return self._film_renderer.draw(self.data, camera, ("rgb",))["rgb"]
 
     def close(self) -> None:
         """Frees the renderer."""
         self._renderer.close()
+        self._film_renderer.close()
 
 
 def _height_and_width(resolution: int | Sequence[int]) -> tuple[int, int]:

@@ -64,8 +64,7 @@ class FakeEnvironment(gymnasium.Env[dict[str, Any], np.ndarray]):
         info = {"solved": solved, "success": success}
         return self._observe(), float(solved), success, truncated, info
 
-    def render_camera(self, camera: str, modality: str = "rgb") -> np.ndarray:
-        assert (camera, modality) == ("right", "rgb")
+    def render(self) -> np.ndarray:
         return np.full((8, 8, 3), self.steps, np.uint8)
 
     def _observe(self) -> dict[str, Any]:

@@ -151,9 +151,9 @@ def test_observations_hold_what_was_asked_for():
 
 
 def test_cameras_that_are_not_observed_can_be_drawn():
-    env = KitchenEnv(cameras=(), resolution=16, render_mode="rgb_array")
+    env = KitchenEnv(cameras=(), resolution=16, render_mode="rgb_array", render_resolution=24)
     env.reset(seed=0)
-    assert env.render().shape == (16, 16, 3)
+    assert env.render().shape == (24, 24, 3)
     assert env.render_camera("wrist", "segmentation").dtype == np.int32
     env.close()
 
