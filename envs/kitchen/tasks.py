@@ -108,7 +108,7 @@ KITCHEN_TASKS: Mapping[str, Task] = MappingProxyType(
                 name="kettle",
                 joint_goals={},
                 handles=("kettle_site",),
-                kettle_goal=(-0.23, 0.75, 1.6192),
+                kettle_goal=(-0.26, 0.75, 1.6192),
                 description="push the kettle to the back burner",
             ),
             Task(

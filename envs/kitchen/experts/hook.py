@@ -5,10 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.kitchen.experts.geometry import pointing, ramp, rotation_z
-from envs.kitchen.experts.scene_view import HandTarget, SceneView
-
-OPEN = 0.04
-"""Widest opening of each finger, metres."""
+from envs.kitchen.experts.scene_view import OPEN, HandTarget, SceneView
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ class PushLever:
         margin: extra distance behind the contact while going in, metres.
         lead: how far beyond the touching position the hand pushes, metres.
         hold: while pushing, how many times its error to the side of the push is corrected over.
-        yaw: of the hand to the left, radians.
+        yaw: of the hand to the left, radians; it makes up for the fingers' taper, which would wedge
+            against the lever's edge.
         pitch: of the hand upwards, radians.
         across_tolerance: error to the side of the push up to which the hand goes in, and from
             which it stays out, metres.

@@ -9,6 +9,9 @@ from envs.kitchen.env import KitchenEnv
 from envs.kitchen.inverse_kinematics import rotation_vector
 from envs.kitchen.scene import END_EFFECTOR_SITE, KETTLE_JOINT, KITCHEN_BODY
 
+OPEN = 0.04
+"""Widest opening of each finger, metres."""
+
 FINGERTIP = 0.043
 """How far the middle of the fingertips lies before the end effector's site, metres."""
 

@@ -14,6 +14,9 @@ from envs.kitchen.experts.scene_view import HandTarget, SceneView, blend
 if TYPE_CHECKING:
     from envs.kitchen.experts.expert import Strategy
 
+SWING_BACK = 0.1
+"""How far a door is opened beyond the angle at which it may be left, radians."""
+
 
 @dataclass(frozen=True)
 class OpenThen:
@@ -34,19 +37,25 @@ class OpenThen:
     def target(self, scene: SceneView) -> HandTarget:
         """Depends on the door's angle and, once it is open, on the hand's distance from it."""
         angle = -scene.joint(self.door.joint)
-        # With the fingers shut about the handle go on a little further than needed, so that the
-        # door may swing back as they open.
-        shut = ramp(0.5 * float(scene.fingers[0] + scene.fingers[1]), 0.035, 0.025)
-        if angle < self.released + 0.2 * shut:
-            return self.door.target(scene)
-        following = self.following.target(scene)
         rotation = self.door.rotation(angle)
         across, sideways, ahead = rotation.T
         offset = scene.hand - scene.site(self.door.site) - np.array([0.0, 0.0, self.door.height])
+        lateral, along = abs(float(offset @ sideways)), float(offset @ ahead)
+
+        # With the fingers shut about the handle go on a little further than needed, so that the
+        # door may swing back as they open.
+        shut = (
+            ramp(float(scene.fingers.mean()), 0.035, 0.028)
+            * ramp(along, -0.05, -0.03)
+            * ramp(lateral, 0.05, 0.035)
+        )
+        if angle < self.released + SWING_BACK * shut:
+            return self.door.target(scene)
+        following = self.following.target(scene)
         # 1 while the fingers are about the handle, 0 once they are clear of it.
         around = (
-            ramp(float(offset @ ahead), -self.clearance, -0.6 * self.clearance)
-            * ramp(abs(float(offset @ sideways)), 0.14, 0.09)
+            ramp(along, -self.clearance, -0.6 * self.clearance)
+            * ramp(lateral, 0.14, 0.09)
             * ramp(abs(float(offset @ across)), 0.25, 0.18)
         )
         backing_off = replace(

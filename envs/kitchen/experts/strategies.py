@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from envs.kitchen.experts.hook import OPEN, HookDoor
+from envs.kitchen.experts.carry_kettle import CarryKettle
+from envs.kitchen.experts.hook import HookDoor
 from envs.kitchen.experts.push import Contact, PushLever
-from envs.kitchen.experts.push_kettle import PushKettle
-from envs.kitchen.experts.scene_view import SceneView
+from envs.kitchen.experts.scene_view import OPEN, SceneView
 from envs.kitchen.experts.sequence import OpenThen
 
 if TYPE_CHECKING:
@@ -68,9 +69,14 @@ STRATEGIES: dict[str, Strategy] = {
         depth=0.001,
         lead=0.1,
         hold=1.5,
+        yaw=-0.15,
         across_tolerance=(0.012, 0.03),
         rotation_weights=(0.1, 0.1, 0.3),
     ),
-    "kettle": PushKettle(),
-    "microwave_light": OpenThen(OPEN_MICROWAVE, released=1.1, following=FLIP_LIGHT),
+    "kettle": CarryKettle(),
+    "microwave_light": OpenThen(
+        OPEN_MICROWAVE,
+        released=1.0,
+        following=replace(FLIP_LIGHT, rotation_weights=(0.05, 0.05, 0.05)),
+    ),
 }
