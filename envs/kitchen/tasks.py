@@ -95,7 +95,7 @@ KITCHEN_TASKS: Mapping[str, Task] = MappingProxyType(
                 name="knob",
                 joint_goals={"knob1": -1.57},
                 handles=("knob1_site",),
-                base_center=(-0.03, 0.05, 0.0),
+                base_center=(0.0, 0.05, 0.0),
                 description="turn the first oven knob",
             ),
             Task(

@@ -39,10 +39,10 @@ class CarryKettle:
     depth: float = -0.01
     below: float = 0.08
     loaded: float = 0.05
-    standoff: float = 0.12
+    standoff: float = 0.17
     aligned: float = 0.015
     astray: float = 0.04
-    lift: float = 0.03
+    lift: float = 0.02
     lead: float = 0.06
     rotation_weights: tuple[float, float, float] = (0.1, 0.1, 0.2)
 

@@ -35,7 +35,8 @@ class PushLever:
         clearance: further distance along -y at which the hand passes freely, metres.
         margin: extra distance behind the contact while going in, metres.
         lead: how far beyond the touching position the hand pushes, metres.
-        hold: while pushing, how many times its error to the side of the push is corrected over.
+        hold: while pushing, how many times over errors across the push are corrected, since the
+            push itself would drown them.
         yaw: of the hand to the left, radians; it makes up for the fingers' taper, which would wedge
             against the lever's edge.
         pitch: of the hand upwards, radians.
@@ -82,7 +83,7 @@ class PushLever:
         wanted_along = pushing * min(self.lead, contact.remaining) - (1.0 - pushing) * self.margin
         wanted = (
             ((1.0 - stuck) * wanted_along + stuck * along) * push
-            + (-self.clearance * off) * ahead
+            + (-self.clearance * off - pushing * self.hold * inwards) * ahead
             + (stuck * aside - pushing * self.hold * aside) * across
         )
         return HandTarget(

@@ -14,7 +14,7 @@ from envs.kitchen.experts.scene_view import HandTarget, SceneView, blend
 if TYPE_CHECKING:
     from envs.kitchen.experts.expert import Strategy
 
-SWING_BACK = 0.1
+SWING_BACK = 0.04
 """How far a door is opened beyond the angle at which it may be left, radians."""
 
 

@@ -66,7 +66,7 @@ STRATEGIES: dict[str, Strategy] = {
     "knob": PushLever(
         _knob_contact,
         behind=0.035,
-        depth=0.001,
+        depth=-0.001,
         lead=0.1,
         hold=1.5,
         yaw=-0.15,
@@ -76,7 +76,7 @@ STRATEGIES: dict[str, Strategy] = {
     "kettle": CarryKettle(),
     "microwave_light": OpenThen(
         OPEN_MICROWAVE,
-        released=1.0,
+        released=0.98,
         following=replace(FLIP_LIGHT, rotation_weights=(0.05, 0.05, 0.05)),
     ),
 }
