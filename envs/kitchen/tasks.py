@@ -109,6 +109,7 @@ KITCHEN_TASKS: Mapping[str, Task] = MappingProxyType(
                 joint_goals={},
                 handles=("kettle_site",),
                 kettle_goal=(-0.26, 0.75, 1.6192),
+                base_center=(0.05, -0.05, -0.03),
                 description="push the kettle to the back burner",
             ),
             Task(

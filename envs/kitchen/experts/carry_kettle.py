@@ -35,13 +35,13 @@ class CarryKettle:
     """
 
     site: str = "kettle_site"
-    pitch: float = 0.3
+    pitch: float = 0.5
     depth: float = -0.01
     below: float = 0.08
     loaded: float = 0.05
-    standoff: float = 0.17
-    aligned: float = 0.015
-    astray: float = 0.04
+    standoff: float = 0.14
+    aligned: float = 0.025
+    astray: float = 0.055
     lift: float = 0.02
     lead: float = 0.06
     rotation_weights: tuple[float, float, float] = (0.1, 0.1, 0.2)
