@@ -180,7 +180,7 @@ def collect_demonstrations(
     path: Path,
     episodes: int,
     seed: int = 0,
-    noise: float = 0.1,
+    noise: float = 0.07,
     workers: int = 2,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> CollectionSummary:
@@ -334,7 +334,7 @@ class CollectConfig:
     seed: int = 0
     """Seed of the collection; its episodes never occur in an evaluation."""
 
-    noise: float = 0.1
+    noise: float = 0.07
     """Standard deviation of the noise on executed actions; the recorded ones stay clean."""
 
     out: str = "???"

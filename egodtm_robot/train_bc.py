@@ -73,7 +73,7 @@ class DemonstrationsConfig:
     seed: int = 0
     """Seed of the collection; apart from the run's, so that runs share demonstrations."""
 
-    noise: float = 0.1
+    noise: float = 0.07
     """Standard deviation of the noise on executed actions (DART); recorded ones are clean."""
 
     allow_foreign: bool = False

@@ -21,7 +21,7 @@ _FIT_ROWS = 2_048
 class PoolingConfig:
     """How tokens become a vector; a single global token passes through unchanged."""
 
-    kind: str = "grid"
+    kind: str = "principal"
     """``principal``: the leading ``components`` principal components of all tokens together, fitted
     on the demonstrations: the layout is kept and there is little left to overfit. ``mean``: over
     the grid. ``grid``: averages of ``size`` x

@@ -104,17 +104,17 @@ def test_tensors_that_do_not_fit_are_listed(saved):
     policy, folder = saved
     tensors = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
     tensors["extra"] = torch.zeros(1)
-    tensors["head.1.weight"] = torch.zeros(2, 2)
-    del tensors["head.1.bias"]
-    tensors["head.3.bias"][0] = torch.nan
+    tensors["head.0.weight"] = torch.zeros(2, 2)
+    del tensors["head.0.bias"]
+    tensors["head.2.bias"][0] = torch.nan
     rewrite(folder, tensors)
     with pytest.raises(CheckpointError) as caught:
         load_policy(folder)
     message = str(caught.value)
-    assert "head.1.bias is missing" in message
+    assert "head.0.bias is missing" in message
     assert "extra is not expected" in message
-    assert "head.1.weight should be" in message
-    assert "head.3.bias holds values that are not finite" in message
+    assert "head.0.weight should be" in message
+    assert "head.2.bias holds values that are not finite" in message
 
 
 def test_absurd_sizes_take_no_memory(saved):
