@@ -76,12 +76,14 @@ KITCHEN_TASKS: Mapping[str, Task] = MappingProxyType(
                 joint_goals={"microwave": -1.25},
                 handles=("microhandle_site",),
                 base_center=(-0.05, 0.05, 0.0),
+                horizon=100,
                 description="open the microwave door",
             ),
             Task(
                 name="slide_cabinet",
                 joint_goals={"slide_cabinet": 0.44},
                 handles=("slide_site",),
+                horizon=75,
                 description="slide the right cabinet open",
             ),
             Task(
@@ -89,6 +91,7 @@ KITCHEN_TASKS: Mapping[str, Task] = MappingProxyType(
                 joint_goals={"left_hinge": -1.25},
                 handles=("leftdoor_site",),
                 base_center=(-0.25, 0.05, 0.2),
+                horizon=100,
                 description="open the left door of the hinged cabinet",
             ),
             Task(
@@ -96,12 +99,14 @@ KITCHEN_TASKS: Mapping[str, Task] = MappingProxyType(
                 joint_goals={"knob1": -1.57},
                 handles=("knob1_site",),
                 base_center=(0.0, 0.05, 0.0),
+                horizon=120,
                 description="turn the first oven knob",
             ),
             Task(
                 name="light",
                 joint_goals={"light": -0.7},
                 handles=("light_site",),
+                horizon=75,
                 description="flip the light switch",
             ),
             Task(
@@ -110,14 +115,15 @@ KITCHEN_TASKS: Mapping[str, Task] = MappingProxyType(
                 handles=("kettle_site",),
                 kettle_goal=(-0.26, 0.75, 1.6192),
                 base_center=(0.05, -0.05, -0.03),
+                horizon=120,
                 description="push the kettle to the back burner",
             ),
             Task(
                 name="microwave_light",
                 joint_goals={"microwave": -1.25, "light": -0.7},
                 handles=("microhandle_site", "light_site"),
-                horizon=200,
                 base_center=(-0.05, 0.05, 0.0),
+                horizon=180,
                 description="open the microwave door, then flip the light switch",
             ),
         )

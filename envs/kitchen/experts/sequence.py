@@ -32,7 +32,7 @@ class OpenThen:
     door: HookDoor
     released: float
     following: Strategy
-    clearance: float = 0.1
+    clearance: float = 0.18
 
     def target(self, scene: SceneView) -> HandTarget:
         """Depends on the door's angle and, once it is open, on the hand's distance from it."""
@@ -54,9 +54,9 @@ class OpenThen:
         following = self.following.target(scene)
         # 1 while the fingers are about the handle, 0 once they are clear of it.
         around = (
-            ramp(along, -self.clearance, -0.6 * self.clearance)
-            * ramp(lateral, 0.14, 0.09)
-            * ramp(abs(float(offset @ across)), 0.25, 0.18)
+            ramp(along, -self.clearance, -0.75 * self.clearance)
+            * ramp(lateral, 0.2, 0.14)
+            * ramp(abs(float(offset @ across)), 0.3, 0.22)
         )
         backing_off = replace(
             following,
