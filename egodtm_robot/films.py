@@ -21,17 +21,18 @@ class FilmCollector:
     def __init__(self, env: EnvironmentConfig, count: int) -> None:
         self._task = env.task.replace("_", " ")
         self._count = count
+        self._numbers: dict[int, int] = {}
         self._films: dict[int, EpisodeFilm] = {}
 
     def request(self, seeds: Sequence[int] | np.ndarray) -> FilmRequest | None:
         """What to ask of the evaluation of these episodes; None where nothing is to be filmed."""
         if self._count == 0:
             return None
-        chosen = frozenset(int(seed) for seed in seeds[: self._count])
-        return FilmRequest(chosen, self._take)
+        self._numbers = {int(seed): number for number, seed in enumerate(seeds[: self._count])}
+        return FilmRequest(frozenset(self._numbers), self._take)
 
     def _take(self, result: EpisodeResult, frames: np.ndarray, solved: np.ndarray) -> None:
-        title = f"{self._task}  #{result.seed}"
+        title = f"{self._task} #{self._numbers[result.seed]}"
         self._films[result.seed] = EpisodeFilm(frames, solved, result.success, title)
 
     @property
