@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_weights(tmp_path, kind, history, chunk):
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     ]
     assert_same(run[0], run[1])
-    assert not torch.equal(run[0]["head.1.weight"], run[2]["head.1.weight"])
+    assert not torch.equal(run[0]["head.0.weight"], run[2]["head.0.weight"])
 
 
 def test_checkpoints_hold_the_policy_of_their_step(tmp_path):
@@ -280,7 +280,7 @@ def test_weight_decay_shrinks_matrices(tmp_path):
     plain = dataclasses.replace(QUICK, steps=300)
     norms = [
         float(
-            weights(train(c, SMALL, make_dataset(), tmp_path / n, seed=0))["head.1.weight"].norm()
+            weights(train(c, SMALL, make_dataset(), tmp_path / n, seed=0))["head.0.weight"].norm()
         )
         for c, n in ((strong, "strong"), (plain, "plain"))
     ]
@@ -319,8 +319,9 @@ def test_an_unknown_schedule_is_refused_with_the_nearest():
 
 def test_a_pooling_that_does_not_fit_is_refused_before_anything_is_written(tmp_path):
     dataset = dataclasses.replace(make_dataset(), grids={"left": None})
+    grid = MLPPolicyConfig(pooling=PoolingConfig("grid"))
     with pytest.raises(PoolingError, match="grid"):
-        train(QUICK, SMALL, dataset, tmp_path / "run", seed=0)
+        train(QUICK, grid, dataset, tmp_path / "run", seed=0)
     assert not (tmp_path / "run").exists()
 
 

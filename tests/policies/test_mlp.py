@@ -95,7 +95,8 @@ def test_weights_come_from_the_generator_alone():
 
 
 def test_prediction_never_moves_batch_norm():
-    policy = make()
+    policy = make({"input_normalization": "batch"})
+    assert any("running_mean" in name for name in policy.state_dict())
     policy.train()
     before = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
     policy.predict(observe(20))
