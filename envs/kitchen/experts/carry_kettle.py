@@ -17,8 +17,7 @@ AHEAD = np.array([0.0, 1.0, 0.0])
 class CarryKettle:
     """Carries the kettle on the closed fingers, which point up a little so that it stays on them.
 
-    It hangs upright by its weight, and the goal's tolerance is wider than the lift, so that it
-    need not be set down.
+    It hangs upright by its weight and is set down at its goal.
 
     Attributes:
         site: of the handle, which lies along x.
@@ -31,6 +30,9 @@ class CarryKettle:
         astray: such error from which the hand stays out, metres.
         lift: how high the kettle is carried, metres.
         lead: how far ahead of the kettle the hand moves, metres.
+        short: how far before the goal to put it, metres: it swings on as the hand stops.
+        placed: largest distance to the goal along x or y at which to begin to set the kettle
+            down, and at which it is let be, metres.
         rotation_weights: see :class:`HandTarget`.
     """
 
@@ -44,6 +46,8 @@ class CarryKettle:
     astray: float = 0.055
     lift: float = 0.02
     lead: float = 0.06
+    short: float = 0.02
+    placed: tuple[float, float] = (0.05, 0.038)
     rotation_weights: tuple[float, float, float] = (0.1, 0.1, 0.2)
 
     def target(self, scene: SceneView) -> HandTarget:
@@ -59,12 +63,13 @@ class CarryKettle:
 
         goal = scene.kettle_goal
         carried = under * ramp(float(scene.kettle[2] - goal[2]), 0.006, 0.016)
-        to_goal = np.append((goal - scene.kettle)[:2], 0.0)
+        to_goal = np.append((goal - scene.kettle)[:2], 0.0) - self.short * AHEAD
         distance = max(float(np.linalg.norm(to_goal)), 1e-9)
         carry = carried * min(self.lead, distance) / distance * to_goal
 
         waiting = handle[2] - self.below
-        carrying = goal[2] + HANDLE_HEIGHT + self.lift - self.loaded
+        placed = ramp(float(np.abs((goal - scene.kettle)[:2]).max()), *self.placed)
+        carrying = goal[2] + HANDLE_HEIGHT + self.lift - self.loaded - 2.0 * self.lift * placed
         height = (1.0 - under) * waiting + under * carrying
         position = np.array(
             [
@@ -74,6 +79,8 @@ class CarryKettle:
             ]
         )
         position += (self.depth - self.standoff * out) * AHEAD + carry
+        # At its goal the kettle is let be.
+        position[1] += placed * (scene.hand[1] - position[1])
         return HandTarget(
             position, pointing(0.0, self.pitch), np.asarray(self.rotation_weights), 0.0
         )
