@@ -10,6 +10,7 @@ from envs.kitchen.scene import (
     KitchenAssetsError,
     build_model,
     model_hash,
+    textured_model,
 )
 from envs.kitchen.tasks import KITCHEN_JOINTS
 
@@ -46,6 +47,18 @@ def test_the_scene_is_still_when_nothing_acts(model):
     for name in KITCHEN_JOINTS:
         assert abs(data.joint(name).qpos[0]) < 0.02
     assert np.isfinite(data.qpos).all()
+
+
+def test_only_textures_are_missing_and_with_them_much_of_the_memory(model):
+    textured = textured_model()
+    names = [name for name in dir(model) if isinstance(getattr(model, name), np.ndarray)]
+    assert len(names) > 200
+    for name in names:
+        # Numbers of bytes among them.
+        if name.startswith("tex_") or name == "_sizes":
+            continue
+        np.testing.assert_array_equal(getattr(model, name), getattr(textured, name), name)
+    assert model.nbuffer < 0.6 * textured.nbuffer
 
 
 def test_the_hash_names_what_moves_and_not_what_is_seen(model):
