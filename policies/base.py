@@ -133,8 +133,12 @@ class Policy(nn.Module, ABC):
         """One frame's observation, each (B, ...), to a vector (B, F)."""
 
     @abstractmethod
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(B, k * F) to standardised actions (B, C, A)."""
+    def forward(self, inputs: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """(B, k * F) to standardised actions (B, C, A).
+
+        In training mode noise, if the policy has any, is drawn from ``generator``; without one, and
+        in evaluation mode, there is none.
+        """
 
     @property
     def device(self) -> torch.device:

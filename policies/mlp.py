@@ -5,6 +5,7 @@ layers of 256 units over the concatenated feature and proprioception, last layer
 Theirs has BatchNorm in front (``input_normalization=batch``) and reads one vector a camera.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -19,6 +20,13 @@ from policies.pooling import Pooling, PoolingConfig, initialize_linear, make_poo
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 INPUT_NORMALIZATIONS = ("batch", "scale")
+
+_NARROW = 64
+"""Pooled vectors up to this width (a simulator state, keypoints) need no bottleneck."""
+
+_BOTTLENECK_INPUT_NORM = 8.0
+"""Root mean square length to which a camera's vector is brought in front of its bottleneck, so that
+the learning rate means the same for any number of components."""
 
 
 @dataclass
@@ -43,6 +51,17 @@ class MLPPolicyConfig:
     BatchNorm over all inputs, which lifts channels that hardly move to the level of those that
     matter; a value a little off the demonstrations then throws the policy off."""
 
+    bottleneck: int = 4
+    """Numbers that a camera passes on: a learned linear map of its pooled vector, where that is
+    wider than 64. What a policy needs from a camera is where things are, a few numbers; a wide
+    input lets it know the training episodes by sight and imitate worse than from proprioception
+    alone. 0 passes on the pooled vector itself."""
+
+    bottleneck_noise: float = 0.3
+    """Deviation of the Gaussian noise on those numbers in training, drawn anew each step: what is
+    told apart must differ by more than this (Alemi et al., Deep Variational Information Bottleneck,
+    2017, with the variance fixed)."""
+
     history: int = 1
     """Frames that an action is computed from."""
 
@@ -62,9 +81,39 @@ class MLPPolicyConfig:
             raise ConfigurationError(
                 f"Expected policy.hidden to list at least one positive width, got {self.hidden}."
             )
+        if self.bottleneck < 0 or not 0 <= self.bottleneck_noise < math.inf:
+            raise ConfigurationError(
+                "Expected policy.bottleneck >= 0 and a finite policy.bottleneck_noise >= 0, got "
+                f"{self.bottleneck} and {self.bottleneck_noise}."
+            )
         for name in ("history", "action_chunk"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Expected policy.{name} >= 1, got {getattr(self, name)}.")
+
+
+class Bottleneck(nn.Linear):
+    """A linear map of a pooled vector to a few numbers, noisy while training."""
+
+    def __init__(self, inputs: int, outputs: int, noise: float) -> None:
+        super().__init__(inputs, outputs)
+        self.noise = noise
+        self.input_scale = _BOTTLENECK_INPUT_NORM / math.sqrt(inputs)
+
+    @torch.no_grad()
+    def initialize(self, generator: torch.Generator) -> None:
+        """Small weights: what is seen comes in as far as it helps."""
+        initialize_linear(self, generator)
+        self.weight.mul_(0.1)
+        self.bias.zero_()
+
+    def forward(self, inputs: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """(..., F) of mean square 1 to (..., k); ``generator`` draws the noise of training."""
+        outputs = super().forward(inputs * self.input_scale)
+        if self.training and generator is not None:
+            outputs = outputs + self.noise * torch.randn(
+                outputs.shape, generator=generator, device=outputs.device
+            )
+        return outputs
 
 
 class MLPPolicy(Policy):
@@ -95,11 +144,22 @@ class MLPPolicy(Policy):
         self.poolings = nn.ModuleList(
             make_pooling(config.pooling, shape) for shape in spec.features.values()
         )
-        self.embedding_dimension = spec.proprioception + sum(
-            _as_pooling(pooling).output_dimension for pooling in self.poolings
-        )
+        pooled = [_as_pooling(pooling).output_dimension for pooling in self.poolings]
+        self.widths = [spec.proprioception, *pooled]
+        self.embedding_dimension = sum(self.widths)
         self.embedding_is_fixed = not any(True for _ in self.poolings.parameters())
-        width = self.history * self.embedding_dimension
+        # In front of the head and not in the pooling: what is fixed is then computed only once.
+        self.bottlenecks = nn.ModuleDict(
+            {
+                str(index): Bottleneck(units, config.bottleneck, config.bottleneck_noise)
+                for index, units in enumerate(pooled, start=1)
+                if config.bottleneck and units > _NARROW
+            }
+        )
+        width = self.history * sum(
+            config.bottleneck if str(index) in self.bottlenecks else units
+            for index, units in enumerate(self.widths)
+        )
         layers: list[nn.Module] = []
         if config.input_normalization == "batch":
             # No scale and shift: the next layer has them anyway, and they cost a fifth of a step.
@@ -116,7 +176,7 @@ class MLPPolicy(Policy):
         for module in self.modules():
             if isinstance(module, Standardizer):
                 module.reset()
-            elif isinstance(module, Pooling):
+            elif isinstance(module, Pooling | Bottleneck):
                 module.initialize(generator)
             elif isinstance(module, nn.BatchNorm1d):
                 module.reset_parameters()
@@ -151,8 +211,14 @@ class MLPPolicy(Policy):
             parts.append(pooling(statistics(observation[FEATURES_PREFIX + camera])))
         return torch.cat(parts, dim=1)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """(B, k * F) to standardised actions (B, C, A)."""
+    def forward(self, inputs: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """(B, k * F) to standardised actions (B, C, A); ``generator`` draws noise in training."""
+        if self.bottlenecks:
+            frames = inputs.unflatten(1, (self.history, self.embedding_dimension))
+            parts = list(frames.split(self.widths, dim=2))
+            for index, bottleneck in self.bottlenecks.items():
+                parts[int(index)] = bottleneck(parts[int(index)], generator)
+            inputs = torch.cat(parts, dim=2).flatten(1)
         return self.head(inputs).unflatten(1, (self.chunk, self.spec.actions))
 
 

@@ -29,7 +29,7 @@ class PoolingConfig:
     ``keypoints`` learned channels is, as expected coordinates (Levine et al. 2016).
     ``attention``: ``queries`` learned queries, each a weighted mean of projected tokens."""
 
-    components: int = 64
+    components: int = 256
     """Components of ``principal``; fewer where there are fewer demonstrated steps or values."""
 
     size: int = 4

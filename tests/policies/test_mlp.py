@@ -190,3 +190,44 @@ def test_bad_settings_are_refused():
         MLPPolicyConfig(history=0)
     with pytest.raises(ConfigurationError, match="hidden"):
         MLPPolicyConfig(hidden=[])
+
+
+def test_a_wide_camera_passes_through_its_bottleneck_and_a_narrow_one_does_not():
+    shapes = {"wide": FeatureShape(16, 6, (4, 4)), "state": FeatureShape(1, 15)}
+    policy = make({"bottleneck": 3}, PolicySpec(9, 7, shapes))
+    assert policy.head[0].in_features == 9 + 3 + 15
+    assert make({"bottleneck": 0}, PolicySpec(9, 7, shapes)).head[0].in_features == 9 + 96 + 15
+
+
+@pytest.mark.parametrize("history", [1, 3])
+def test_noise_comes_from_the_generator_and_in_training_alone(history):
+    policy = make({"history": history, "bottleneck_noise": 0.5}).train()
+    inputs = torch.randn(
+        5, history * policy.embedding_dimension, generator=torch.Generator().manual_seed(0)
+    )
+    before = torch.get_rng_state()
+    with torch.no_grad():
+        quiet = policy(inputs)
+        noisy = [policy(inputs, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+        settled = policy.eval()(inputs, torch.Generator().manual_seed(1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(quiet, settled)
+    assert torch.equal(noisy[0], noisy[1])
+    assert not torch.allclose(noisy[0], quiet)
+    assert not torch.allclose(noisy[0], noisy[2])
+
+
+def test_a_bottleneck_reads_each_frame_with_the_same_weights():
+    policy = make({"history": 2}).eval()
+    frame = torch.randn(4, policy.embedding_dimension, generator=torch.Generator().manual_seed(0))
+    seen = []
+    policy.head.register_forward_hook(lambda module, given, result: seen.append(given[0]))
+    with torch.no_grad():
+        policy(torch.cat([frame, frame], 1))
+    assert torch.equal(*seen[0].chunk(2, 1))
+
+
+@pytest.mark.parametrize("settings", [{"bottleneck": -1}, {"bottleneck_noise": float("nan")}])
+def test_an_impossible_bottleneck_is_refused(settings):
+    with pytest.raises(ConfigurationError, match="bottleneck"):
+        MLPPolicyConfig(**settings)
