@@ -379,6 +379,7 @@ class _Trainer:
         checkpoint_steps = set(config.checkpoint_steps())
         losses = torch.zeros((), device=self.device)
         counted = 0
+        noise = torch.Generator(self.device)
         started = time.perf_counter()
         self.policy.train()
         try:
@@ -386,7 +387,8 @@ class _Trainer:
                 rate = learning_rate(config, self.step)
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate
-                loss = self.training.loss(indices)
+                noise.manual_seed(_mix(self.seed, -1 - self.step))
+                loss = self.training.loss(indices, noise)
                 self.optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 self.optimizer.step()
@@ -605,9 +607,9 @@ class _Minibatches:
                 )
             self.observation = {}
 
-    def loss(self, indices: Tensor) -> Tensor:
+    def loss(self, indices: Tensor, noise: torch.Generator | None = None) -> Tensor:
         """Mean squared error of standardised actions over the rows ``indices``."""
-        predicted = self.policy(self._inputs(indices))
+        predicted = self.policy(self._inputs(indices), noise)
         wanted = self.actions.index_select(0, indices)
         if self.valid is None:
             return functional.mse_loss(predicted, wanted)

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from egodtm_robot.core.configuration import command
 from egodtm_robot.core.errors import EgoDTMRobotError
-from egodtm_robot.progress import Progress
+from egodtm_robot.core.progress import Progress
 from egodtm_robot.report import RESULTS_FILE, RunResults
 from egodtm_robot.tables import BenchmarkTable
 
@@ -63,7 +63,8 @@ class BenchmarkConfig:
     """``quick``, ``standard`` or ``r3m``."""
 
     overrides: list[str] = field(default_factory=list)
-    """Further overrides of every run, such as ``[env.visual=varied,demos.episodes=200]``."""
+    """Further overrides of every run, such as ``[env.visual=shifted,videos=1]``; without the
+    latter nothing is filmed."""
 
     run_dir: str = "runs/benchmark"
     """The runs' parent folder, which also gets ``table.md`` and ``table.json``."""
@@ -123,14 +124,16 @@ def run_benchmark(config: BenchmarkConfig) -> BenchmarkTable:
 
 def _run_in_process(run: _Run, folder: Path, config: BenchmarkConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    threads = str(max(1, (os.cpu_count() or 1) // config.workers))
-    environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    share = str(max(1, (os.cpu_count() or 1) // config.workers))
+    environment = os.environ | {"OMP_NUM_THREADS": share, "MKL_NUM_THREADS": share}
     arguments = [
         f"env=franka_kitchen_{run.task}",
         f"encoder={run.encoder}",
         f"protocol={config.protocol}",
         f"seed={run.seed}",
         f"run_dir={folder}",
+        f"workers={share}",
+        "videos=0",
         *config.overrides,
     ]
     log = folder / "log.txt"

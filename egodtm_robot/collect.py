@@ -24,6 +24,7 @@ import numpy as np
 
 from egodtm_robot.core.configuration import command
 from egodtm_robot.core.errors import EgoDTMRobotError, ForeignStoreError, StoreNotFoundError
+from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.core.storage import check_free_space, format_bytes
 from egodtm_robot.demos.episode import Episode
@@ -32,10 +33,9 @@ from egodtm_robot.demos.store import (
     DemonstrationStore,
     estimate_bytes,
 )
-from egodtm_robot.environments import EnvironmentConfig, make_cameras, make_environment
-from egodtm_robot.progress import Progress
+from egodtm_robot.environments import EnvironmentConfig, camera_poses, make_environment
 from egodtm_robot.work_queue import ordered_map
-from envs.kitchen.cameras import Camera
+from envs.kitchen.cameras import KITCHEN_CAMERAS
 from envs.kitchen.experts import EXPERT_VERSION, make_expert
 
 LICENSE = "Apache-2.0"
@@ -170,6 +170,7 @@ def store_attributes(config: EnvironmentConfig, noise: float, seed: int) -> Demo
             resolution=(config.resolution, config.resolution),
             quality=env.quality,
             licence=LICENSE,
+            camera_poses=camera_poses(env.cameras),
         )
     finally:
         env.close()
@@ -180,7 +181,7 @@ def collect_demonstrations(
     path: Path,
     episodes: int,
     seed: int = 0,
-    noise: float = 0.07,
+    noise: float = 0.05,
     workers: int = 2,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> CollectionSummary:
@@ -262,7 +263,8 @@ def open_for_collection(
     except StoreNotFoundError:
         return DemonstrationStore.create(path, wanted)
     stored = store.attributes
-    # Cameras and resolution may differ: what else is wanted is drawn from the stored states.
+    # Cameras and resolution may differ: what else is wanted is drawn from the stored states. But
+    # one name stands for one camera.
     decisive = ("task", "randomization", "visual", "model_hash", "expert_version", "noise", "seed")
     differing = [name for name in decisive if getattr(stored, name) != getattr(wanted, name)]
     if differing:
@@ -274,22 +276,25 @@ def open_for_collection(
             + ", ".join(f"{name} {getattr(stored, name)!r}" for name in differing)
             + ". Choose another path, or ask for what it holds."
         )
+    try:
+        store.check_cameras(wanted.camera_poses)
+    except ForeignStoreError:
+        store.close()
+        raise
     return store
 
 
 def _as_stored(config: EnvironmentConfig, stored: DemonstrationAttributes) -> EnvironmentConfig:
     """The configuration with the store's own cameras and images, which every episode must have."""
-    wanted = {camera.name: entry for camera, entry in _named(config)}
     return dataclasses.replace(
         config,
-        cameras=[wanted.get(name, name) for name in stored.cameras],
+        cameras=[
+            name if name in KITCHEN_CAMERAS else {"name": name, **stored.camera_poses.get(name, {})}
+            for name in stored.cameras
+        ],
         resolution=stored.resolution[0],
         quality=stored.quality,
     )
-
-
-def _named(config: EnvironmentConfig) -> list[tuple[Camera, Any]]:
-    return list(zip(make_cameras(config.cameras), config.cameras, strict=True))
 
 
 def _estimate_bytes(store: DemonstrationStore, config: EnvironmentConfig, episodes: int) -> int:
@@ -334,7 +339,7 @@ class CollectConfig:
     seed: int = 0
     """Seed of the collection; its episodes never occur in an evaluation."""
 
-    noise: float = 0.07
+    noise: float = 0.05
     """Standard deviation of the noise on executed actions; the recorded ones stay clean."""
 
     out: str = "???"

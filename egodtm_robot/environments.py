@@ -1,19 +1,30 @@
 """The ``env`` group of the configuration and the environment it names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from egodtm_robot.core.errors import ConfigurationError
+from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from envs.kitchen.cameras import Camera, resolve_cameras
 from envs.kitchen.env import KitchenEnv
 from envs.kitchen.randomization import get_randomization
 from envs.kitchen.tasks import get_task
+from envs.robohive.env import RoboHiveKitchenEnv
+
+SCENES: dict[str, type[KitchenEnv]] = {
+    "franka_kitchen": KitchenEnv,
+    "robohive_kitchen": RoboHiveKitchenEnv,
+}
+"""Environments by the first part of ``env=<scene>_<task>``."""
 
 
 @dataclass
 class EnvironmentConfig:
     """One environment; ``env=franka_kitchen_<task>`` fills it from ``configs/env/``."""
+
+    scene: str = "franka_kitchen"
+    """Whose kitchen: franka_kitchen, or robohive_kitchen from the assets that the environment
+    variable ``ROBOHIVE_SIMHIVE`` names."""
 
     task: str = "microwave"
     """One of the kitchen's tasks."""
@@ -24,9 +35,10 @@ class EnvironmentConfig:
     visual: str = "fixed"
     """Appearance preset: fixed, varied or shifted."""
 
-    cameras: list[Any] = field(default_factory=lambda: ["left"])
+    cameras: list[Any] = field(default_factory=lambda: ["wrist"])
     """Names (left, right, top, wrist) or free cameras, such as
-    ``{name: high, position: [0, -1, 3], quaternion: [0.92, 0.38, 0, 0], fovy: 45, body: ""}``."""
+    ``{name: high, position: [0, -1, 3], look_at: [0, 0.4, 1.8], fovy: 45}``. The wrist's view
+    tells encoders apart best (docs/protocols.md); R3M's and FK1's are left, right and top."""
 
     resolution: int = 112
     """Height and width of an image, pixels."""
@@ -41,14 +53,15 @@ class EnvironmentConfig:
         """Refuse what the types let through before a simulator is built.
 
         Raises:
-            UnknownNameError: the task, the reset preset or a camera is unknown.
-            ConfigurationError: a number is out of range or a free camera lacks something.
+            UnknownNameError: the scene, the task, the reset preset or a camera is unknown.
+            CameraError: a free camera is incomplete, or two cameras share a name.
+            ConfigurationError: a number is out of range.
         """
+        if self.scene not in SCENES:
+            raise UnknownNameError("scene", self.scene, tuple(SCENES))
         get_task(self.task)
         get_randomization(self.randomization)
-        names = [camera.name for camera in make_cameras(self.cameras)]
-        if len(set(names)) < len(names):
-            raise ConfigurationError(f"env.cameras names a camera twice: {', '.join(names)}.")
+        resolve_cameras(self.cameras)
         if not 16 <= self.resolution <= 1024:
             raise ConfigurationError(
                 f"Expected env.resolution from 16 to 1024 pixels, got {self.resolution}."
@@ -59,29 +72,26 @@ class EnvironmentConfig:
     @property
     def name(self) -> str:
         """As in ``env=``, for example ``franka_kitchen_microwave``."""
-        return f"franka_kitchen_{self.task}"
+        return f"{self.scene}_{self.task}"
+
+    @property
+    def folder(self) -> str:
+        """The task's name, in other scenes than the first the whole name: for default paths."""
+        return self.task if self.scene == "franka_kitchen" else self.name
 
 
-def make_cameras(cameras: Sequence[str | Mapping[str, Any]]) -> tuple[Camera, ...]:
-    """The cameras of a configuration.
+def camera_poses(cameras: Iterable[Camera]) -> dict[str, dict[str, Any]]:
+    """Position, quaternion, fovy and body of each camera by its name, as plain JSON.
 
-    Args:
-        cameras: names of the kitchen's cameras and mappings with the fields of :class:`Camera`.
-
-    Raises:
-        UnknownNameError: a name is not one of the kitchen's cameras.
-        ConfigurationError: a mapping lacks a field, has one too many, or a value does not fit.
+    A pose with its name is a description from which an equal camera can be made.
     """
-    return resolve_cameras(
-        [_free_camera(camera) if isinstance(camera, Mapping) else camera for camera in cameras]
-    )
-
-
-def describe_camera(camera: Camera) -> dict[str, Any]:
-    """The mapping from which :func:`make_cameras` builds an equal camera."""
     return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in asdict(camera).items()
+        camera.name: {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(camera).items()
+            if key != "name"
+        }
+        for camera in cameras
     }
 
 
@@ -97,41 +107,14 @@ def make_environment(
         modalities: which images an observation holds: rgb, depth, segmentation.
         render_mode: as for :class:`KitchenEnv`.
     """
-    return KitchenEnv(
+    return SCENES[config.scene](
         task=config.task,
         randomization=config.randomization,
         visual=config.visual,
-        cameras=make_cameras(config.cameras),
+        cameras=resolve_cameras(config.cameras),
         resolution=config.resolution,
         quality=config.quality,
         modalities=tuple(modalities),
         horizon=config.horizon,
         render_mode=render_mode,
-    )
-
-
-def _free_camera(fields: Mapping[str, Any]) -> Camera:
-    expected = (
-        "Expected a free camera to have name, position (3 numbers), quaternion (4 numbers) and, "
-        "if wanted, fovy (degrees) and body"
-    )
-    required, optional = {"name", "position", "quaternion"}, {"fovy", "body"}
-    if not required <= set(fields) <= required | optional:
-        raise ConfigurationError(f"{expected}; got {', '.join(map(str, fields))}.")
-    try:
-        position = tuple(float(value) for value in fields["position"])
-        quaternion = tuple(float(value) for value in fields["quaternion"])
-        fovy = float(fields.get("fovy", 45.0))
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{expected}; got {dict(fields)}.") from error
-    if len(position) != 3 or len(quaternion) != 4 or not any(quaternion) or not 0 < fovy < 180:
-        raise ConfigurationError(f"{expected}; got {dict(fields)}.")
-    x, y, z = position
-    qw, qx, qy, qz = quaternion
-    return Camera(
-        name=str(fields["name"]),
-        position=(x, y, z),
-        quaternion=(qw, qx, qy, qz),
-        fovy=fovy,
-        body=str(fields.get("body") or ""),
     )

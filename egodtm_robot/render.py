@@ -22,11 +22,11 @@ import numpy as np
 from egodtm_robot.collect import draw_episode
 from egodtm_robot.core.configuration import command
 from egodtm_robot.core.errors import UnknownNameError
+from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.storage import check_free_space, format_bytes
 from egodtm_robot.demos.episode import Episode
 from egodtm_robot.demos.store import DemonstrationStore, estimate_bytes
-from egodtm_robot.environments import EnvironmentConfig, make_cameras, make_environment
-from egodtm_robot.progress import Progress
+from egodtm_robot.environments import EnvironmentConfig, camera_poses, make_environment
 from egodtm_robot.work_queue import ordered_map
 
 _MODALITIES = {"rgb": ((3,), "uint8"), "depth": ((), "float32"), "segmentation": ((), "int32")}
@@ -56,7 +56,7 @@ def add_images(
 
     Args:
         path: folder of the store.
-        config: cameras, resolution and quality to draw with; task, resets and look are the
+        config: cameras, resolution and quality to draw with; scene, task, resets and look are the
             store's.
         modalities: of ``rgb``, ``depth`` (float32 metres) and ``segmentation`` (int32 body ids).
         workers: processes; 0 draws in this one.
@@ -67,7 +67,8 @@ def add_images(
 
     Raises:
         UnknownNameError: a modality or camera is unknown.
-        ForeignStoreError: the store was made by another scene.
+        ForeignStoreError: the store was made by another scene, or has images of another camera
+            under the name of one of these.
         DiskSpaceError: the disk has no room for the estimate.
     """
     for modality in modalities:
@@ -77,18 +78,21 @@ def add_images(
     attributes = store.attributes
     config = dataclasses.replace(
         config,
+        scene=attributes.environment.removesuffix(f"_{attributes.task}"),
         task=attributes.task,
         randomization=attributes.randomization,
         visual=attributes.visual,
     )
     env = make_environment(config, modalities=())
     store.check_compatible(env.model_hash, attributes.randomization, attributes.visual)
+    poses = camera_poses(env.cameras)
     env.close()
+    store.check_cameras(poses)
 
     present = set(store.array_names)
     wanted = {
-        f"{image_modality(store, config, modality)}/{camera.name}": (camera.name, modality)
-        for camera in make_cameras(config.cameras)
+        f"{image_modality(store, config, modality)}/{camera}": (camera, modality)
+        for camera in poses
         for modality in modalities
     }
     missing = {name: what for name, what in wanted.items() if name not in present}
@@ -97,7 +101,7 @@ def add_images(
     for name, (camera, modality) in missing.items():
         report = progress(name, store.num_steps) if progress is not None else None
         shape, dtype = shapes[name]
-        with store.add_observation(name, shape, dtype) as writer:
+        with store.add_observation(name, shape, dtype, camera_pose=poses[camera]) as writer:
             # Every commit is a whole episode, so the next row begins one.
             first = int(np.searchsorted(store.episode_offsets, writer.next_row))
             jobs = [(index, camera, modality) for index in range(first, store.num_episodes)]

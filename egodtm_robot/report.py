@@ -1,16 +1,15 @@
 """What a run leaves behind: ``results.json`` for programs, the same in words for people."""
 
 import dataclasses
-import importlib.metadata
 import json
 import os
-import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from egodtm_robot.core import run_folder
 from egodtm_robot.core.errors import EgoDTMRobotError
-from egodtm_robot.statistics import wilson_interval
+from egodtm_robot.core.statistics import wilson_interval
 
 SCHEMA_VERSION = 1
 RESULTS_FILE = "results.json"
@@ -120,13 +119,7 @@ def success_summary(episodes: int, successes: int) -> dict[str, Any]:
 
 def package_versions() -> dict[str, str]:
     """Versions of everything that decides a run's outcome."""
-    versions = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in ("egodtm-robot", *_VERSIONED_PACKAGES):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
+    return run_folder.package_versions(_VERSIONED_PACKAGES)
 
 
 def describe(results: RunResults, run_dir: Path) -> str:

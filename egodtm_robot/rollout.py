@@ -12,12 +12,12 @@ from typing import Any
 
 from egodtm_robot.core.configuration import command
 from egodtm_robot.core.errors import CheckpointError, ConfigurationError
+from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.environments import EnvironmentConfig
 from egodtm_robot.features import FeaturePipeline
 from egodtm_robot.films import FilmCollector
-from egodtm_robot.progress import Progress
 from egodtm_robot.report import RESULTS_FILE, RunResults, success_summary
 from egodtm_robot.rollouts import evaluate
 from egodtm_robot.train_bc import PIPELINE_FILE, camera_names, make_pool, pick_device

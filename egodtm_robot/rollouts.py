@@ -15,8 +15,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 from egodtm_robot.core.errors import ConfigurationError, EnvironmentWorkerError, ObservationError
+from egodtm_robot.core.statistics import Interval, wilson_interval
 from egodtm_robot.environment_pool import EnvironmentPool, Report, Reset, Step
-from egodtm_robot.statistics import Interval, wilson_interval
 from policies.base import FEATURES_PREFIX, PROPRIOCEPTION, PolicyState
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from egodtm_robot.report import RunResults
-from egodtm_robot.statistics import (
+from egodtm_robot.core.statistics import (
     Estimate,
     bootstrap_difference,
     bootstrap_success_rate,
     wilson_interval,
 )
+from egodtm_robot.report import RunResults
 
 _BOOTSTRAP_SEED = 20_260_101
 

@@ -12,11 +12,7 @@ if __name__ == "__main__":
     prepare_command()
 
 import dataclasses
-import difflib
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,21 +23,21 @@ import torch
 from egodtm_robot.behavior_cloning import CachedFeatureDataset, PolicyCheckpoint, TrainResult, train
 from egodtm_robot.collect import collect_demonstrations
 from egodtm_robot.core.atomic_files import write_atomically
-from egodtm_robot.core.configuration import command, to_yaml
+from egodtm_robot.core.configuration import command
 from egodtm_robot.core.errors import (
     ConfigurationError,
     DatasetError,
-    ResumeMismatchError,
     StoreNotFoundError,
 )
+from egodtm_robot.core.progress import Progress
+from egodtm_robot.core.run_folder import StageClock, claim_run_dir
 from egodtm_robot.core.seeding import Split, episode_seeds
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.environment_pool import EnvironmentPool
-from egodtm_robot.environments import EnvironmentConfig, make_cameras, make_environment
+from egodtm_robot.environments import EnvironmentConfig, make_environment
 from egodtm_robot.features import FeaturePipeline, demonstration_features
 from egodtm_robot.films import FilmCollector
-from egodtm_robot.progress import Progress
 from egodtm_robot.protocol import ProtocolConfig
 from egodtm_robot.render import add_images, image_modality
 from egodtm_robot.report import (
@@ -52,8 +48,12 @@ from egodtm_robot.report import (
     success_summary,
 )
 from egodtm_robot.rollouts import EvaluationResult, evaluate
+from envs.kitchen.cameras import resolve_cameras
 from policies.checkpoints import load_policy
 from policies.mlp import MLPPolicyConfig
+
+_MAY_DIFFER = ("workers", "environments", "device", "run_dir")
+"""How the work is spread over processes and devices does not decide what comes of a run."""
 
 PIPELINE_FILE = "features.safetensors"
 """What a run saves of its feature pipeline: fingerprints and the fitted reducer."""
@@ -73,7 +73,7 @@ class DemonstrationsConfig:
     seed: int = 0
     """Seed of the collection; apart from the run's, so that runs share demonstrations."""
 
-    noise: float = 0.07
+    noise: float = 0.05
     """Standard deviation of the noise on executed actions (DART); recorded ones are clean."""
 
     allow_foreign: bool = False
@@ -142,12 +142,13 @@ class TrainBCConfig:
 
 def default_run_dir(config: TrainBCConfig, encoder_name: str) -> Path:
     """``runs/<task>/<encoder>/<protocol>_seed<seed>``."""
-    return Path("runs", config.env.task, encoder_name, f"{config.protocol.name}_seed{config.seed}")
+    name = f"{config.protocol.name}_seed{config.seed}"
+    return Path("runs", config.env.folder, encoder_name, name)
 
 
 def default_store_path(env: EnvironmentConfig, demos: DemonstrationsConfig) -> Path:
     """Where the demonstrations of these settings lie; runs that share settings share them."""
-    name = f"{env.task}-{env.randomization}-{env.visual}-noise{demos.noise:g}-seed{demos.seed}"
+    name = f"{env.folder}-{env.randomization}-{env.visual}-noise{demos.noise:g}-seed{demos.seed}"
     return Path("demonstrations", name)
 
 
@@ -164,7 +165,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
     device = pick_device(config.device)
     encoder = make_encoder(config.encoder).to(device)
     run_dir = Path(config.run_dir) if config.run_dir else default_run_dir(config, encoder.name)
-    claim_run_dir(run_dir, config)
+    claim_run_dir(run_dir, config, _MAY_DIFFER)
     if (run_dir / RESULTS_FILE).is_file():
         return RunResults.load(run_dir), run_dir
     clock = StageClock(run_dir)
@@ -374,7 +375,7 @@ def pick_device(name: str) -> torch.device:
 
 def camera_names(env: EnvironmentConfig) -> tuple[str, ...]:
     """Names of the configured cameras."""
-    return tuple(camera.name for camera in make_cameras(env.cameras))
+    return tuple(camera.name for camera in resolve_cameras(env.cameras))
 
 
 def make_pool(
@@ -393,68 +394,6 @@ def describe_environment(env: EnvironmentConfig) -> dict[str, Any]:
     settings |= {"horizon": probe.horizon, "model_hash": probe.model_hash}
     probe.close()
     return settings
-
-
-# -- the run's folder --------------------------------------------------------------------------
-
-_MAY_DIFFER = ("workers", "environments", "device", "run_dir")
-
-
-def claim_run_dir(run_dir: Path, config: TrainBCConfig) -> None:
-    """Writes ``config.yaml``, or checks that the run there has the same settings.
-
-    How the work is spread over processes and devices may differ.
-
-    Raises:
-        ResumeMismatchError: other settings; the message lists them.
-    """
-    text = to_yaml(config)
-    file = run_dir / "config.yaml"
-    if file.is_file():
-        before, now = (_decisive_lines(content) for content in (file.read_text(), text))
-        if before != now:
-            changed = [
-                line
-                for line in difflib.ndiff(before, now)
-                if line.startswith(("- ", "+ ")) and line.strip()
-            ]
-            raise ResumeMismatchError(
-                f"{run_dir} holds a run with other settings (- before, + now): "
-                + "; ".join(" ".join(line.split()) for line in changed[:6])
-                + ". Choose another run_dir, or remove this one."
-            )
-        return
-    run_dir.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, text.encode())
-
-
-def _decisive_lines(text: str) -> list[str]:
-    return [
-        line
-        for line in text.splitlines()
-        if not line.startswith(tuple(f"{k}:" for k in _MAY_DIFFER))
-    ]
-
-
-class StageClock:
-    """Wall seconds of each stage, kept in ``timings.json`` over interruptions."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self._file = run_dir / "timings.json"
-        self.seconds: dict[str, float] = {}
-        if self._file.is_file():
-            self.seconds = json.loads(self._file.read_text())
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Adds the time of the block to the stage's, also when it raises."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = self.seconds.get(stage, 0.0) + time.perf_counter() - began
-            self.seconds[stage] = round(spent, 3)
-            write_atomically(self._file, json.dumps(self.seconds).encode())
 
 
 def _drawing_progress(name: str, steps: int) -> Any:

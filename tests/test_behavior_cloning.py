@@ -33,14 +33,14 @@ QUICK = BehaviorCloningConfig(steps=60, validate_every=20, save_every=20, checkp
 SMALL = MLPPolicyConfig(hidden=[16])
 
 
-def make_dataset(episodes=10, seed=0, fingerprint="demos"):
+def make_dataset(episodes=10, seed=0, fingerprint="demos", channels=2):
     """Episodes of 5 to 12 steps; the action is a smooth function of state and features."""
     generator = np.random.default_rng(seed)
     lengths = generator.integers(5, 13, episodes)
     steps = int(lengths.sum())
     proprioception = generator.normal(size=(steps, 3)).astype(np.float32)
-    features = generator.normal(size=(steps, 4, 2)).astype(np.float32)
-    actions = 0.3 * proprioception[:, :2] + 0.4 * features[:, 0]
+    features = generator.normal(size=(steps, 4, channels)).astype(np.float32)
+    actions = 0.3 * proprioception[:, :2] + 0.4 * features[:, 0, :2]
     return CachedFeatureDataset(
         proprioception=proprioception,
         features={"left": features},
@@ -75,14 +75,14 @@ def test_training_learns_what_the_demonstrations_do(tmp_path):
     assert result.checkpoints[-1].train_loss < result.checkpoints[0].train_loss
 
 
-@pytest.mark.parametrize("kind", ["grid", "spatial_softmax", "attention"])
+@pytest.mark.parametrize("kind", ["principal", "grid", "spatial_softmax", "attention"])
 @pytest.mark.parametrize(("history", "chunk"), [(1, 1), (3, 2)])
 def test_the_same_seed_gives_the_same_weights(tmp_path, kind, history, chunk):
     policy = MLPPolicyConfig(
         pooling=PoolingConfig(kind), hidden=[8], history=history, action_chunk=chunk
     )
     run = [
-        weights(train(QUICK, policy, make_dataset(), tmp_path / name, seed=seed))
+        weights(train(QUICK, policy, make_dataset(channels=20), tmp_path / name, seed=seed))
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     ]
     assert_same(run[0], run[1])
@@ -169,7 +169,8 @@ spec = importlib.util.spec_from_file_location("this_module", {module!r})
 this = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(this)
 progress = lambda *_: time.sleep(0.2)
-this.train(this.QUICK, this.SMALL, this.make_dataset(), Path({out!r}), seed=0, progress=progress)
+data = this.make_dataset(channels=20)
+this.train(this.QUICK, this.SMALL, data, Path({out!r}), seed=0, progress=progress)
 """
 
 
@@ -183,9 +184,9 @@ def test_a_killed_process_is_resumed_to_the_same_weights(tmp_path):
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    resumed = train(QUICK, SMALL, make_dataset(), tmp_path / "killed", seed=0)
+    resumed = train(QUICK, SMALL, make_dataset(channels=20), tmp_path / "killed", seed=0)
     assert 20 <= resumed.resumed_step < QUICK.steps
-    whole = train(QUICK, SMALL, make_dataset(), tmp_path / "whole", seed=0)
+    whole = train(QUICK, SMALL, make_dataset(channels=20), tmp_path / "whole", seed=0)
     assert_same(weights(resumed), weights(whole))
 
 

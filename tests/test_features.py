@@ -1,5 +1,10 @@
 """Features of demonstrations: windows, cache, resumption, and live equal to cached."""
 
+import contextlib
+import multiprocessing
+import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +18,10 @@ from egodtm_robot.core.errors import (
     DatasetError,
     EncoderInputError,
     EncoderWeightsError,
+    StoreNotFoundError,
     UnknownNameError,
 )
+from egodtm_robot.core.storage import CommittedGroup
 from egodtm_robot.demos.episode import Episode
 from egodtm_robot.demos.store import DemonstrationAttributes, DemonstrationStore
 from egodtm_robot.encoders import Encoder, ImageEncoder, make_encoder
@@ -26,6 +33,8 @@ from egodtm_robot.features import (
     embed_demonstrations,
     history_windows,
 )
+from pretrain.checkpoints import save_checkpoint
+from pretrain.model import EgoDTM, EgoDTMConfig, TextConfig, VisionConfig
 
 SIZE = 32
 LENGTHS = (7, 3, 12)
@@ -151,6 +160,47 @@ def test_an_interrupted_run_goes_on_where_it_was(
     np.testing.assert_array_equal(resumed, whole)
 
 
+def embed_until_killed(path: Path) -> None:
+    """Main function of a process that is to be killed: two commits of five steps, then a wait."""
+    features._ROWS_A_COMMIT = 5
+    forward = CountingEncoder.encode
+
+    def waiting(self: CountingEncoder, images: np.ndarray) -> np.ndarray:
+        if self.encoded >= 10:
+            time.sleep(120)
+        return forward(self, images)
+
+    CountingEncoder.encode = waiting  # type: ignore[method-assign]
+    embed_demonstrations(DemonstrationStore.open(path), CountingEncoder(), ("left",))
+
+
+def test_a_killed_run_is_gone_on_from_to_the_same_features(store: DemonstrationStore):
+    process = multiprocessing.get_context("fork").Process(
+        target=embed_until_killed, args=(store.path,)
+    )
+    process.start()
+    name = f"features/{CountingEncoder().fingerprint}/left"
+    deadline = time.monotonic() + 60
+    rows = 0
+    while rows < 10 and time.monotonic() < deadline:
+        time.sleep(0.005)
+        with contextlib.suppress(StoreNotFoundError, KeyError):
+            rows = CommittedGroup.open(store.path, name).arrays[name].rows
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert rows == 10
+
+    rest = CountingEncoder()
+    assert store.read_features(rest.fingerprint, "left") is None
+    resumed = embed_demonstrations(store, rest, ("left",), progress=False)["left"]
+    assert rest.encoded == sum(LENGTHS) - rows
+    frames = store.steps(slice(0, None), ("rgb/left",))["rgb/left"]
+    np.testing.assert_array_equal(resumed, CountingEncoder().encode(frames[:, None]))
+    assert store.verify() == []
+
+
 def test_a_store_that_has_grown_is_embedded_from_its_old_end(store: DemonstrationStore):
     encoder = CountingEncoder(history=4)
     embed_demonstrations(store, encoder, ("left",), progress=False)
@@ -177,15 +227,27 @@ def live_features(
     return np.concatenate(rows)
 
 
-@pytest.mark.parametrize("batch", [1, 5])
-@pytest.mark.parametrize("history", [1, 4])
-def test_live_features_equal_cached_ones(store: DemonstrationStore, history: int, batch: int):
-    encoder: Encoder = (
-        make_encoder({"name": "efficientnet_lite0_random", "grid": 4, "batch_size": 3})
-        if history == 1
-        else tiny_videomae()
+def tiny_egodtm(folder: Path) -> Encoder:
+    vision = VisionConfig(
+        image_size=SIZE, patch_size=8, width=96, layers=2, heads=2, feed_forward=64
     )
-    assert encoder.history == history
+    text = TextConfig(width=32, token_width=4, layers=1, heads=2, feed_forward=32)
+    save_checkpoint(folder / "a.safetensors", EgoDTM(EgoDTMConfig(vision=vision, text=text)), {})
+    checkpoint = str(folder / "a.safetensors")
+    return make_encoder({"name": "egodtm", "checkpoint": checkpoint, "history": 4, "batch_size": 3})
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize("kind", ["images", "video", "egodtm"])
+def test_live_features_equal_cached_ones(
+    store: DemonstrationStore, tmp_path: Path, kind: str, batch: int
+):
+    encoder: Encoder
+    if kind == "images":
+        encoder = make_encoder({"name": "efficientnet_lite0_random", "grid": 4, "batch_size": 3})
+    else:
+        encoder = tiny_videomae() if kind == "video" else tiny_egodtm(tmp_path)
+    assert encoder.history == (1 if kind == "images" else 4)
     pipeline, cached = demonstration_features(store, encoder, ("left", "right"), progress=False)
     assert pipeline.reducer is not None, "this test is to cover the reducer too"
     for camera in ("left", "right"):

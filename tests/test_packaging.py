@@ -38,7 +38,7 @@ def run(*arguments, cwd, **environment):
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert process.returncode == 0, process.stdout + process.stderr
@@ -135,7 +135,7 @@ def test_each_command_says_so_when_a_folder_shadows_ours(installed, tmp_path, na
         env={**os.environ, "PYTHONPATH": str(installed)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert process.returncode == 2, process.stderr

@@ -6,8 +6,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from egodtm_robot.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
+from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from egodtm_robot.protocol import ProtocolConfig
+from egodtm_robot.train_bc import TrainBCConfig
 from policies.mlp import MLPPolicyConfig
 
 
@@ -15,7 +17,11 @@ def load(group, name, schema):
     text = (resources.files("configs") / group / f"{name}.yaml").read_text()
     config = OmegaConf.create(text)
     defaults = config.pop("defaults", [])
-    parts = [load_plain(group, entry) for entry in defaults if entry != "_self_"]
+    # A protocol may also set other groups' values; its own then stand under its key.
+    config = config.get("protocol", config)
+    # An override of another group says nothing about this one's own keys.
+    names = [entry for entry in defaults if isinstance(entry, str) and entry != "_self_"]
+    parts = [load_plain(group, entry) for entry in names]
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), *parts, config))
 
 
@@ -50,6 +56,28 @@ def test_r3m_is_as_published():
     assert config.training.checkpoint_steps() == list(range(1_000, 20_001, 1_000))
     assert config.selection_episodes == 50
     assert config.report_maximum
+
+
+@pytest.mark.parametrize(
+    ("overrides", "policy"),
+    [
+        (["protocol=r3m"], "mlp_mean"),
+        (["protocol=r3m", "policy=mlp"], "mlp"),
+        (["policy=mlp_attention", "protocol=r3m"], "mlp_attention"),
+    ],
+)
+def test_r3m_brings_its_own_head_unless_a_policy_is_named(overrides, policy):
+    composed = compose(TrainBCConfig, "train_bc", overrides).policy
+    assert composed == load("policy", policy, MLPPolicyConfig)
+
+
+def test_standard_draws_looks_anew_unless_the_command_line_says_otherwise():
+    assert compose(TrainBCConfig, "train_bc", ["protocol=standard"]).env.visual == "varied"
+    assert compose(TrainBCConfig, "train_bc", ["protocol=quick"]).env.visual == "fixed"
+    chosen = ["protocol=standard", "env.visual=shifted", "env=franka_kitchen_knob"]
+    composed = compose(TrainBCConfig, "train_bc", chosen)
+    assert (composed.env.visual, composed.env.task) == ("shifted", "knob")
+    assert composed.protocol == load("protocol", "standard", ProtocolConfig)
 
 
 def test_no_episode_is_met_twice():

@@ -298,7 +298,7 @@ def test_evaluate_policy_of_stable_baselines3_runs_a_policy_unchanged(settings):
 
 def make_kitchen_agent():
     encoder = make_encoder("pixels")
-    spec = PolicySpec(9, 9, {"left": FeatureShape(encoder.num_tokens, encoder.dimension)})
+    spec = PolicySpec(9, 9, {"wrist": FeatureShape(encoder.num_tokens, encoder.dimension)})
     policy = make_policy(MLPPolicyConfig(), spec, torch.Generator().manual_seed(0))
     with torch.no_grad():
         policy.head[-1].weight.mul_(100)
@@ -324,7 +324,7 @@ def test_kitchen_episodes_are_the_same_to_the_pixel_in_one_process_and_in_many()
 
         request = FilmRequest(frozenset(seeds), sink)
         with EnvironmentPool(make_kitchen, workers, environments) as pool:
-            result = evaluate(policy, encoder, ["left"], pool, seeds, film=request)
+            result = evaluate(policy, encoder, ["wrist"], pool, seeds, film=request)
         assert [episode.steps for episode in result.episodes] == [5] * len(seeds)
         films.append(shown)
     for seed in seeds:

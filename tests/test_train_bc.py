@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from egodtm_robot.train_bc import TrainBCConfig, train_bc
 
 SMALL = [
     "env=franka_kitchen_light",
+    "env.cameras=[left]",
     "env.resolution=32",
     "env.horizon=60",
     "demos.episodes=3",
@@ -33,7 +35,7 @@ SMALL = [
     "workers=0",
     "environments=2",
     "device=cpu",
-    "videos=1",
+    "videos=0",
 ]
 
 
@@ -46,8 +48,25 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def configure(store: Path, run_dir: Path, *overrides: str) -> TrainBCConfig:
-    places = [f"demos.path={store}", f"run_dir={run_dir}", "demos.noise=0.05"]
-    return compose(TrainBCConfig, "train_bc", [*SMALL, *places, *overrides])
+    return compose(TrainBCConfig, "train_bc", arguments(store, run_dir, *overrides))
+
+
+def arguments(store: Path, run_dir: Path, *overrides: str) -> list[str]:
+    return [*SMALL, f"demos.path={store}", f"run_dir={run_dir}", "demos.noise=0.05", *overrides]
+
+
+@dataclass(frozen=True)
+class Run:
+    config: TrainBCConfig
+    results: RunResults
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One run that many tests look at: each would take seconds of its own."""
+    config = configure(store, tmp_path_factory.mktemp("run"), "encoder=pixels", "videos=1")
+    return Run(config, *train_bc(config))
 
 
 def weights(run_dir: Path) -> dict[str, np.ndarray]:
@@ -62,87 +81,82 @@ def outcome(results: RunResults) -> dict:
     }
 
 
-@pytest.mark.parametrize("encoder", ["pixels", "oracle", "none"])
-def test_a_run_leaves_results_checkpoints_and_films(
-    store: Path, tmp_path: Path, encoder: str
-) -> None:
-    results, run_dir = train_bc(configure(store, tmp_path, f"encoder={encoder}"))
+def test_a_run_leaves_results_checkpoints_and_films(run: Run) -> None:
+    results = run.results
     assert results.final["episodes"] == 3
     low, high = results.final["wilson95"]
     assert low <= results.final["success_rate"] <= high
     assert results.env == "franka_kitchen_light"
-    assert results.encoder["name"] == encoder
+    assert results.encoder["name"] == "pixels"
     assert set(results.timings_s) == {"collect", "embed", "train", "evaluate"}
-    assert json.loads((run_dir / "results.json").read_text())["demos"]["episodes"] == 3
+    assert json.loads((run.folder / "results.json").read_text())["demos"]["episodes"] == 3
+    assert len(results.videos) == 3
     for name in (*results.videos, "config.yaml", "checkpoints/step_0000060/policy.safetensors"):
-        assert (run_dir / name).stat().st_size > 100, name
+        assert (run.folder / name).stat().st_size > 100, name
 
 
-def test_the_same_seed_gives_the_same_weights_and_outcomes(store: Path, tmp_path: Path) -> None:
-    first, first_dir = train_bc(configure(store, tmp_path / "a", "encoder=pixels"))
-    again, again_dir = train_bc(configure(store, tmp_path / "b", "encoder=pixels", "workers=2"))
-    assert outcome(first) == outcome(again)
-    one, two = weights(first_dir), weights(again_dir)
+@pytest.mark.parametrize("encoder", ["oracle", "none"])
+def test_encoders_of_states_run_without_images(store: Path, tmp_path: Path, encoder: str) -> None:
+    results, _ = train_bc(configure(store, tmp_path, f"encoder={encoder}"))
+    assert results.final["episodes"] == 3
+    assert results.encoder["name"] == encoder
+    assert results.videos == []
+
+
+def test_the_same_seed_gives_the_same_weights_and_outcomes(
+    store: Path, tmp_path: Path, run: Run
+) -> None:
+    again, again_dir = train_bc(configure(store, tmp_path, "encoder=pixels", "workers=2"))
+    assert outcome(again) == outcome(run.results)
+    one, two = weights(run.folder), weights(again_dir)
     assert all(np.array_equal(one[name], two[name]) for name in one)
 
 
-def test_a_finished_run_is_not_run_again(store: Path, tmp_path: Path) -> None:
-    config = configure(store, tmp_path, "encoder=none")
-    first, _ = train_bc(config)
+def test_a_finished_run_is_not_run_again(run: Run) -> None:
     began = time.perf_counter()
-    assert train_bc(config)[0] == first
+    assert train_bc(run.config)[0] == run.results
     assert time.perf_counter() - began < 5
 
 
-def test_a_run_folder_with_other_settings_is_refused(store: Path, tmp_path: Path) -> None:
-    train_bc(configure(store, tmp_path, "encoder=none"))
+def test_a_run_folder_with_other_settings_is_refused(run: Run) -> None:
     with pytest.raises(ResumeMismatchError, match="seed: 1"):
-        train_bc(configure(store, tmp_path, "encoder=none", "seed=1"))
+        train_bc(replace(run.config, seed=1))
 
 
 def test_a_run_killed_in_training_ends_with_the_same_weights(store: Path, tmp_path: Path) -> None:
-    straight, straight_dir = train_bc(
-        configure(store, tmp_path / "straight", "encoder=none", "protocol.training.steps=6000")
-    )
-    arguments = [
-        *SMALL,
-        f"demos.path={store}",
-        "demos.noise=0.05",
-        f"run_dir={tmp_path / 'killed'}",
+    # Long enough to be hit in the middle, with a state to go on from every tenth of it.
+    long = [
         "encoder=none",
-        "protocol.training.steps=6000",
+        "protocol.training.steps=1000",
+        "protocol.training.save_every=100",
+        "protocol.training.validate_every=100",
+        "protocol.final_episodes=2",
     ]
-    command = [sys.executable, "-m", "egodtm_robot.train_bc", *arguments]
+    straight, straight_dir = train_bc(configure(store, tmp_path / "straight", *long))
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-m", "egodtm_robot.train_bc", *arguments(store, killed, *long)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    states = tmp_path / "killed/checkpoints/resume"
-    deadline = time.monotonic() + 60
-    while len(list(states.glob("state_*"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    states = killed / "checkpoints/resume"
+    deadline = time.monotonic() + 120
+    while not list(states.glob("state_*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert not (tmp_path / "killed/results.json").exists()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    resumed = RunResults.load(tmp_path / "killed")
+    file = "checkpoints/step_0001000/policy.safetensors"
+    assert list(states.glob("state_*"))
+    assert not (killed / file).exists()
+    resumed, _ = train_bc(configure(store, killed, *long))
     assert resumed.final == straight.final
-    file = "checkpoints/step_0006000/policy.safetensors"
-    one = (straight_dir / file).read_bytes()
-    assert one == (tmp_path / "killed" / file).read_bytes()
+    assert (straight_dir / file).read_bytes() == (killed / file).read_bytes()
 
 
 def test_a_store_of_another_look_is_refused_unless_asked_for(store: Path, tmp_path: Path) -> None:
+    other = ["encoder=none", "env.visual=varied", "protocol.final_episodes=2"]
     with pytest.raises(ForeignStoreError, match="varied"):
-        train_bc(configure(store, tmp_path / "a", "encoder=none", "env.visual=varied"))
-    results, _ = train_bc(
-        configure(
-            store, tmp_path / "b", "encoder=none", "env.visual=varied", "demos.allow_foreign=true"
-        )
-    )
+        train_bc(configure(store, tmp_path / "a", *other))
+    config = configure(store, tmp_path / "b", *other, "demos.allow_foreign=true")
+    results, _ = train_bc(config)
     assert results.environment["visual"] == "varied"
-
-
-def test_a_missing_camera_is_drawn_from_the_stored_states(store: Path, tmp_path: Path) -> None:
-    train_bc(configure(store, tmp_path, "encoder=pixels", "env.cameras=[left,right]"))
-    assert "rgb/right" in DemonstrationStore.open(store).array_names
 
 
 def test_what_is_drawn_again_equals_what_was_collected(store: Path, tmp_path: Path) -> None:
@@ -155,12 +169,44 @@ def test_what_is_drawn_again_equals_what_was_collected(store: Path, tmp_path: Pa
     assert np.array_equal(collected, drawn)
 
 
-def test_rollouts_of_the_checkpoint_repeat_the_final_evaluation(
-    store: Path, tmp_path: Path
+def test_a_missing_camera_is_drawn_from_the_stored_states(store: Path, tmp_path: Path) -> None:
+    cameras = ["encoder=pixels", "env.cameras=[left,wrist]", "protocol.final_episodes=2"]
+    results, _ = train_bc(configure(store, tmp_path, *cameras))
+    assert "rgb/wrist" in DemonstrationStore.open(store).array_names
+    assert results.environment["cameras"] == ["left", "wrist"]
+
+
+SIDE = "{name: side, position: [1.5, 0.3, 2.2], look_at: [0, 0.4, 1.8]}"
+
+
+@pytest.mark.parametrize(
+    ("moved", "message"),
+    [
+        (SIDE.replace("0.3", "0.4"), r"position \[1.5, 0.4, 2.2\]"),
+        (SIDE.replace("}", ", fovy: 60}"), "fovy 60"),
+        (SIDE.replace("}", ", body: panda0_link7}"), "body panda0_link7"),
+        (SIDE.replace("1.8]", "1.9]"), "quaternion"),
+    ],
+)
+def test_a_camera_of_the_same_name_that_stands_elsewhere_is_refused(
+    store: Path, tmp_path: Path, moved: str, message: str
 ) -> None:
-    results, run_dir = train_bc(configure(store, tmp_path, "encoder=pixels"))
+    config = configure(store, tmp_path / "first", f"env.cameras=[{SIDE}]")
+    add_images(store, config.env, workers=0)
+    assert add_images(store, config.env, workers=0) == []
+    other = configure(store, tmp_path / "second", f"env.cameras=[{moved}]", "encoder=pixels")
+    with pytest.raises(ForeignStoreError, match=message):
+        add_images(store, other.env, workers=0)
+    with pytest.raises(ForeignStoreError, match="another name"):
+        train_bc(other)
+    # At another resolution it would be another array, but of the same name.
+    with pytest.raises(ForeignStoreError, match=message):
+        add_images(store, replace(other.env, resolution=16), ("depth",), workers=0)
+
+
+def test_rollouts_of_the_checkpoint_repeat_the_final_evaluation(run: Run, tmp_path: Path) -> None:
     settings = RolloutConfig(
-        checkpoint=str(run_dir),
+        checkpoint=str(run.folder),
         episodes=3,
         video=str(tmp_path / "films"),
         videos=2,
@@ -168,7 +214,7 @@ def test_rollouts_of_the_checkpoint_repeat_the_final_evaluation(
         device="cpu",
     )
     summary = rollout(settings)
-    assert summary["successes"] == results.final["successes"]
+    assert summary["successes"] == run.results.final["successes"]
     assert [Path(video).suffix for video in summary["videos"]] == [".mp4", ".gif", ".png"]
-    again = rollout(settings)
+    again = rollout(replace(settings, video=None))
     assert again["episode_results"] == summary["episode_results"]

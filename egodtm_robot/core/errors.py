@@ -44,6 +44,10 @@ class EncoderWeightsError(EgoDTMRobotError, RuntimeError):
     """The weights of an encoder are not installed, not reachable or not readable."""
 
 
+class ModelInputError(EgoDTMRobotError, ValueError):
+    """Frames, texts or targets given to the model or its losses have the wrong shape or type."""
+
+
 class CheckpointMismatchError(EgoDTMRobotError, ValueError):
     """The tensors of a checkpoint do not match the model by name and shape."""
 
@@ -61,7 +65,7 @@ class CheckpointError(EgoDTMRobotError, RuntimeError):
 
 
 class DatasetError(EgoDTMRobotError, ValueError):
-    """Demonstrations and their features do not fit together, or are too few."""
+    """Training data (demonstrations and features, or clips) do not fit together or are too few."""
 
 
 class TrainingDivergedError(EgoDTMRobotError, ArithmeticError):
@@ -122,3 +126,7 @@ class DiskSpaceError(EgoDTMRobotError, OSError):
 
 class InvalidEpisodeError(EgoDTMRobotError, ValueError):
     """An episode's arrays disagree with each other or with the store they are to enter."""
+
+
+class InvalidClipError(EgoDTMRobotError, ValueError):
+    """A clip's arrays disagree with each other or with the store they are to enter."""

@@ -2,8 +2,8 @@
 
 One OpenGL context lives in each process that draws. What the graphics library holds of a model
 (meshes, textures, buffers) depends on neither poses nor colours, lights and cameras, so that all
-renderers of a process with the same assets, size and quality share it; each frame's scene comes
-from the renderer's own model and data.
+renderers of a process with the same assets and quality share it, whatever their sizes; each frame's
+scene comes from the renderer's own model and data.
 
 ==================  ==========================================  =================================
 quality             ``fast``                                    ``full``
@@ -26,7 +26,7 @@ import copy
 import hashlib
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -88,10 +88,16 @@ _HEADLESS_HELP = (
 
 
 class _DrawingContext:
-    """What the graphics library holds of one set of assets at one size and quality."""
+    """What the graphics library holds of one set of assets at one quality.
 
-    def __init__(self, model: mujoco.MjModel, height: int, width: int, quality: Quality) -> None:
-        drawn = copy.copy(model)
+    Args:
+        drawn: the model to load; it is changed.
+        height: of the image buffer, pixels.
+        width: of the image buffer, pixels.
+        quality: what to leave out.
+    """
+
+    def __init__(self, drawn: mujoco.MjModel, height: int, width: int, quality: Quality) -> None:
         if quality.mesh_faces is not None:
             decimate_meshes(drawn, quality.mesh_faces)
         drawn.vis.global_.offheight = height
@@ -109,15 +115,26 @@ class _DrawingContext:
             drawn.tex_width[sky] = 1
             drawn.tex_height[sky] = 6
         self.native = mujoco.MjrContext(drawn, mujoco.mjtFontScale.mjFONTSCALE_100.value)
-        if self.native.offWidth < width or self.native.offHeight < height:
-            self.native.free()
-            raise RenderingError(
-                f"Expected an image buffer of {height} x {width} pixels; the graphics library "
-                f"gave {self.native.offHeight} x {self.native.offWidth}. Ask for fewer pixels."
-            )
         # Distant things then keep their float precision: the buffer runs from 1 near to 0 far.
         self.native.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
         self.users = 0
+
+    def make_room(self, height: int, width: int) -> None:
+        """Enlarges the image buffer if it is smaller than that; the rest is kept.
+
+        Raises:
+            RenderingError: the graphics library gives no buffer of that size.
+        """
+        native = self.native
+        if native.offWidth < width or native.offHeight < height:
+            mujoco.mjr_resizeOffscreen(
+                max(width, native.offWidth), max(height, native.offHeight), native
+            )
+        if native.offWidth < width or native.offHeight < height:
+            raise RenderingError(
+                f"Expected an image buffer of {height} x {width} pixels; the graphics library "
+                f"gave {native.offHeight} x {native.offWidth}. Ask for fewer pixels."
+            )
 
 
 class _Process:
@@ -125,7 +142,7 @@ class _Process:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
-        self.drawing: dict[tuple[str, int, int, Quality], _DrawingContext] = {}
+        self.drawing: dict[tuple[Hashable, Quality], _DrawingContext] = {}
         if (backend := select_backend()) is None:
             ensure_backend()
         try:
@@ -205,7 +222,7 @@ def _assets_digest(model: mujoco.MjModel) -> str:
     ):
         values = np.ascontiguousarray(getattr(model, name))
         digest.update(f"{name}{values.shape}".encode())
-        digest.update(values.tobytes())
+        digest.update(values.data)
     quality = model.vis.quality
     settings = (
         quality.numslices,
@@ -230,6 +247,9 @@ class OffscreenRenderer:
         height: of the images, pixels.
         width: of the images, pixels.
         quality: a name in :data:`QUALITIES`.
+        assets: builds a model with the meshes and textures to draw, the same as ``model`` in all
+            else but cameras; called once a process. ``model`` then needs no textures of its own,
+            which are most of its memory. None reads them from ``model``.
 
     Raises:
         UnknownNameError: there is no such quality.
@@ -237,7 +257,12 @@ class OffscreenRenderer:
     """
 
     def __init__(
-        self, model: mujoco.MjModel, height: int, width: int, quality: str = "fast"
+        self,
+        model: mujoco.MjModel,
+        height: int,
+        width: int,
+        quality: str = "fast",
+        assets: Callable[[], mujoco.MjModel] | None = None,
     ) -> None:
         if quality not in QUALITIES:
             raise UnknownNameError("rendering quality", quality, tuple(QUALITIES))
@@ -249,6 +274,7 @@ class OffscreenRenderer:
         self.height = height
         self.width = width
         self.quality = QUALITIES[quality]
+        self._assets = assets
         self._drawing: _DrawingContext | None = None
         self._closed = False
         self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 64)
@@ -270,14 +296,14 @@ class OffscreenRenderer:
         process = _this_process()
         process.make_current()
         if self._drawing is None:
-            key = (_assets_digest(self.model), self.height, self.width, self.quality)
+            key = (self._assets or _assets_digest(self.model), self.quality)
             if key not in process.drawing:
-                process.drawing[key] = _DrawingContext(
-                    self.model, self.height, self.width, self.quality
-                )
+                drawn = copy.copy(self.model) if self._assets is None else self._assets()
+                process.drawing[key] = _DrawingContext(drawn, self.height, self.width, self.quality)
             self._key = key
             self._drawing = process.drawing[key]
             self._drawing.users += 1
+            self._drawing.make_room(self.height, self.width)
         # The bound buffer is a state of the OpenGL context, which all renderers share.
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._drawing.native)
         return self._drawing
@@ -295,7 +321,8 @@ class OffscreenRenderer:
         Returns:
             By modality: ``rgb`` uint8 (H, W, 3); ``depth`` float32 (H, W), metres along the
             optical axis, the far plane's distance where nothing is seen; ``segmentation`` int32
-            (H, W), ids of bodies, -1 where none is seen. ``depth`` comes from the pass of ``rgb``;
+            (H, W), ids of bodies, -1 where none is seen; a skin counts as the body of its first
+            bone. ``depth`` comes from the pass of ``rgb``;
             where that is multisampled (``full``), from the pass of ``segmentation``.
 
         Raises:
@@ -374,8 +401,13 @@ class OffscreenRenderer:
         identifiers = channels[..., 0] + (channels[..., 1] << 8) + (channels[..., 2] << 16)
         bodies = np.full(self._scene.ngeom + 1, BACKGROUND, np.int32)
         for geom in self._scene.geoms[: self._scene.ngeom]:
-            if geom.segid >= 0 and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
+            if geom.segid < 0:
+                continue
+            if geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
                 bodies[geom.segid + 1] = self.model.geom_bodyid[geom.objid]
+            elif geom.objtype == mujoco.mjtObj.mjOBJ_SKIN:
+                first_bone = self.model.skin_boneadr[geom.objid]
+                bodies[geom.segid + 1] = self.model.skin_bonebodyid[first_bone]
         return bodies[identifiers]
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ chunk, and reads of single rows in less than half the time.
 """
 
 import contextlib
+import dataclasses
 import errno
 import hashlib
 import json
@@ -497,6 +498,7 @@ class CommittedGroup:
         rows: Mapping[str, np.ndarray],
         entry: Mapping[str, Any] | None = None,
         attributes: Mapping[str, Any] | None = None,
+        chunk_rows: Mapping[str, int] | None = None,
     ) -> None:
         """Append rows to every array and commit them; all or nothing.
 
@@ -505,6 +507,8 @@ class CommittedGroup:
                 first append decides which arrays there are.
             entry: JSON-able facts about this append, kept in ``commits``.
             attributes: JSON-able attributes to set or replace in the same commit.
+            chunk_rows: rows of a chunk, for arrays where ``ArraySpec.for_rows`` does not know how
+                they will be read; counts at the first append alone.
 
         Raises:
             StoreArrayError: the arrays or their shapes or types differ from those stored.
@@ -512,7 +516,7 @@ class CommittedGroup:
             DiskSpaceError: the disk is full; nothing was appended and the group stays usable.
         """
         with self._writing():
-            arrays = self._arrays_for(rows)
+            arrays = self._arrays_for(rows, chunk_rows or {})
             tails: dict[str, np.ndarray] = {}
             files: list[tuple[Path, bytes]] = []
             for name in sorted(rows):
@@ -587,7 +591,9 @@ class CommittedGroup:
                 self.close()
                 raise
 
-    def _arrays_for(self, rows: Mapping[str, np.ndarray]) -> dict[str, CommittedArray]:
+    def _arrays_for(
+        self, rows: Mapping[str, np.ndarray], chunk_rows: Mapping[str, int]
+    ) -> dict[str, CommittedArray]:
         if not self.arrays:
             arrays = {}
             for name, values in rows.items():
@@ -595,6 +601,8 @@ class CommittedGroup:
                 if values.ndim < 1:
                     raise StoreArrayError(f"Expected rows for array {name!r}, got a scalar.")
                 spec = ArraySpec.for_rows(values.dtype, values.shape[1:])
+                if name in chunk_rows:
+                    spec = dataclasses.replace(spec, chunk_rows=chunk_rows[name])
                 arrays[name] = CommittedArray(self.root / name, name, spec, 0)
                 _truncate(arrays[name])
             return arrays

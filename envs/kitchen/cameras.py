@@ -1,5 +1,6 @@
 """Cameras of the kitchen: the views of FK1, one at the wrist, and free ones by configuration."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,18 +110,25 @@ def _free_camera(description: Mapping[str, Any]) -> Camera:
             raise CameraError(f"Expected a quaternion other than zero for the camera {name!r}.")
     else:
         quaternion = look_at_quaternion(position, _numbers(description, "look_at", 3))
-    fovy = float(description.get("fovy", 45.0))
+    try:
+        fovy = float(description.get("fovy", 45.0))
+    except (TypeError, ValueError):
+        fovy = math.nan
     if not 0.0 < fovy < 180.0:
         raise CameraError(
-            f"Expected a fovy between 0 and 180 degrees for the camera {name!r}, got {fovy}."
+            f"Expected a fovy between 0 and 180 degrees for the camera {name!r}, got "
+            f"{description['fovy']!r}."
         )
     x, y, z = position
     w, i, j, k = quaternion
-    return Camera(str(name), (x, y, z), (w, i, j, k), fovy, str(description.get("body", "")))
+    return Camera(str(name), (x, y, z), (w, i, j, k), fovy, str(description.get("body") or ""))
 
 
 def _numbers(description: Mapping[str, Any], key: str, count: int) -> tuple[float, ...]:
-    values = np.asarray(list(description[key]), np.float64)
+    try:
+        values = np.asarray(list(description[key]), np.float64)
+    except (TypeError, ValueError):
+        values = np.empty(0)
     if values.shape != (count,) or not np.isfinite(values).all():
         raise CameraError(
             f"Expected {count} finite numbers as {key} of the camera {description['name']!r}, "

@@ -1,7 +1,8 @@
 """The Franka Kitchen as a Gymnasium environment under the rules of FK1 and R3M."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import gymnasium
 import mujoco
@@ -26,6 +27,7 @@ from envs.kitchen.scene import (
     ROBOT_REST,
     build_model,
     model_hash,
+    textured_model,
 )
 from envs.kitchen.tasks import (
     JOINT_TOLERANCE,
@@ -35,7 +37,7 @@ from envs.kitchen.tasks import (
     SUCCESS_STEPS,
     get_task,
 )
-from envs.kitchen.visuals import KitchenVisuals, get_visual_preset
+from envs.kitchen.visuals import SURFACES, KitchenVisuals, Surface, get_visual_preset
 
 FRAME_SKIP = 40
 """Physics steps of 2 ms a control step: 12.5 Hz, as FK1."""
@@ -45,6 +47,23 @@ VELOCITY_SCALE = 2 * np.pi
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _MAX_REDRAWS = 100
+
+
+@dataclass(frozen=True)
+class KitchenScene:
+    """What one kitchen is made of; all have the same joints, bodies, sites and cameras by name.
+
+    Attributes:
+        build_model: compiles the scene with the given cameras; without textures.
+        textured_model: the same with textures, for drawing.
+        surfaces: materials that visual presets colour, by what they are on.
+        kettle_rest: where the kettle's body stands at reset, world metres.
+    """
+
+    build_model: Callable[[Sequence[Camera]], mujoco.MjModel]
+    textured_model: Callable[[], mujoco.MjModel]
+    surfaces: Mapping[str, Surface]
+    kettle_rest: tuple[float, float, float]
 
 
 class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
@@ -92,6 +111,8 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 12.5}
 
+    scene: ClassVar[KitchenScene] = KitchenScene(build_model, textured_model, SURFACES, KETTLE_REST)
+
     def __init__(
         self,
         task: str = "microwave",
@@ -126,7 +147,7 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self.render_mode = render_mode
 
         free = [camera for camera in self.cameras if camera.name not in KITCHEN_CAMERAS]
-        self.model = build_model((*KITCHEN_CAMERAS.values(), *free))
+        self.model = self.scene.build_model((*KITCHEN_CAMERAS.values(), *free))
         self.data = mujoco.MjData(self.model)
         self.model_hash = model_hash(self.model)
         self.control_dt = FRAME_SKIP * self.model.opt.timestep
@@ -135,11 +156,17 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self._steps = 0
         self._solved_steps = 0
         self._displacement = np.zeros(3)
-        self._visuals = KitchenVisuals(self.model)
-        self._renderer = OffscreenRenderer(self.model, *self.resolution, quality=quality)
+        self._visuals = KitchenVisuals(self.model, self.scene.surfaces)
+        self._renderer = OffscreenRenderer(
+            self.model, *self.resolution, quality=quality, assets=self.scene.textured_model
+        )
         # For people to look at: it loads nothing until it draws.
         self._film_renderer = OffscreenRenderer(
-            self.model, render_resolution, render_resolution, quality=quality
+            self.model,
+            render_resolution,
+            render_resolution,
+            quality=quality,
+            assets=self.scene.textured_model,
         )
 
         self.action_space = spaces.Box(-1.0, 1.0, (len(ROBOT_JOINTS),), np.float32)
@@ -288,7 +315,7 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         return np.zeros(3) if self.randomization.moves == "base" else -self._displacement
 
     def _kettle_rest(self) -> np.ndarray:
-        return np.asarray(KETTLE_REST) + self._kettle_shift()
+        return np.asarray(self.scene.kettle_rest) + self._kettle_shift()
 
     def _robot_touches_kitchen(self) -> bool:
         geoms = self.data.contact.geom
@@ -376,8 +403,12 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         return self._renderer.draw(self.data, camera, (modality,))[modality]
 
     def render(self) -> np.ndarray:
-        """The first camera's picture (``left`` if the environment has none), uint8 (H, W, 3)."""
-        camera = self.cameras[0].name if self.cameras else "left"
+        """A picture of the scene for people, uint8 (H, W, 3).
+
+        From the first camera that stands still; ``left`` if the environment has none, since a film
+        from the wrist hardly shows what the arm does.
+        """
+        camera = next((camera.name for camera in self.cameras if not camera.body), "left")
         return self._film_renderer.draw(self.data, camera, ("rgb",))["rgb"]
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import copy
 import functools
 import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mujoco
@@ -91,17 +91,35 @@ def kitchen_spec(cameras: Sequence[Camera] = tuple(KITCHEN_CAMERAS.values())) ->
     """The kitchen as an editable specification, with the given cameras in it."""
     spec = mujoco.MjSpec.from_file(str(kitchen_xml()))
     for joint in spec.joints:
-        name = joint.name.removeprefix("robot:")
-        joint.name = _JOINT_NAMES.get(name, name)
+        joint.name = joint.name.removeprefix("robot:")
     for actuator in spec.actuators:
         actuator.target = actuator.target.removeprefix("robot:")
-    for equality in spec.equalities:
-        equality.name1 = _JOINT_NAMES.get(equality.name1, equality.name1)
-        equality.name2 = _JOINT_NAMES.get(equality.name2, equality.name2)
+    rename_joints(spec, _JOINT_NAMES)
     for site in spec.sites:
         site.name = _SITE_NAMES.get(site.name, site.name)
     base = next(body for body in spec.worldbody.bodies if abs(body.pos[2] - 1.8) < 1e-9)
     base.name = BASE_BODY
+    add_cameras(spec, cameras)
+    return spec
+
+
+def rename_joints(spec: mujoco.MjSpec, names: Mapping[str, str]) -> None:
+    """Gives joints new names, also where equalities couple them and sensors read them."""
+    for joint in spec.joints:
+        joint.name = names.get(joint.name, joint.name)
+    for equality in spec.equalities:
+        equality.name1 = names.get(equality.name1, equality.name1)
+        equality.name2 = names.get(equality.name2, equality.name2)
+    for sensor in spec.sensors:
+        sensor.objname = names.get(sensor.objname, sensor.objname)
+
+
+def add_cameras(spec: mujoco.MjSpec, cameras: Sequence[Camera]) -> None:
+    """Fixes cameras to their bodies.
+
+    Raises:
+        UnknownNameError: a camera's body is not in the specification.
+    """
     bodies = {body.name: body for body in spec.bodies}
     for camera in cameras:
         if camera.body and camera.body not in bodies:
@@ -110,20 +128,43 @@ def kitchen_spec(cameras: Sequence[Camera] = tuple(KITCHEN_CAMERAS.values())) ->
         parent.add_camera(
             name=camera.name, pos=camera.position, quat=camera.quaternion, fovy=camera.fovy
         )
-    return spec
+
+
+def remove_textures(spec: mujoco.MjSpec) -> None:
+    """Makes every texture a single pixel."""
+    for texture in spec.textures:
+        texture.file = ""
+        texture.cubefiles = [""] * 6
+        texture.gridsize = [1, 1]
+        texture.builtin = mujoco.mjtBuiltin.mjBUILTIN_FLAT
+        flat = texture.type == mujoco.mjtTexture.mjTEXTURE_2D
+        texture.width, texture.height = 1, 1 if flat else 6
 
 
 def build_model(
     cameras: Sequence[Camera] = tuple(KITCHEN_CAMERAS.values()),
 ) -> mujoco.MjModel:
-    """The kitchen, compiled once a process for each set of cameras; every call gives a copy."""
+    """The kitchen, compiled once a process for each set of cameras; every call gives a copy.
+
+    Its textures are single pixels: about half of a model's memory, they are needed but once a
+    process, to be loaded into the graphics library (see :func:`textured_model`).
+    """
     # Half a second to compile, and a run builds many environments: a copy takes a tenth.
     return copy.copy(_compiled(tuple(cameras)))
 
 
+def textured_model(
+    cameras: Sequence[Camera] = tuple(KITCHEN_CAMERAS.values()),
+) -> mujoco.MjModel:
+    """The kitchen with its textures; otherwise the same as :func:`build_model`'s."""
+    return kitchen_spec(cameras).compile()
+
+
 @functools.lru_cache(maxsize=8)
 def _compiled(cameras: tuple[Camera, ...]) -> mujoco.MjModel:
-    return kitchen_spec(cameras).compile()
+    spec = kitchen_spec(cameras)
+    remove_textures(spec)
+    return spec.compile()
 
 
 def model_hash(model: mujoco.MjModel) -> str:

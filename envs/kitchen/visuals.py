@@ -102,18 +102,24 @@ VISUAL_PRESETS: dict[str, VisualPreset] = {
 
 
 @dataclass(frozen=True)
-class _Surface:
+class Surface:
+    """What is coloured as one.
+
+    Attributes:
+        materials: of the model.
+        white_hue: of the tint where the nominal colour has no hue of its own, degrees.
+    """
+
     materials: tuple[str, ...]
-    # Of the tint where the nominal colour is white and has no hue of its own, degrees.
     white_hue: float = 0.0
 
 
-SURFACES: dict[str, _Surface] = {
-    "cabinets": _Surface(("counter_blue", "M_slide_blue", "M_hinge_blue")),
-    "counter": _Surface(("counter_marble",), white_hue=35.0),
-    "wall_panels": _Surface(("wall_blue",)),
-    "wall_tiles": _Surface(("wall_white",), white_hue=210.0),
-    "floor": _Surface(("MatPlane",), white_hue=30.0),
+SURFACES: dict[str, Surface] = {
+    "cabinets": Surface(("counter_blue", "M_slide_blue", "M_hinge_blue")),
+    "counter": Surface(("counter_marble",), white_hue=35.0),
+    "wall_panels": Surface(("wall_blue",)),
+    "wall_tiles": Surface(("wall_white",), white_hue=210.0),
+    "floor": Surface(("MatPlane",), white_hue=30.0),
 }
 
 CAMERA_ROWS: tuple[str, ...] = (*KITCHEN_CAMERAS, "free")
@@ -141,13 +147,15 @@ class KitchenVisuals:
 
     Args:
         model: looks nominal now; changed by :meth:`apply`.
+        surfaces: what is coloured, by name.
     """
 
-    def __init__(self, model: mujoco.MjModel) -> None:
+    def __init__(self, model: mujoco.MjModel, surfaces: Mapping[str, Surface] = SURFACES) -> None:
         self._model = model
+        self._surfaces = surfaces
         self._materials = [
             np.array([model.material(name).id for name in surface.materials])
-            for surface in SURFACES.values()
+            for surface in surfaces.values()
         ]
         self._colors = np.array([model.mat_rgba[ids[0], :3] for ids in self._materials], np.float64)
         self._camera_row = np.array(
@@ -181,11 +189,11 @@ class KitchenVisuals:
         """Looks for one episode, not yet applied.
 
         Returns:
-            float64 arrays by name, C = 5 camera rows (:data:`CAMERA_ROWS`), L lights, 5 surfaces:
+            float64 arrays by name, C = 5 camera rows (:data:`CAMERA_ROWS`), L lights, S surfaces:
             ``visual_camera_shift`` (C, 3) metres in the camera's frame, ``visual_camera_turn``
             (C, 3) rotation vectors in the camera's frame, radians, ``visual_light_shift`` (L, 3)
             metres, ``visual_light_strength`` (L + 1, 3) factors of each light's colour, the head
-            light last, ``visual_colors`` (5, 3) RGB of :data:`SURFACES`.
+            light last, ``visual_colors`` (S, 3) RGB.
         """
         lights = self._model.nlight
         strength = _uniform(generator, preset.light_strength, 1)
@@ -202,7 +210,7 @@ class KitchenVisuals:
         }
 
     def _draw_colors(self, preset: VisualPreset, generator: np.random.Generator) -> np.ndarray:
-        count = len(SURFACES)
+        count = len(self._surfaces)
         hues = _uniform(generator, preset.hue, count) / 360.0
         factors = _uniform(generator, preset.saturation, count)
         whites = _uniform(generator, preset.white_saturation, count)
@@ -211,7 +219,7 @@ class KitchenVisuals:
             # Through HSV and back a colour may change in its last bit.
             return self._colors.copy()
         colors = np.empty((count, 3))
-        for index, surface in enumerate(SURFACES.values()):
+        for index, surface in enumerate(self._surfaces.values()):
             hue, saturation, value = colorsys.rgb_to_hsv(*self._colors[index])
             if saturation == 0.0:
                 hue, saturation = surface.white_hue / 360.0, whites[index]

@@ -11,7 +11,7 @@ import pytest
 from egodtm_robot.core import mesh_decimation, rendering
 from egodtm_robot.core.errors import RenderingError, UnknownNameError
 from egodtm_robot.core.rendering import OffscreenRenderer
-from envs.kitchen.scene import ROBOT_JOINTS, ROBOT_REST, build_model
+from envs.kitchen.scene import ROBOT_JOINTS, ROBOT_REST, build_model, textured_model
 
 SCENE = """
 <mujoco>
@@ -39,7 +39,7 @@ def scene():
 
 @pytest.fixture(scope="module")
 def kitchen():
-    model = build_model()
+    model = textured_model()
     data = mujoco.MjData(model)
     for name, position in zip(ROBOT_JOINTS, ROBOT_REST, strict=True):
         data.joint(name).qpos[0] = position
@@ -182,6 +182,43 @@ def test_renderers_share_what_is_loaded_and_free_it_with_the_last(scene):
     np.testing.assert_array_equal(second.draw(data, "eye")["rgb"], expected)
     second.close()
     assert len(rendering._process.drawing) == len(loaded) - 1
+
+
+def test_sizes_share_what_is_loaded_and_draw_as_if_alone(kitchen):
+    model, data = kitchen
+    with OffscreenRenderer(model, 40, 56) as alone:
+        expected = alone.draw(data, "left", rendering.MODALITIES)
+    small, large = OffscreenRenderer(model, 40, 56), OffscreenRenderer(model, 96, 80)
+    small.draw(data, "right")
+    loaded = set(rendering._process.drawing)
+    large.draw(data, "right")
+    assert set(rendering._process.drawing) == loaded
+    for name, image in small.draw(data, "left", rendering.MODALITIES).items():
+        np.testing.assert_array_equal(image, expected[name])
+    small.close()
+    large.close()
+
+
+def test_textures_may_come_from_another_model_that_is_built_once(kitchen):
+    textured, data = kitchen
+    with OffscreenRenderer(textured, 48, 48) as renderer:
+        expected = renderer.draw(data, "left")["rgb"]
+    built = []
+
+    def assets():
+        built.append(textured_model())
+        return built[-1]
+
+    plain = [build_model() for _ in range(2)]
+    renderers = [OffscreenRenderer(model, 48, 48, assets=assets) for model in plain]
+    for model, renderer in zip(plain, renderers, strict=True):
+        mine = mujoco.MjData(model)
+        mine.qpos[:] = data.qpos
+        mujoco.mj_forward(model, mine)
+        np.testing.assert_array_equal(renderer.draw(mine, "left")["rgb"], expected)
+    assert len(built) == 1
+    for renderer in renderers:
+        renderer.close()
 
 
 def test_colours_changed_in_the_live_model_show_in_the_next_frame(scene):

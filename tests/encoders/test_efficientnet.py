@@ -1,10 +1,13 @@
 """EfficientNet-Lite0: the published function, its stages, its random control."""
 
 import importlib.util
+from collections.abc import Callable
+from importlib import resources
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw
 
 from egodtm_robot.core.errors import (
     CheckpointMismatchError,
@@ -13,8 +16,8 @@ from egodtm_robot.core.errors import (
     EncoderWeightsError,
     UnknownNameError,
 )
+from egodtm_robot.core.weights import load_matching, read_tensors
 from egodtm_robot.encoders import efficientnet
-from egodtm_robot.encoders.checkpoint import load_matching, read_tensors
 from egodtm_robot.encoders.efficientnet import (
     LAYERS,
     EfficientNetLite0,
@@ -42,8 +45,6 @@ def random_encoder(**options) -> EfficientNetLite0Encoder:
 def test_features_equal_those_of_the_package_the_weights_were_published_for():
     package = pytest.importorskip("efficientnet_lite_pytorch")
     theirs = package.EfficientNet.from_name("efficientnet-lite0")
-    from importlib import resources
-
     path = resources.files(efficientnet.WEIGHTS_PACKAGE) / efficientnet.WEIGHTS_FILE
     theirs.load_state_dict(read_tensors(str(path)))
     theirs.eval()
@@ -57,22 +58,54 @@ def test_features_equal_those_of_the_package_the_weights_were_published_for():
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
+def draw_crossword() -> Image.Image:
+    black = np.random.default_rng(3).uniform(size=(14, 14)) < 0.2
+    picture = Image.new("RGB", (896, 896), "white")
+    pen = ImageDraw.Draw(picture)
+    for row, column in np.ndindex(black.shape):
+        corner = np.array([column, row]) * 64
+        fill = "black" if black[row, column] else "white"
+        pen.rectangle([*corner, *(corner + 64)], fill=fill, outline="black", width=3)
+    return picture
+
+
+def draw_spider_web() -> Image.Image:
+    picture = Image.new("RGB", (896, 896), (30, 45, 30))
+    pen = ImageDraw.Draw(picture)
+    angles = np.arange(21) * np.pi / 10
+    spokes = np.stack([np.sin(angles), -np.cos(angles)], axis=1)
+    for spoke in spokes:
+        pen.line([448, 448, *(448 + 700 * spoke)], fill=(220, 220, 220), width=3)
+    for radius in range(20, 640, 28):
+        points = (448 + radius * spokes).ravel().tolist()
+        pen.line(points, fill=(220, 220, 220), width=3)
+    return picture
+
+
+def draw_traffic_light() -> Image.Image:
+    picture = Image.new("RGB", (896, 896), (150, 185, 225))
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle((430, 640, 466, 896), fill=(60, 60, 60))
+    pen.rounded_rectangle((330, 100, 566, 700), 40, fill=(25, 25, 22))
+    for top, colour in ((120, (230, 40, 30)), (315, (70, 60, 15)), (510, (15, 50, 25))):
+        pen.ellipse((370, top, 526, top + 160), fill=(10, 10, 10))
+        pen.ellipse((378, top + 13, 518, top + 153), fill=colour)
+    return picture
+
+
 @needs_weights
-def test_imagenet_weights_recognise_a_photograph():
-    """Weights and their names together: a military uniform is class 652."""
-    from importlib import resources
-
-    from PIL import Image
-
-    folder = resources.files(pytest.importorskip("matplotlib"))
-    photograph = Image.open(str(folder / "mpl-data" / "sample_data" / "grace_hopper.jpg"))
-    pixels = np.asarray(photograph.convert("RGB").crop((0, 0, 512, 512)).resize((224, 224)))
+@pytest.mark.parametrize(
+    ("draw", "category"), [(draw_crossword, 918), (draw_spider_web, 815), (draw_traffic_light, 920)]
+)
+def test_imagenet_weights_recognise_things(draw: Callable[[], Image.Image], category: int):
+    """Weights and their names together, on drawings of three of ImageNet's categories."""
+    pixels = np.asarray(draw().resize((224, 224), Image.Resampling.LANCZOS))
     encoder = EfficientNetLite0Encoder(layers=["head"], grid=1)
     path = resources.files(efficientnet.WEIGHTS_PACKAGE) / efficientnet.WEIGHTS_FILE
     classifier = read_tensors(str(path))
     features = torch.from_numpy(encoder.encode(pixels[None, None])[0, 0])
     logits = classifier["_fc.weight"] @ features + classifier["_fc.bias"]
-    assert int(logits.argmax()) == 652
+    assert int(logits.argmax()) == category
 
 
 @pytest.mark.parametrize("layer", sorted(LAYERS))

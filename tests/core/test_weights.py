@@ -1,5 +1,6 @@
 """Checkpoint files: read without running anything in them, matched in full."""
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from egodtm_robot.core.errors import CheckpointMismatchError, EncoderWeightsError
-from egodtm_robot.encoders.checkpoint import load_matching, read_tensors
+from egodtm_robot.core.weights import load_matching, read_tensors
 
 
 def test_both_kinds_of_files_give_their_tensors(tmp_path: Path):
@@ -39,6 +40,12 @@ def test_damaged_and_missing_files_are_named(tmp_path: Path, name: str):
     (tmp_path / name).write_bytes(b"\x80\x02garbage")
     with pytest.raises(EncoderWeightsError, match=name.replace(".", r"\.")):
         read_tensors(tmp_path / name)
+
+
+def test_checkpoints_of_training_scripts_give_their_weights(tmp_path: Path):
+    held = {"state_dict": {"weight": torch.ones(2)}, "epoch": 3, "args": argparse.Namespace(lr=1)}
+    torch.save(held, tmp_path / "training.pt")
+    assert torch.equal(read_tensors(tmp_path / "training.pt")["weight"], torch.ones(2))
 
 
 def test_nested_files_are_no_dictionary_of_tensors(tmp_path: Path):

@@ -1,6 +1,6 @@
 import io
 
-from egodtm_robot.progress import Progress
+from egodtm_robot.core.progress import Progress
 
 
 class Terminal(io.StringIO):

@@ -1,5 +1,6 @@
 """Loading of checkpoint tensors: everything matches by name and shape, or nothing is loaded."""
 
+import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +17,9 @@ _LISTED = 20
 def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
     """Read a flat dictionary of tensors from a safetensors file or a torch file.
 
-    Torch files are read with ``weights_only=True``: a pickle that would run code is refused.
+    Torch files are read with ``weights_only=True``: a pickle that would run code is refused. Those
+    of training scripts hold the dictionary under ``state_dict``, beside an optimiser, counters and
+    the script's arguments (an ``argparse.Namespace``, which runs nothing); the rest is left.
 
     Raises:
         EncoderWeightsError: the file is missing, damaged, hostile, or no dictionary of tensors.
@@ -27,12 +30,15 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
         raise _unreadable(path, error) from error
     except Exception as error:
         # pickle.UnpicklingError and what a damaged archive raises share no base class.
         raise _unreadable(path, error) from error
+    if isinstance(tensors, Mapping) and isinstance(tensors.get("state_dict"), Mapping):
+        tensors = tensors["state_dict"]
     if not isinstance(tensors, Mapping) or not all(
         isinstance(value, torch.Tensor) for value in tensors.values()
     ):

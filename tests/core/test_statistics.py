@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from egodtm_robot.statistics import (
+from egodtm_robot.core.statistics import (
     bootstrap_difference,
     bootstrap_success_rate,
     mcnemar_exact,

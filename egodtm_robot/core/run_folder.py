@@ -1,0 +1,85 @@
+"""What every run's folder holds: its settings, and how long its stages took."""
+
+import difflib
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from egodtm_robot.core.atomic_files import write_atomically
+from egodtm_robot.core.configuration import to_yaml
+from egodtm_robot.core.errors import ResumeMismatchError
+
+
+def claim_run_dir(run_dir: Path, config: object, may_differ: Sequence[str]) -> None:
+    """Write ``config.yaml``, or check that the run there has the same settings.
+
+    Args:
+        run_dir: folder of the run; made if missing.
+        config: the command's configuration dataclass.
+        may_differ: keys that do not decide what comes of a run; nested ones with the indentation
+            that they have in the file.
+
+    Raises:
+        ResumeMismatchError: other settings; the message lists them.
+    """
+    text = to_yaml(config)
+    file = run_dir / "config.yaml"
+    if file.is_file():
+        before, now = (
+            [
+                line
+                for line in content.splitlines()
+                if not line.startswith(tuple(f"{key}:" for key in may_differ))
+            ]
+            for content in (file.read_text(), text)
+        )
+        if before != now:
+            changed = [
+                line
+                for line in difflib.ndiff(before, now)
+                if line.startswith(("- ", "+ ")) and line.strip()
+            ]
+            raise ResumeMismatchError(
+                f"{run_dir} holds a run with other settings (- before, + now): "
+                + "; ".join(" ".join(line.split()) for line in changed[:6])
+                + ". Choose another run_dir, or remove this one."
+            )
+        return
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, text.encode())
+
+
+class StageClock:
+    """Wall seconds of each stage, kept in ``timings.json`` over interruptions."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._file = run_dir / "timings.json"
+        self.seconds: dict[str, float] = {}
+        if self._file.is_file():
+            self.seconds = json.loads(self._file.read_text())
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add the time of the block to the stage's, also when it raises."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = self.seconds.get(stage, 0.0) + time.perf_counter() - began
+            self.seconds[stage] = round(spent, 3)
+            write_atomically(self._file, json.dumps(self.seconds).encode())
+
+
+def package_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Versions of the toolkit, Python, the platform and the packages named."""
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in ("egodtm-robot", *packages):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions

@@ -1,0 +1,77 @@
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from egodtm_robot import benchmark
+from egodtm_robot.benchmark import BenchmarkConfig, BenchmarkRunError, run_benchmark
+from egodtm_robot.report import RunResults, success_summary
+
+
+class Runs:
+    """Stands for ``train_bc``: writes results, or fails where it is told to."""
+
+    def __init__(self, failing: str | None = None) -> None:
+        self.failing = failing
+        self.started: list[dict[str, str]] = []
+        self.lock = threading.Lock()
+
+    def __call__(self, command, stdout, **_):
+        choices = dict(argument.split("=", 1) for argument in command[3:])
+        with self.lock:
+            self.started.append(choices)
+        if choices["encoder"] == self.failing:
+            stdout.write("EncoderWeightsError: Expected weights at weights.safetensors.\n")
+            stdout.flush()
+            return subprocess.CompletedProcess(command, 1)
+        RunResults(
+            env=choices["env"], environment={}, encoder={}, policy="mlp", protocol="standard",
+            seed=int(choices["seed"]), demos={}, checkpoints=[], best_checkpoint=1,
+            final=success_summary(70, 35), timings_s={}, versions={},
+        ).save(Path(choices["run_dir"]))  # fmt: skip
+        return subprocess.CompletedProcess(command, 0)
+
+
+def configure(tmp_path, **changes):
+    settings = {"encoders": ["none", "pixels"], "tasks": ["light", "knob"], "seeds": [0, 1]}
+    return BenchmarkConfig(**settings | {"run_dir": str(tmp_path)} | changes)
+
+
+def start(monkeypatch, config, failing=None):
+    runs = Runs(failing)
+    monkeypatch.setattr(benchmark.subprocess, "run", runs)
+    return runs, run_benchmark(config)
+
+
+def test_every_encoder_meets_every_task_with_every_seed(monkeypatch, tmp_path):
+    runs, table = start(monkeypatch, configure(tmp_path))
+    met = {(run["encoder"], run["env"], run["seed"]) for run in runs.started}
+    assert len(met) == len(runs.started) == 8
+    assert ("pixels", "franka_kitchen_knob", "1") in met
+    assert table.cells["pixels", "knob"].episodes == 140
+
+
+def test_finished_runs_are_not_repeated_and_an_encoder_more_costs_its_own(monkeypatch, tmp_path):
+    start(monkeypatch, configure(tmp_path))
+    again, _ = start(monkeypatch, configure(tmp_path))
+    assert again.started == []
+    more, table = start(monkeypatch, configure(tmp_path, encoders=["none", "pixels", "oracle"]))
+    assert {run["encoder"] for run in more.started} == {"oracle"}
+    assert len(more.started) == 4
+    assert ("oracle", "light") in table.cells
+
+
+def test_overrides_come_after_the_benchmarks_own_choices(monkeypatch, tmp_path):
+    runs, _ = start(monkeypatch, configure(tmp_path, overrides=["videos=2", "env.visual=shifted"]))
+    assert {(run["videos"], run["env.visual"]) for run in runs.started} == {("2", "shifted")}
+
+
+def test_a_failing_run_is_named_with_its_output_and_starts_no_more(monkeypatch, tmp_path):
+    config = configure(tmp_path, encoders=["broken", "none", "pixels"], workers=1)
+    runs = Runs(failing="broken")
+    monkeypatch.setattr(benchmark.subprocess, "run", runs)
+    with pytest.raises(BenchmarkRunError, match=r"(?s)broken on light, seed 0.*EncoderWeightsErr"):
+        run_benchmark(config)
+    assert len(runs.started) == 1
+    assert (tmp_path / "light" / "broken" / "seed_0" / "log.txt").is_file()
