@@ -20,6 +20,7 @@ import numpy as np
 from egodtm_robot.core import rendering
 from egodtm_robot.core.rendering import OffscreenRenderer
 from envs.kitchen import KitchenEnv
+from envs.kitchen.scene import textured_model
 
 RESOLUTIONS = {"fast": (112, 224, 256), "full": (224,)}
 SECONDS = {"fast": 3.0, "full": 5.0}
@@ -79,7 +80,7 @@ def differences() -> dict[str, float]:
     env.reset(seed=0)
     images = {}
     for quality in ("fast", PLAIN.name):
-        with OffscreenRenderer(env.model, 224, 224, quality) as renderer:
+        with OffscreenRenderer(env.model, 224, 224, quality, textured_model) as renderer:
             for camera in ("left", "right", "top", "wrist"):
                 images[quality, camera] = renderer.draw(env.data, camera)["rgb"].astype(np.int16)
     return {
