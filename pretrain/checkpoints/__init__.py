@@ -1,0 +1,16 @@
+"""Weights on disk: our own checkpoints, and published ones by their names."""
+
+from pretrain.checkpoints.files import load_card, load_checkpoint, save_checkpoint
+from pretrain.checkpoints.huggingface import from_huggingface_clip, huggingface_clip_tensors
+from pretrain.checkpoints.published import initialise_from, load_published, our_names
+
+__all__ = [
+    "from_huggingface_clip",
+    "huggingface_clip_tensors",
+    "initialise_from",
+    "load_card",
+    "load_checkpoint",
+    "load_published",
+    "our_names",
+    "save_checkpoint",
+]

@@ -1,0 +1,151 @@
+"""Our own checkpoints: ``NAME.safetensors`` with the weights, ``NAME.json`` with their card.
+
+Nothing is unpickled. The card holds the model's configuration and the hash of the weights it
+describes, and whatever the caller knows of how they came about (data, steps, metrics, versions).
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from egodtm_robot.core.atomic_files import write_atomically
+from egodtm_robot.core.configuration import from_yaml
+from egodtm_robot.core.errors import CheckpointError, ConfigurationError
+from egodtm_robot.core.weights import report_mismatches
+from pretrain.model import EgoDTM, EgoDTMConfig
+
+FORMAT = 1
+"""Raised whenever an older reader would misread a checkpoint."""
+
+_LARGEST_CARD = 4 * 2**20
+_OWN_KEYS = ("format", "model", "parameters", "dtype", "weights_sha256")
+
+
+def save_checkpoint(
+    path: Path, model: EgoDTM, card: Mapping[str, Any], dtype: torch.dtype = torch.float32
+) -> None:
+    """Write a model. A crash in between leaves files that :func:`load_checkpoint` refuses.
+
+    Args:
+        path: of the weights, ending in ``.safetensors``; the card takes the same name with
+            ``.json``. Files that exist are replaced.
+        model: what to write.
+        card: values JSON can hold, kept under keys of their own.
+        dtype: of the numbers on disk; half precision halves the file.
+
+    Raises:
+        CheckpointError: the path ends otherwise, or the card has a key that we write ourselves.
+    """
+    path = _checked(path)
+    taken = sorted(set(card) & set(_OWN_KEYS))
+    if taken:
+        raise CheckpointError(f"Expected a card without {', '.join(taken)}: they are added here.")
+    weights = safetensors.torch.save(
+        {
+            name: tensor.detach().to("cpu", dtype).contiguous()
+            for name, tensor in model.state_dict().items()
+        }
+    )
+    description = {
+        "format": FORMAT,
+        "model": dataclasses.asdict(model.config),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "dtype": str(dtype).removeprefix("torch."),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        **card,
+    }
+    write_atomically(path, weights)
+    write_atomically(path.with_suffix(".json"), json.dumps(description, indent=2).encode() + b"\n")
+
+
+def load_checkpoint(path: Path) -> tuple[EgoDTM, dict[str, Any]]:
+    """Read a model and its card.
+
+    Args:
+        path: of the weights, beside their card.
+
+    Returns:
+        The model in float32 and in evaluation mode, and the whole card.
+
+    Raises:
+        CheckpointError: a file is missing or unreadable, or they do not belong together.
+        CheckpointMismatchError: lists tensors that are missing, unexpected or of another shape.
+    """
+    path = _checked(path)
+    card = load_card(path)
+    try:
+        config = from_yaml(EgoDTMConfig, json.dumps(card["model"]))
+    except ConfigurationError as error:
+        raise CheckpointError(
+            f"Expected {path.with_suffix('.json')} to hold a model's configuration under 'model'. "
+            f"{error}"
+        ) from error
+    try:
+        weights = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"Expected weights at {path}, beside their card, and could not read them: {error}."
+        ) from error
+    if hashlib.sha256(weights).hexdigest() != card["weights_sha256"]:
+        raise CheckpointError(
+            f"The weights {path} are not those that its card describes: their SHA-256 differs. A "
+            "write was interrupted or a file was damaged or replaced; fetch both files again."
+        )
+    try:
+        tensors = safetensors.torch.load(weights)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(
+            f"Expected {path} to be a safetensors file, and could not read it: {error}."
+        ) from error
+    model = EgoDTM(config, seed=None)
+    # Before any memory is taken for the model: a card may claim any size.
+    report_mismatches(
+        expected={name: tuple(tensor.shape) for name, tensor in model.state_dict().items()},
+        found={name: tuple(tensor.shape) for name, tensor in tensors.items()},
+        origin=str(path),
+    )
+    model.load_state_dict({name: t.float() for name, t in tensors.items()}, assign=True)
+    return model.eval(), card
+
+
+def load_card(path: Path) -> dict[str, Any]:
+    """Read the card of the checkpoint whose weights are at ``path``.
+
+    Raises:
+        CheckpointError: there is none, or it is of another format.
+    """
+    place = _checked(path).with_suffix(".json")
+    try:
+        if place.stat().st_size > _LARGEST_CARD:
+            raise CheckpointError(f"Expected a card of at most 4 MiB, {place} is larger.")
+        card = json.loads(place.read_bytes())
+    except OSError as error:
+        raise CheckpointError(
+            f"Expected the card of a checkpoint at {place}, and could not read it: {error}. Copy "
+            "both files of a checkpoint."
+        ) from error
+    except ValueError as error:
+        raise CheckpointError(
+            f"Expected {place} to be JSON, got something else: {error}."
+        ) from error
+    if not isinstance(card, dict) or not set(_OWN_KEYS) <= set(card):
+        raise CheckpointError(f"Expected {place} to hold the keys {', '.join(_OWN_KEYS)}.")
+    if card["format"] != FORMAT:
+        raise CheckpointError(
+            f"Expected a checkpoint of format {FORMAT}, {place} says {card['format']}. Use the "
+            "version of this package that wrote it."
+        )
+    return card
+
+
+def _checked(path: Path) -> Path:
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise CheckpointError(f"Expected a checkpoint's path to end in .safetensors, got {path}.")
+    return path

@@ -1,0 +1,202 @@
+"""What a model is made of: typed sizes of each part. The defaults are the published model's."""
+
+from dataclasses import dataclass, field
+
+from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+
+ACTIVATIONS = ("gelu", "quick_gelu")
+
+
+def _check_heads(part: str, width: int, heads: int) -> None:
+    if heads < 1 or width % heads:
+        raise ConfigurationError(
+            f"Expected the width of the {part} to be a multiple of its heads, got width {width} "
+            f"and {heads} heads."
+        )
+
+
+def _check_activation(activation: str) -> None:
+    if activation not in ACTIVATIONS:
+        raise UnknownNameError("activation", activation, ACTIVATIONS)
+
+
+@dataclass
+class VisionConfig:
+    """The video encoder: a ViT with joint attention over space and time."""
+
+    image_size: int = 224
+    """Side in pixels that the position embedding is stored for; others are interpolated."""
+
+    patch_size: int = 16
+    """Side of a patch in pixels. The sides of a frame must be multiples of it."""
+
+    frames: int = 4
+    """Frames that the temporal embedding is stored for; other numbers are interpolated."""
+
+    width: int = 768
+    """Channels of a token."""
+
+    layers: int = 12
+    """Blocks of attention and feed-forward."""
+
+    heads: int = 12
+    """Attention heads; must divide the width."""
+
+    feed_forward: int = 3072
+    """Hidden channels of the feed-forward part of a block."""
+
+    activation: str = "gelu"
+    """``gelu`` as AVION and EgoDTM train, ``quick_gelu`` for OpenAI's own CLIP weights."""
+
+    norm_eps: float = 1e-6
+    """Epsilon of the LayerNorms: 1e-6 as published, 1e-5 in OpenAI's CLIP."""
+
+    mean: list[float] = field(default_factory=lambda: [0.48145466, 0.4578275, 0.40821073])
+    """By colour, of pixels in [0, 1]. CLIP's own; the recipe names none."""
+
+    std: list[float] = field(default_factory=lambda: [0.26862954, 0.26130258, 0.27577711])
+    """By colour, of pixels in [0, 1]. CLIP's own; the recipe names none."""
+
+    def __post_init__(self) -> None:
+        _check_heads("video encoder", self.width, self.heads)
+        _check_activation(self.activation)
+        if self.image_size % self.patch_size:
+            raise ConfigurationError(
+                f"Expected image_size to be a multiple of patch_size, got {self.image_size} and "
+                f"{self.patch_size}."
+            )
+
+
+@dataclass
+class TextConfig:
+    """The text encoder: CLIP's, over CLIP's ids."""
+
+    vocabulary: int = 49408
+    """Rows of the token table: CLIP's ids."""
+
+    context: int = 77
+    """Ids that a text has at most, marks of start and end included."""
+
+    width: int = 512
+    """Channels of a token inside the transformer."""
+
+    token_width: int | None = None
+    """Channels of the token table where it is factorised: ids -> token_width -> width. Null for a
+    table of the full width, as published."""
+
+    layers: int = 12
+    """Blocks of attention and feed-forward."""
+
+    heads: int = 8
+    """Attention heads; must divide the width."""
+
+    feed_forward: int = 2048
+    """Hidden channels of the feed-forward part of a block."""
+
+    activation: str = "gelu"
+    """``gelu`` or ``quick_gelu``, see the video encoder."""
+
+    norm_eps: float = 1e-5
+    """Epsilon of the LayerNorms."""
+
+    causal: bool = False
+    """Whether a token sees only those before it, as in CLIP. The published EgoDTM sees all."""
+
+    mask_padding: bool = False
+    """Whether padding behind the end of the text is hidden. The published model sees it; hidden, a
+    batch costs no more than its longest text."""
+
+    def __post_init__(self) -> None:
+        _check_heads("text encoder", self.width, self.heads)
+        _check_activation(self.activation)
+
+
+@dataclass
+class DepthDecoderConfig:
+    """The 3D-aware decoder: bins of depth from queries, on a small feature pyramid."""
+
+    width: int = 256
+    """Channels of queries and of the coarse map that they attend to."""
+
+    mask_width: int = 256
+    """Channels of the fine map that queries are compared with: most of the decoder's cost."""
+
+    layers: int = 5
+    """Layers of cross-attention, self-attention and feed-forward."""
+
+    heads: int = 8
+    """Attention heads; must divide the width."""
+
+    feed_forward: int = 2048
+    """Hidden channels of the feed-forward part of a layer."""
+
+    queries: int = 8
+    """Depth bins."""
+
+    upsampling: int = 4
+    """Cells of the depth map along a patch's side: 4 or 2 (56 or 28 for 224 pixels)."""
+
+    def __post_init__(self) -> None:
+        _check_heads("depth decoder", self.width, self.heads)
+        if self.upsampling not in (2, 4):
+            raise ConfigurationError(
+                f"Expected upsampling of the depth decoder to be 2 or 4, got {self.upsampling}."
+            )
+
+
+@dataclass
+class RegionDecoderConfig:
+    """Boxes of hands and objects from queries: the 2D counterpart of the depth decoder."""
+
+    enabled: bool = False
+    """Whether the model has it. The published model does not."""
+
+    width: int = 256
+    """Channels of queries."""
+
+    layers: int = 5
+    """Layers of cross-attention, self-attention and feed-forward."""
+
+    heads: int = 8
+    """Attention heads; must divide the width."""
+
+    feed_forward: int = 2048
+    """Hidden channels of the feed-forward part of a layer."""
+
+    objects: int = 3
+    """Object queries, beside one for each hand; at most 5, because all their orders are tried."""
+
+    def __post_init__(self) -> None:
+        _check_heads("region decoder", self.width, self.heads)
+        if not 0 <= self.objects <= 5:
+            raise ConfigurationError(f"Expected 0 to 5 object queries, got {self.objects}.")
+
+
+@dataclass
+class EgoDTMConfig:
+    """The whole model: the ``model`` part of the configuration."""
+
+    name: str = "egodtm_base"
+    """What tables and cards call it."""
+
+    joint_width: int = 256
+    """Channels of the space that videos and texts are compared in."""
+
+    temperature: float = 0.07
+    """Divides similarities in the contrastive loss; frozen."""
+
+    vision: VisionConfig = field(default_factory=VisionConfig)
+    """Video encoder."""
+
+    text: TextConfig = field(default_factory=TextConfig)
+    """Text encoder."""
+
+    depth_decoder: DepthDecoderConfig = field(default_factory=DepthDecoderConfig)
+    """Depth decoder."""
+
+    region_decoder: RegionDecoderConfig = field(default_factory=RegionDecoderConfig)
+    """Region decoder."""
+
+    gradient_checkpointing: bool = False
+    """Whether activations inside blocks are computed again in the backward pass instead of kept:
+    less memory for a third more time. No effect on results."""
