@@ -1,0 +1,70 @@
+"""Draws synthetic clips: ``python -m pretrain.generate split=train clips=5000 out=...``.
+
+The store is crash-safe: run the same command again to go on, or with more ``clips`` to extend it.
+"""
+
+if __name__ == "__main__":
+    from egodtm_robot.core.startup import prepare_command
+
+    prepare_command()
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from egodtm_robot.core.configuration import command
+from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.core.storage import format_bytes
+from pretrain.clips.synthetic import SPLITS, SyntheticClipConfig, generate
+
+
+@dataclass
+class GenerateConfig:
+    """Which clips to draw, and where to."""
+
+    out: str = "???"
+    """Folder of the clip store; goes on there if it exists."""
+
+    split: str = "train"
+    """``train``, ``validation`` or ``test``; they share no scene and no surface."""
+
+    clips: int = 1000
+    """Clips that the store shall hold."""
+
+    workers: int = 2
+    """Processes, each drawing on one core; 0 draws in the main one."""
+
+    synthetic: SyntheticClipConfig = field(default_factory=SyntheticClipConfig)
+    """What the clips are like."""
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise UnknownNameError("split", self.split, SPLITS)
+        if self.clips < 1 or self.workers < 0:
+            raise ConfigurationError(
+                "Expected at least 1 clip and no fewer than 0 workers, got "
+                f"clips={self.clips}, workers={self.workers}."
+            )
+
+
+@command(GenerateConfig, "generate")
+def main(config: GenerateConfig) -> None:
+    """Draws what is missing and says how long that took."""
+    began = time.perf_counter()
+    drawn = generate(
+        config.synthetic,
+        config.split,  # type: ignore[arg-type]
+        config.clips,
+        config.out,
+        config.workers,
+    )
+    seconds = time.perf_counter() - began
+    size = sum(file.stat().st_size for file in Path(config.out).rglob("*") if file.is_file())
+    print(
+        f"{config.clips} {config.split} clips in {config.out} ({format_bytes(size)}); "
+        f"{drawn} new in {seconds:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()
