@@ -1,0 +1,1 @@
+"""What a model has learnt, measured on held-out clips."""

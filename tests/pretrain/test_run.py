@@ -1,0 +1,169 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from egodtm_robot.core.configuration import compose, from_yaml
+from pretrain.checkpoints import load_checkpoint
+from pretrain.clips import ClipStore
+from pretrain.model import EgoDTM
+from pretrain.run import PretrainConfig, main
+
+sys.path.append(str(Path(__file__).parents[1] / "fakes"))
+from fake_clips import make_store
+from tiny_model import TINY_OVERRIDES
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stores")
+    make_store(folder / "train", range(20))
+    make_store(folder / "held_out", range(20, 32))
+    return folder
+
+
+def run(stores: Path, out: Path, *overrides: str) -> dict:
+    main(
+        [
+            *TINY_OVERRIDES,
+            "data=store",
+            f"data.path={stores / 'train'}",
+            f"data.validation={stores / 'held_out'}",
+            f"run_dir={out}",
+            "steps=5",
+            *overrides,
+        ]
+    )
+    return json.loads((out / "results.json").read_text())
+
+
+def test_a_run_leaves_results_checkpoints_curves_and_pictures(stores, tmp_path, capsys):
+    results = run(stores, tmp_path / "run", "seed=2")
+    retrieval = results["retrieval"]
+    assert retrieval["gallery"] == results["test_clips"] == 6
+    for direction in ("text_to_video", "video_to_text"):
+        assert {"r1", "r5", "map"} <= retrieval[direction].keys()
+    assert {"delta1", "rmse", "absrel", "mean_training_map"} <= results["depth"].keys()
+    assert results["depth"]["unit"] == "m"
+    assert results["multiple_choice"]["questions"] == 6
+    assert results["multiple_choice"]["chance"] == pytest.approx(0.2)
+    assert results["clips_per_s"] > 0
+    assert 0 <= results["loader_wait_fraction"] <= 1
+    assert results["versions"]["torch"]
+    model, card = load_checkpoint(tmp_path / "run" / results["checkpoints"]["best"])
+    assert card["step"] == results["best_step"]
+    assert card["data"]["train"]["clips"] == 20
+    assert results["parameters"]["total"] == sum(p.numel() for p in model.parameters())
+    assert (tmp_path / "run" / results["checkpoints"]["last"]).is_file()
+    assert np.asarray(Image.open(tmp_path / "run" / "depth.png")).std() > 5
+    assert (tmp_path / "run" / "curves.png").is_file()
+    assert list((tmp_path / "run" / "events").iterdir())
+    config = from_yaml(PretrainConfig, (tmp_path / "run" / "config.yaml").read_text())
+    assert (config.seed, config.model.vision.width) == (2, 32)
+    out = capsys.readouterr().out
+    for part in ("text to video", "delta1", "mean training map", "results.json", "clips/s"):
+        assert part in out
+    # Started again, a finished run is shown as it is.
+    before = (tmp_path / "run" / "results.json").stat().st_mtime_ns
+    assert run(stores, tmp_path / "run", "seed=2") == results
+    assert (tmp_path / "run" / "results.json").stat().st_mtime_ns == before
+
+
+def test_no_steps_give_the_random_baseline(stores, tmp_path):
+    results = run(stores, tmp_path / "random", "steps=0", "seed=3", "objective=text")
+    assert results["retrieval"]["gallery"] == 6
+    assert results["depth"] is None
+    model, card = load_checkpoint(tmp_path / "random" / "checkpoints" / "best.safetensors")
+    assert card["step"] == 0
+    initial = EgoDTM(model.config, seed=3).state_dict()
+    assert all(torch.equal(initial[k], v) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize("objective", ["depth", "region"])
+def test_objectives_without_text(stores, tmp_path, objective):
+    results = run(stores, tmp_path / objective, f"objective={objective}", "steps=2")
+    assert results["retrieval"] is results["multiple_choice"] is None
+    if objective == "depth":
+        assert 0 <= results["depth"]["delta1"] <= 1
+    else:
+        assert 0 <= results["regions"]["iou"] <= 1
+        assert results["depth"] is None
+
+
+def refused(capsys, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    assert stopped.value.code == 2
+    return capsys.readouterr().err.strip()
+
+
+def test_mistakes_are_named_in_one_line(stores, tmp_path, capsys):
+    out = f"run_dir={tmp_path / 'run'}"
+    assert "Did you mean 'training.batch_size'?" in refused(capsys, "training.batchsize=3", out)
+    assert "text_depth" in refused(capsys, "objective=text_dept", out)
+    assert "Expected the folder of a clip store in data.path" in refused(capsys, "data=store", out)
+    missing = refused(capsys, "data=store", f"data.path={tmp_path / 'nothing'}", out)
+    assert missing.startswith("StoreNotFoundError: Expected a clip store at")
+    run(stores, tmp_path / "kept", "steps=0", "objective=text")
+    with pytest.raises(SystemExit):
+        run(stores, tmp_path / "kept", "steps=1", "objective=text")
+    assert "steps: 1" in capsys.readouterr().err
+
+
+def test_the_defaults_are_those_that_the_documents_name():
+    config = compose(PretrainConfig, "pretrain", [])
+    assert (config.model.name, config.data.kind, config.objective.name) == (
+        "egodtm_tiny",
+        "synthetic",
+        "text_depth",
+    )
+    assert config.data.synthetic.resolution == config.model.vision.image_size
+    base = compose(PretrainConfig, "pretrain", ["model=egodtm_base"])
+    assert (base.data.synthetic.resolution, base.data.synthetic.frames) == (224, 4)
+    region = compose(PretrainConfig, "pretrain", ["objective=region"])
+    assert region.model.region_decoder.enabled
+
+
+def test_the_command_runs_from_any_folder_by_its_path(tmp_path):
+    out = subprocess.run(
+        [sys.executable, str(ROOT / "pretrain" / "run.py"), "--help"],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert out.returncode == 0, out.stderr
+    assert "egodtm_tiny" in out.stdout
+    assert os.listdir(tmp_path) == []
+
+
+def test_clips_are_drawn_when_none_are_given(tmp_path):
+    out = tmp_path / "run"
+    main(
+        [
+            *TINY_OVERRIDES,
+            f"run_dir={out}",
+            "steps=1",
+            # Drawn as large as by default: in a few pixels no hand is seen well enough.
+            "data.synthetic.resolution=128",
+            "data.clips=4",
+            "data.validation_clips=2",
+            "data.test_clips=2",
+            "data.workers=0",
+            f"data.cache={tmp_path / 'clips'}",
+        ]
+    )
+    results = json.loads((out / "results.json").read_text())
+    assert results["data"]["train"]["clips"] == 4
+    (folder,) = (tmp_path / "clips").iterdir()
+    assert len(ClipStore.open(folder / "train")) == 4
