@@ -1,0 +1,127 @@
+"""EgoDTM's video encoder, frozen: egodtm-tiny as it ships, or any checkpoint of pretraining."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
+from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
+from egodtm_robot.encoders.preprocessing import pair, pool_to_grid, resize, to_channels_first
+from pretrain.checkpoints import load_checkpoint
+from pretrain.checkpoints.shipped import shipped_checkpoint
+from pretrain.model import EgoDTM
+
+Output = Literal["patches", "class", "depth", "embedding"]
+
+_OUTPUTS = ("patches", "class", "depth", "embedding")
+
+
+class EgoDTMEncoder(ImageEncoder):
+    """Features of a window of frames by a pretrained EgoDTM.
+
+    All frames of a window attend to each other. Tokens on a grid are those of the window's last
+    frame, the present one, which have seen the others.
+
+    Args:
+        checkpoint: path of weights that ``pretrain/run.py`` wrote (``.safetensors``, with their
+            card); None takes egodtm-tiny, which comes with the package.
+        output: ``patches`` for the patches' tokens; ``class`` for the class token; ``depth`` for
+            the depth decoder's fine features and, as last channel, the depth that it predicts;
+            ``embedding`` for the class token in the space shared with texts.
+        grid: rows and columns (one number for both) to which ``patches`` and ``depth`` are
+            averaged; None for the grid of the patches. Of no effect on the others.
+        history: frames a window, at least 1.
+        resolution: side to which frames are resized; None takes the model's own.
+        batch_size: windows a forward pass.
+
+    Raises:
+        EncoderWeightsError: the package comes without egodtm-tiny.
+        CheckpointError: the checkpoint is missing, unreadable or not one of ours.
+        UnknownNameError: there is no such output.
+        EncoderOptionError: the resolution is no multiple of the model's patch size.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | None = None,
+        output: Output = "patches",
+        grid: int | tuple[int, int] | None = None,
+        history: int = 1,
+        resolution: int | None = None,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+    ) -> None:
+        if output not in _OUTPUTS:
+            raise UnknownNameError("output of the encoder", output, _OUTPUTS)
+        path = shipped_checkpoint() if checkpoint is None else Path(checkpoint).expanduser()
+        model, _ = load_checkpoint(path)
+        config = model.config
+        side = config.vision.image_size if resolution is None else resolution
+        patch = config.vision.patch_size
+        if side < 1 or side % patch:
+            raise EncoderOptionError(
+                f"Expected a resolution that is a multiple of the patches' {patch} pixels, got "
+                f"{side}."
+            )
+        self._size = (side, side)
+        self._output = output
+        self._grid = None
+        options: dict[str, Any] = {
+            "output": output,
+            "resolution": side,
+            # What weights do not show: heads, activation, epsilon, colours.
+            "vision": asdict(config.vision),
+        }
+        dimension = config.vision.width
+        if output == "depth":
+            options["depth_decoder"] = asdict(config.depth_decoder)
+            dimension = config.depth_decoder.mask_width + 1
+        elif output == "embedding":
+            dimension = config.joint_width
+        if output in ("patches", "depth"):
+            own = side // patch
+            self._grid = (own, own) if grid is None else pair(grid)
+        super().__init__(
+            network=_VideoNetwork(model, output),
+            dimension=dimension,
+            grid=self._grid,
+            history=history,
+            batch_size=batch_size,
+            options=options,
+        )
+        self.name = "egodtm"
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Uint8 (b, T, H, W, 3) -> (b, L, D)."""
+        pixels = resize(to_channels_first(images.flatten(0, 1)), self._size, "bicubic")
+        frames = pixels.permute(0, 2, 3, 1).to(torch.uint8).unflatten(0, images.shape[:2])
+        features = self.network(frames)
+        return features[:, None] if self._grid is None else pool_to_grid(features, self._grid)
+
+
+class _VideoNetwork(nn.Module):
+    """The parts of a model that one output depends on, and nothing else: they are fingerprinted."""
+
+    def __init__(self, model: EgoDTM, output: Output) -> None:
+        super().__init__()
+        self.output = output
+        self.visual = model.visual
+        self.image_projection = model.image_projection if output == "embedding" else None
+        self.depth_decoder = model.depth_decoder if output == "depth" else None
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Uint8 (b, T, H, W, 3) -> a vector (b, D), or the last frame's map (b, D, h, w)."""
+        class_token, patch_tokens = self.visual(frames)
+        if self.image_projection is not None:
+            return nn.functional.normalize(class_token @ self.image_projection, dim=-1)
+        if self.output == "class":
+            return class_token
+        size = self.visual.config.patch_size
+        grid = (frames.shape[2] // size, frames.shape[3] // size)
+        if self.depth_decoder is not None:
+            decoded = self.depth_decoder(patch_tokens, grid)
+            depth = decoded.predictions[-1].depth[:, -1]
+            return torch.cat([decoded.mask_features[:, -1], depth[:, None]], dim=1)
+        return patch_tokens[:, -1].transpose(1, 2).unflatten(2, grid)

@@ -1,0 +1,125 @@
+"""EgoDTM behind the encoder interface, with a tiny random checkpoint."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from egodtm_robot.core.errors import (
+    CheckpointError,
+    EncoderInputError,
+    EncoderOptionError,
+    EncoderWeightsError,
+    UnknownNameError,
+)
+from egodtm_robot.encoders import make_encoder
+from egodtm_robot.encoders.egodtm import EgoDTMEncoder
+from pretrain.checkpoints import save_checkpoint, shipped
+from pretrain.model import EgoDTM
+
+sys.path.append(str(Path(__file__).parents[1] / "fakes"))
+from tiny_model import tiny_config
+
+OUTPUTS = {"patches": (4, 32), "class": (1, 32), "depth": (4, 9), "embedding": (1, 16)}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    model = EgoDTM(tiny_config(), seed=0)
+    # As after training: time makes a difference.
+    torch.nn.init.normal_(model.visual.temporal_embedding, generator=torch.Generator())
+    save_checkpoint(path, model, {})
+    return str(path)
+
+
+def windows(count: int, history: int = 1, size: int = 40, seed: int = 0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, 256, (count, history, size, size, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("output", sorted(OUTPUTS))
+@pytest.mark.parametrize("history", [1, 4])
+def test_every_output_has_its_shape_and_sees_images(checkpoint: str, output: str, history: int):
+    encoder = make_encoder(
+        {"name": "egodtm", "checkpoint": checkpoint, "output": output, "history": history}
+    )
+    images = windows(3, history)
+    features = encoder.encode(images)
+    tokens, dimension = OUTPUTS[output]
+    assert features.shape == (3, tokens, dimension) == (3, encoder.num_tokens, encoder.dimension)
+    assert encoder.grid == ((2, 2) if tokens == 4 else None)
+    assert np.isfinite(features).all()
+    assert np.abs(features[0] - features[1]).max() > 1e-3
+    np.testing.assert_array_equal(features, encoder.encode(images))
+    # A row alone, as in a rollout, equals the row that was cached with others.
+    np.testing.assert_allclose(encoder.encode(images[2:]), features[2:], atol=1e-5)
+
+
+def test_features_are_those_of_the_model(checkpoint: str):
+    model = EgoDTM(tiny_config(), seed=0).eval()
+    torch.nn.init.normal_(model.visual.temporal_embedding, generator=torch.Generator())
+    images = windows(2, 4, size=32)
+    with torch.inference_mode():
+        video = model.encode_video(torch.from_numpy(images))
+        depth = model.decode_depth(video.patch_tokens)
+    expected = {
+        "patches": video.patch_tokens[:, -1],
+        "class": video.class_token[:, None],
+        "embedding": video.embedding[:, None],
+        "depth": torch.cat([depth.mask_features[:, -1], depth.predictions[-1].depth[:, -1:]], dim=1)
+        .unflatten(2, (2, 4))
+        .unflatten(4, (2, 4))
+        .mean(dim=(3, 5))
+        .flatten(2)
+        .transpose(1, 2),
+    }
+    for output, tokens in expected.items():
+        encoder = EgoDTMEncoder(checkpoint, output=output, history=4)  # type: ignore[arg-type]
+        np.testing.assert_allclose(encoder.encode(images), tokens, atol=1e-5)
+
+
+def test_earlier_frames_of_a_window_count(checkpoint: str):
+    encoder = EgoDTMEncoder(checkpoint, history=4)
+    images = windows(1, 4)
+    other = images.copy()
+    other[:, 0] = 255 - other[:, 0]
+    assert np.abs(encoder.encode(images) - encoder.encode(other)).max() > 1e-3
+
+
+def test_resolution_and_grid_set_the_tokens(checkpoint: str):
+    assert EgoDTMEncoder(checkpoint, resolution=64).grid == (4, 4)
+    fine = EgoDTMEncoder(checkpoint, output="depth", grid=8)
+    assert fine.encode(windows(1)).shape == (1, 64, 9)
+    with pytest.raises(EncoderOptionError, match="multiple of the patches' 16 pixels"):
+        EgoDTMEncoder(checkpoint, resolution=50)
+
+
+def test_weights_and_options_are_part_of_the_fingerprint(checkpoint: str, tmp_path: Path):
+    base = EgoDTMEncoder(checkpoint).fingerprint
+    assert EgoDTMEncoder(checkpoint, batch_size=2).fingerprint == base
+    others = [
+        EgoDTMEncoder(checkpoint, output="class").fingerprint,
+        EgoDTMEncoder(checkpoint, history=4).fingerprint,
+        EgoDTMEncoder(checkpoint, resolution=64, grid=2).fingerprint,
+    ]
+    save_checkpoint(tmp_path / "other.safetensors", EgoDTM(tiny_config(), seed=1), {})
+    others.append(EgoDTMEncoder(str(tmp_path / "other.safetensors")).fingerprint)
+    assert len({base, *others}) == 5
+
+
+def test_without_the_shipped_checkpoint_the_command_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(shipped, "SHIPPED", "not_there.safetensors")
+    with pytest.raises(EncoderWeightsError, match=r"pretrain/run\.py"):
+        make_encoder("egodtm")
+
+
+def test_wrong_options_and_images_are_refused_by_name(checkpoint: str, tmp_path: Path):
+    with pytest.raises(UnknownNameError, match="Did you mean 'patches'"):
+        EgoDTMEncoder(checkpoint, output="patch")  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match="could not read"):
+        EgoDTMEncoder(str(tmp_path / "none.safetensors"))
+    with pytest.raises(EncoderInputError, match=r"\(B, 4, H, W, 3\)"):
+        EgoDTMEncoder(checkpoint, history=4).encode(windows(1))
