@@ -4,6 +4,13 @@ Runs ``train_bc`` for every encoder, task and seed, several at a time, each in a
 own, and writes a table with intervals. Runs that are finished are not repeated, so an interrupted
 benchmark goes on where it was, and one more encoder costs only its own runs. Demonstrations and
 features are shared through the store: the n-th encoder of a task collects nothing.
+
+Pretrainings are compared as rows of their own, with pretraining seed and policy seed varied
+together, so that the intervals hold both::
+
+    python -m egodtm_robot.benchmark 'encoders=[text,text_depth,efficientnet_lite0]' \
+        'checkpoints={text:runs/text_seed{seed}/checkpoints/best.safetensors,
+                      text_depth:runs/text_depth_seed{seed}/checkpoints/best.safetensors}'
 """
 
 if __name__ == "__main__":
@@ -11,6 +18,8 @@ if __name__ == "__main__":
 
     prepare_command()
 
+import functools
+import hashlib
 import json
 import os
 import subprocess
@@ -22,7 +31,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from egodtm_robot.core.configuration import command
-from egodtm_robot.core.errors import EgoDTMRobotError
+from egodtm_robot.core.errors import (
+    CheckpointError,
+    ConfigurationError,
+    EgoDTMRobotError,
+    UnknownNameError,
+)
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.report import RESULTS_FILE, RunResults
 from egodtm_robot.tables import BenchmarkTable
@@ -46,7 +60,12 @@ class BenchmarkConfig:
             "oracle",
         ]
     )
-    """Names of the ``encoder`` group, floor first and ceiling last."""
+    """Names of the ``encoder`` group or of ``checkpoints``, floor first and ceiling last."""
+
+    checkpoints: dict[str, str] = field(default_factory=dict)
+    """Rows that are checkpoints of ``pretrain/run.py`` under ``encoder=egodtm``: a path for each
+    name. ``{seed}`` in a path stands for the run's seed, so that every policy seed has the
+    checkpoint of a pretraining seed of its own."""
 
     tasks: list[str] = field(
         default_factory=lambda: ["microwave", "slide_cabinet", "hinge_cabinet", "knob", "light"]
@@ -72,6 +91,41 @@ class BenchmarkConfig:
     workers: int = 2
     """Runs at a time; each uses the machine's cores divided by this."""
 
+    def __post_init__(self) -> None:
+        """Refuse rows that are not there.
+
+        Raises:
+            UnknownNameError: a checkpoint that is no row.
+            ConfigurationError: a path with a placeholder other than ``{seed}``.
+            CheckpointError: a checkpoint is not there.
+        """
+        for name in self.checkpoints:
+            if name not in self.encoders:
+                raise UnknownNameError("row of the benchmark", name, self.encoders)
+        for name in self.checkpoints:
+            for seed in self.seeds:
+                path = self.checkpoint(name, seed)
+                if not path.is_file():
+                    raise CheckpointError(
+                        f"Expected the checkpoint of {name} at {path}, found none. Train it with "
+                        "python pretrain/run.py, or name another path."
+                    )
+
+    def checkpoint(self, encoder: str, seed: int) -> Path:
+        """The path of a row's checkpoint for a seed."""
+        path = self.checkpoints[encoder]
+        try:
+            return Path(path.format(seed=seed)).expanduser().resolve()
+        except (KeyError, IndexError, ValueError) as error:
+            raise ConfigurationError(
+                f"Expected no placeholder but {{seed}} in the path of {encoder}, got {path}."
+            ) from error
+
+
+@functools.lru_cache
+def _digest(checkpoint: Path) -> str:
+    return hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+
 
 @dataclass(frozen=True)
 class _Run:
@@ -79,8 +133,12 @@ class _Run:
     task: str
     seed: int
 
-    def folder(self, parent: Path) -> Path:
-        return parent / self.task / self.encoder / f"seed_{self.seed}"
+    def folder(self, config: BenchmarkConfig) -> Path:
+        name = self.encoder
+        if name in config.checkpoints:
+            # Weights that were trained anew are not what a finished run has measured.
+            name += f"-{_digest(config.checkpoint(name, self.seed))[:8]}"
+        return Path(config.run_dir) / self.task / name / f"seed_{self.seed}"
 
 
 def run_benchmark(config: BenchmarkConfig) -> BenchmarkTable:
@@ -89,7 +147,6 @@ def run_benchmark(config: BenchmarkConfig) -> BenchmarkTable:
     Raises:
         BenchmarkRunError: a run failed; its output is in ``log.txt`` in its folder.
     """
-    parent = Path(config.run_dir)
     runs = [
         _Run(encoder, task, seed)
         # Seeds outermost: the first complete pass over all cells comes as early as possible.
@@ -97,7 +154,7 @@ def run_benchmark(config: BenchmarkConfig) -> BenchmarkTable:
         for task in config.tasks
         for encoder in config.encoders
     ]
-    missing = [run for run in runs if not (run.folder(parent) / RESULTS_FILE).is_file()]
+    missing = [run for run in runs if not (run.folder(config) / RESULTS_FILE).is_file()]
     progress = Progress("benchmark", len(runs), start=len(runs) - len(missing))
     done = len(runs) - len(missing)
     lock = threading.Lock()
@@ -108,7 +165,7 @@ def run_benchmark(config: BenchmarkConfig) -> BenchmarkTable:
         if stop.is_set():
             return
         try:
-            _run_in_process(run, run.folder(parent), config)
+            _run_in_process(run, run.folder(config), config)
         except BaseException:
             stop.set()
             raise
@@ -119,16 +176,20 @@ def run_benchmark(config: BenchmarkConfig) -> BenchmarkTable:
     with ThreadPoolExecutor(config.workers) as pool:
         for future in [pool.submit(execute, run) for run in missing]:
             future.result()
-    return table_of(parent, config)
+    return table_of(config)
 
 
 def _run_in_process(run: _Run, folder: Path, config: BenchmarkConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     share = str(max(1, (os.cpu_count() or 1) // config.workers))
     environment = os.environ | {"OMP_NUM_THREADS": share, "MKL_NUM_THREADS": share}
+    encoder = [f"encoder={run.encoder}"]
+    if run.encoder in config.checkpoints:
+        path = config.checkpoint(run.encoder, run.seed)
+        encoder = ["encoder=egodtm", f"encoder.checkpoint={path}"]
     arguments = [
         f"env=franka_kitchen_{run.task}",
-        f"encoder={run.encoder}",
+        *encoder,
         f"protocol={config.protocol}",
         f"seed={run.seed}",
         f"run_dir={folder}",
@@ -153,12 +214,12 @@ def _run_in_process(run: _Run, folder: Path, config: BenchmarkConfig) -> None:
         )
 
 
-def table_of(parent: Path, config: BenchmarkConfig) -> BenchmarkTable:
-    """The table of the runs that are finished below ``parent``."""
+def table_of(config: BenchmarkConfig) -> BenchmarkTable:
+    """The table of the runs that are finished."""
     results: dict[tuple[str, str], Sequence[RunResults]] = {}
     for encoder in config.encoders:
         for task in config.tasks:
-            folders = [_Run(encoder, task, seed).folder(parent) for seed in config.seeds]
+            folders = [_Run(encoder, task, seed).folder(config) for seed in config.seeds]
             results[encoder, task] = [
                 RunResults.load(folder) for folder in folders if (folder / RESULTS_FILE).is_file()
             ]

@@ -6,6 +6,7 @@ import pytest
 
 from egodtm_robot import benchmark
 from egodtm_robot.benchmark import BenchmarkConfig, BenchmarkRunError, run_benchmark
+from egodtm_robot.core.errors import CheckpointError, ConfigurationError, UnknownNameError
 from egodtm_robot.report import RunResults, success_summary
 
 
@@ -75,3 +76,40 @@ def test_a_failing_run_is_named_with_its_output_and_starts_no_more(monkeypatch, 
         run_benchmark(config)
     assert len(runs.started) == 1
     assert (tmp_path / "light" / "broken" / "seed_0" / "log.txt").is_file()
+
+
+def test_a_row_may_be_checkpoints_of_pretraining_one_for_each_seed(monkeypatch, tmp_path):
+    for seed in (0, 1):
+        (tmp_path / f"text_seed{seed}.safetensors").write_bytes(b"weights %d" % seed)
+    rows = {
+        "encoders": ["text", "pixels"],
+        "checkpoints": {"text": str(tmp_path / "text_seed{seed}.safetensors")},
+    }
+    runs, table = start(monkeypatch, configure(tmp_path, **rows))
+    met = {
+        (run["seed"], Path(run["encoder.checkpoint"]).name)
+        for run in runs.started
+        if run["encoder"] == "egodtm"
+    }
+    assert met == {("0", "text_seed0.safetensors"), ("1", "text_seed1.safetensors")}
+    assert table.cells["text", "light"].episodes == 140
+    # Weights trained anew cost their own runs again, and no others.
+    (tmp_path / "text_seed1.safetensors").write_bytes(b"better weights")
+    benchmark._digest.cache_clear()
+    again, _ = start(monkeypatch, configure(tmp_path, **rows))
+    assert [(run["encoder"], run["seed"]) for run in again.started] == [("egodtm", "1")] * 2
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "error", "message"),
+    [
+        ({"txt": "x"}, UnknownNameError, "txt"),
+        ({"pixels": "runs/{seed}.safetensors"}, CheckpointError, "0.safetensors, found none"),
+        ({"pixels": "runs/{step}"}, ConfigurationError, "{seed}"),
+    ],
+)
+def test_checkpoints_that_are_not_there_are_named_before_anything_runs(
+    tmp_path, checkpoints, error, message
+):
+    with pytest.raises(error, match=message):
+        configure(tmp_path, checkpoints=checkpoints)
