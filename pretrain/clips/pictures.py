@@ -1,0 +1,162 @@
+"""One decoded frame, and how it becomes a square picture of the size that models take.
+
+A picture is turned as the recording asks for, cut to the part that is wanted, resized so that its
+short side has the resolution, and cut to the square in its middle: the geometry of CLIP's own
+preprocessing. Letterboxing would spend a fifth of a wide picture's patches on black bars; what is
+cut off is the periphery, where hands at work seldom are.
+"""
+
+import math
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
+
+from pretrain.clips.tone_mapping import HLG, PQ, tone_map
+
+Shares = tuple[float, float, float, float]
+"""Left, top, right and bottom as shares of the picture, 0 to 1."""
+
+_UNSPECIFIED, _BT2020_CONSTANT = 2, 10
+_FEWEST_HD_ROWS = 720
+# Downscaling widens the cubic kernel, so nothing aliases; the flags make it exact on any processor.
+_SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How to lay a recorded picture for the eye: first transposed, then mirrored.
+
+    Attributes:
+        transpose: whether rows and columns are exchanged.
+        mirror_x: whether left and right are exchanged after that.
+        mirror_y: whether top and bottom are.
+    """
+
+    transpose: bool = False
+    mirror_x: bool = False
+    mirror_y: bool = False
+
+    @classmethod
+    def of_matrix(cls, matrix: np.ndarray) -> "Orientation":
+        """What a display matrix of MP4 stands for: turns by 90 degrees and mirrors.
+
+        Args:
+            matrix: int32 (9,), row by row; a point (x, y, 1) of the recording times it gives the
+                one on the display (ISO/IEC 14496-12).
+        """
+        a, b, _, c, d = (int(value) for value in matrix[:5])
+        if abs(b) + abs(c) > abs(a) + abs(d):
+            return cls(True, mirror_x=c < 0, mirror_y=b < 0)
+        return cls(False, mirror_x=a < 0, mirror_y=d < 0)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """The image (H, W, 3) as it is to be seen."""
+        if self.transpose:
+            image = image.swapaxes(0, 1)
+        if self.mirror_x:
+            image = image[:, ::-1]
+        return image[::-1] if self.mirror_y else image
+
+
+UPRIGHT = Orientation()
+
+
+@dataclass
+class Picture:
+    """A decoded frame.
+
+    Attributes:
+        time_s: when it is shown, seconds from the video's start.
+        frame: as the decoder gave it.
+        orientation: how to lay it for the eye.
+        pixel_aspect: width of a pixel by its height.
+    """
+
+    time_s: float
+    frame: av.VideoFrame
+    orientation: Orientation = UPRIGHT
+    pixel_aspect: float = 1.0
+
+    def square(
+        self, resolution: int, reformatter: VideoReformatter, crop: Shares | None = None
+    ) -> np.ndarray:
+        """The square in the middle of the picture, or of a part of it.
+
+        Args:
+            resolution: side in pixels.
+            reformatter: of the video; it keeps tables from one picture to the next.
+            crop: the part, as shares of the upright picture; None for all of it.
+
+        Returns:
+            uint8 (resolution, resolution, 3), RGB.
+        """
+        frame, aspect, orientation = self.frame, self.pixel_aspect, self.orientation
+        if crop is not None:
+            upright = orientation(_rgb(frame, frame.width, frame.height, reformatter))
+            if orientation.transpose:
+                aspect = 1 / aspect
+            rows, columns = _pixels(crop[1::2], len(upright)), _pixels(crop[::2], upright.shape[1])
+            part = np.ascontiguousarray(upright[rows, columns])
+            frame, orientation = av.VideoFrame.from_ndarray(part, format="rgb24"), UPRIGHT
+        width, height = frame.width * aspect, float(frame.height)
+        scale = resolution / min(width, height)
+        columns_wanted = max(resolution, round(width * scale))
+        rows_wanted = max(resolution, round(height * scale))
+        image = _rgb(frame, columns_wanted, rows_wanted, reformatter)
+        left, top = (columns_wanted - resolution) // 2, (rows_wanted - resolution) // 2
+        square = orientation(image[top : top + resolution, left : left + resolution])
+        return np.ascontiguousarray(square)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the upright picture, in square pixels."""
+        width, height = round(self.frame.width * self.pixel_aspect), self.frame.height
+        return (height, width) if self.orientation.transpose else (width, height)
+
+
+def _pixels(edges: tuple[float, ...], length: int) -> slice:
+    start = min(length - 1, round(edges[0] * length))
+    return slice(start, max(start + 1, round(edges[1] * length)))
+
+
+def _rgb(
+    frame: av.VideoFrame, width: int, height: int, reformatter: VideoReformatter
+) -> np.ndarray:
+    """A frame as uint8 (height, width, 3), resized."""
+    high = frame.color_trc in (PQ, HLG)
+    colorspace: int | None = None
+    if high or frame.colorspace == _BT2020_CONSTANT:
+        colorspace = Colorspace.BT2020
+    elif frame.colorspace == _UNSPECIFIED and frame.height >= _FEWEST_HD_ROWS:
+        # Unnamed, large pictures are BT.709 by convention; the scaler would take BT.601.
+        colorspace = Colorspace.ITU709
+    found = reformatter.reformat(
+        frame,
+        width,
+        height,
+        "rgb48le" if high else "rgb24",
+        src_colorspace=colorspace,
+        interpolation=_SCALER,
+        threads=1,
+    ).to_ndarray()
+    return tone_map(found, frame.color_trc) if high else found
+
+
+def check_crop(crop: object) -> Shares:
+    """Four shares, left before right and top before bottom.
+
+    Raises:
+        ValueError: something else.
+    """
+    try:
+        left, top, right, bottom = (float(value) for value in crop)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        left = top = right = bottom = math.nan
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise ValueError(
+            "Expected a crop as left, top, right and bottom, shares of the picture from 0 to 1, "
+            f"got {crop!r}."
+        )
+    return left, top, right, bottom

@@ -1,0 +1,143 @@
+"""Requests into clips with frames: the first step of the data engine.
+
+Some keys of :attr:`ClipRequest.extra` steer decoding:
+
+=========  ========================================================================================
+``crop``   left, top, right and bottom of the part of the picture to take, as shares from 0 to 1
+``fps``    of a folder of pictures
+``depth``  where the depth of a folder of pictures lies, see :class:`DepthFrames`
+``row``    number of the clip where the video is a clip store
+=========  ========================================================================================
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from egodtm_robot.core.errors import EgoDTMRobotError
+from pretrain.annotate.base import AnnotatedClip
+from pretrain.clips.decoding import (
+    DecodedClip,
+    DecodingConfig,
+    Span,
+    Video,
+    decode_spans,
+    open_video,
+)
+from pretrain.clips.pictures import check_crop
+from pretrain.clips.sources.base import ClipRequest, Failure
+from pretrain.clips.store import ClipStore
+from pretrain.clips.stored_clip import StoredClip
+from pretrain.clips.video_file import DecodingError, UnreadableVideoError
+
+
+def decode_requests(
+    requests: Iterable[ClipRequest], config: DecodingConfig
+) -> Iterator[AnnotatedClip | Failure]:
+    """Decode clips; a broken or missing video costs its own clips and no others.
+
+    Requests of one video share its decoding, so they are best given together, see
+    :func:`group_by_video`. A clip's frames do not depend on what else is asked for.
+
+    Args:
+        requests: in any order.
+        config: what frames are like.
+
+    Yields:
+        For each request its clip, or why there is none. Videos come in the order in which they are
+        first named; the clips of a video by their last frames.
+    """
+    videos: dict[tuple[Path, object], list[ClipRequest]] = {}
+    for request in requests:
+        videos.setdefault(_video_key(request), []).append(request)
+    for group in videos.values():
+        yield from _decode_video(group, config)
+
+
+def group_by_video(
+    requests: Iterable[ClipRequest], clips_a_group: int | None = None
+) -> Iterator[list[ClipRequest]]:
+    """Units of work that share decoding: requests of one video, in the order of time.
+
+    Args:
+        requests: of a source; they are all held in memory.
+        clips_a_group: most of a unit; None does not split a video's.
+
+    Yields:
+        Requests of one video, videos in the order in which they are first named.
+    """
+    videos: dict[Path, list[ClipRequest]] = {}
+    for request in requests:
+        videos.setdefault(request.video, []).append(request)
+    for group in videos.values():
+        group.sort(key=lambda request: (request.start_s, request.end_s))
+        size = clips_a_group or len(group)
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
+
+
+def clip_generator(seed: int, key: str) -> np.random.Generator:
+    """The random numbers of a clip, whatever is decoded before it."""
+    digest = hashlib.sha256(key.encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8])])
+
+
+def _video_key(request: ClipRequest) -> tuple[Path, object]:
+    return request.video, (request.extra.get("row"), request.extra.get("fps"))
+
+
+def _decode_video(
+    requests: Sequence[ClipRequest], config: DecodingConfig
+) -> Iterator[AnnotatedClip | Failure]:
+    """Clips of requests that name the same video."""
+    spans, kept = [], []
+    for request in requests:
+        crop = request.extra.get("crop")
+        try:
+            shares = None if crop is None else check_crop(crop)
+        except ValueError as error:
+            yield Failure(request.key, "decode", str(error))
+            continue
+        random = clip_generator(config.seed, request.key) if config.sampling == "random" else None
+        spans.append(Span(request.start_s, request.end_s, shares, random))
+        kept.append(request)
+    left = set(range(len(kept)))
+    try:
+        with _open(requests[0], config) as video:
+            for number, found in decode_spans(video, spans, config.frames, config.resolution):
+                left.discard(number)
+                if isinstance(found, DecodingError):
+                    yield Failure(kept[number].key, "decode", str(found))
+                else:
+                    yield _annotated(kept[number], found)
+    except (EgoDTMRobotError, OSError) as error:
+        for number in sorted(left):
+            yield Failure(kept[number].key, "decode", str(error))
+
+
+def _open(request: ClipRequest, config: DecodingConfig) -> Video:
+    row = request.extra.get("row")
+    if row is None:
+        return open_video(request.video, threads=config.threads, fps=request.extra.get("fps"))
+    store = ClipStore.open(request.video)
+    if not 0 <= row < len(store):
+        raise UnreadableVideoError(
+            f"Expected a row from 0 to {len(store) - 1} of {request.video}, got {row}."
+        )
+    return StoredClip(store.read([row], ["frames"])["frames"][0])
+
+
+def _annotated(request: ClipRequest, clip: DecodedClip) -> AnnotatedClip:
+    extra = {name: value for name, value in request.extra.items() if name != "depth"}
+    return AnnotatedClip(
+        key=request.key,
+        frames=clip.frames,
+        times=clip.times,
+        narration=request.narration,
+        scene=request.scene,
+        source=request.source,
+        licence=request.licence,
+        extra=extra,
+    )

@@ -1,0 +1,328 @@
+"""Reading the frame that a video shows at a given time, with as little decoding as that takes."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from egodtm_robot.core.errors import EgoDTMRobotError
+from pretrain.clips.pictures import UPRIGHT, Orientation, Picture
+
+
+class DecodingError(EgoDTMRobotError, RuntimeError):
+    """A clip cannot be decoded; the base of all reasons."""
+
+
+class VideoNotFoundError(DecodingError):
+    """There is no file or folder at the video's path."""
+
+
+class UnreadableVideoError(DecodingError):
+    """What lies there is no video, or one of a kind that cannot be decoded."""
+
+
+class TruncatedVideoError(DecodingError):
+    """A video's file ends before the video does."""
+
+
+class DamagedVideoError(DecodingError):
+    """Bytes of a video are not those that were recorded."""
+
+
+class ClipSpanError(DecodingError):
+    """A clip's start and end do not lie in its video in this order."""
+
+
+@dataclass
+class ReadCounts:
+    """What reading took so far."""
+
+    packets: int = 0
+    """Compressed frames read from the file."""
+
+    frames: int = 0
+    """Frames decoded."""
+
+    seeks: int = 0
+    """Jumps to another key frame."""
+
+
+END_SLACK_S = 0.5
+"""How far beyond its last frame a video may be asked: annotations round its duration."""
+
+_SEEK_COST_FRAMES = 8
+# Where the file has no index of key frames, they are taken to be this far apart until seen.
+_UNKNOWN_GROUP_S = 2.0
+_DEFAULT_RATE = Fraction(30)
+
+
+class VideoFile:
+    """A video of any container and codec that PyAV decodes. Use as a context manager, or close it.
+
+    The frame at a time is the last one whose presentation time is not after it, whatever the frame
+    rate does; before the first frame it is the first. Times that grow are read in one pass, which
+    jumps ahead where a key frame lies between that saves more frames than a jump costs.
+
+    Args:
+        path: of the file.
+        threads: of the decoder; 1 suits many processes, 0 takes one for each core.
+
+    Raises:
+        VideoNotFoundError: there is no such file.
+        UnreadableVideoError: it is no video, or its codec is not known.
+        TruncatedVideoError: an MP4 without its index, as an interrupted copy leaves it.
+    """
+
+    def __init__(self, path: str | Path, threads: int = 1) -> None:
+        self.path = Path(path)
+        self.counts = ReadCounts()
+        self._threads = threads
+        self._open()
+
+    def _open(self) -> None:
+        self._container = _open_container(self.path)
+        streams = [
+            stream
+            for stream in self._container.streams.video
+            if not stream.disposition & av.stream.Disposition.attached_pic
+        ]
+        if not streams:
+            self._container.close()
+            raise UnreadableVideoError(f"Expected a video in {self.path}, got none in the file.")
+        stream = self._stream = streams[0]
+        if stream.codec_context is None:
+            self._container.close()
+            raise UnreadableVideoError(
+                f"Expected a codec that FFmpeg decodes in {self.path}, got one that it does not."
+            )
+        for other in self._container.streams:
+            if other is not stream:
+                other.discard = av.stream.Discard.all
+        stream.codec_context.thread_count = self._threads
+        stream.codec_context.thread_type = "AUTO" if self._threads != 1 else "SLICE"
+        self._time_base = stream.time_base or Fraction(1, av.time_base)
+        aspect = stream.sample_aspect_ratio
+        self._pixel_aspect = float(aspect) if aspect else 1.0
+        start = self._container.start_time
+        self._origin = round(Fraction(start or 0, av.time_base) / self._time_base)
+        rate = stream.average_rate or stream.guessed_rate or _DEFAULT_RATE
+        self._interval_s = float(1 / rate) if rate else float(1 / _DEFAULT_RATE)
+        self._keys = _key_times(stream, self._seconds)
+        self._group_s = _UNKNOWN_GROUP_S
+        self._last_key_s = math.nan
+        self._restart(at_start=True)
+
+    def _restart(self, *, at_start: bool) -> None:
+        """Forget what was decoded: the next frame comes from wherever the container stands."""
+        self._decoded = self._decode(at_start)
+        self._shown: _Frame | None = None
+        self._next: _Frame | None = None
+        self._ended = False
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from the video's start to its end as its header has it; None if it does not."""
+        if self._stream.duration is not None:
+            first = self._stream.start_time or 0
+            return self._seconds(first + self._stream.duration)
+        if self._container.duration is not None:
+            return self._container.duration / av.time_base
+        return None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def __enter__(self) -> "VideoFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def at(self, time_s: float) -> Picture:
+        """The picture that is shown at a time.
+
+        Args:
+            time_s: seconds from the video's start.
+
+        Raises:
+            ClipSpanError: the video has ended by then.
+            TruncatedVideoError: it should not have, by its header.
+            DamagedVideoError: the frame was decoded from changed bytes.
+        """
+        if self._worth_seeking(time_s):
+            self._seek(time_s)
+        self._advance(time_s)
+        # Before the first frame is shown nothing is; the first frame is what comes next.
+        shown = self._shown or self._next
+        if shown is None:
+            raise DamagedVideoError(f"Expected frames in {self.path}, got none that decodes.")
+        if self._ended:
+            self._check_end(time_s, shown)
+        if shown.damaged:
+            raise DamagedVideoError(
+                f"Expected intact data in {self.path} at {time_s:.3f} s, got bytes that do not "
+                "decode. Copy the file anew."
+            )
+        return Picture(shown.time_s, shown.frame, _orientation(shown.frame), self._pixel_aspect)
+
+    def _check_end(self, time_s: float, last: "_Frame") -> None:
+        duration = last.frame.duration
+        shown_s = float(duration * self._time_base) if duration else self._interval_s
+        end_s = last.time_s + max(shown_s, self._interval_s)
+        if time_s <= end_s + END_SLACK_S:
+            return
+        promised = self.duration_s
+        if promised is not None and time_s <= promised + END_SLACK_S:
+            raise TruncatedVideoError(
+                f"Expected {promised:.3f} s of video in {self.path} as its header says, got "
+                f"frames until {end_s:.3f} s. Copy the file anew."
+            )
+        raise ClipSpanError(
+            f"Expected a time within the {end_s:.3f} s of {self.path}, got {time_s:.3f} s."
+        )
+
+    # -- decoding --------------------------------------------------------------------------------
+
+    def _seconds(self, ticks: int) -> float:
+        return float((ticks - self._origin) * self._time_base)
+
+    def _advance(self, time_s: float) -> None:
+        """Decode until the next frame is one that comes after ``time_s``."""
+        while not self._ended:
+            if self._next is not None:
+                if self._next.time_s > time_s:
+                    return
+                self._shown = self._next
+            self._next = next(self._decoded, None)
+            self._ended = self._next is None
+
+    def _decode(self, at_start: bool) -> "Iterator[_Frame]":
+        """Frames from where the container stands, in the order of presentation."""
+        damaged = False
+        floor_s = -math.inf
+        # Frames before the key frame that was jumped to lean on ones that are not decoded.
+        unknown_floor = not at_start
+        for packet in self._packets():
+            if packet.is_keyframe and packet.pts is not None:
+                key_s = self._seconds(packet.pts)
+                if key_s > self._last_key_s:
+                    self._group_s = max(self._group_s, key_s - self._last_key_s)
+                self._last_key_s = key_s
+                if unknown_floor:
+                    floor_s, unknown_floor = key_s, False
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                damaged = True
+                continue
+            for frame in frames:
+                self.counts.frames += 1
+                # Until the next key frame others may lean on what is damaged.
+                damaged = frame.is_corrupt or (damaged and not frame.key_frame)
+                ticks = frame.pts if frame.pts is not None else frame.dts
+                if ticks is None:
+                    raise UnreadableVideoError(
+                        f"Expected a time with every frame of {self.path}, got a stream without. "
+                        "Put it into a container that has them: ffmpeg -i "
+                        f"{self.path.name} -c copy timed.mp4"
+                    )
+                time_s = self._seconds(ticks)
+                if time_s >= floor_s:
+                    yield _Frame(time_s, frame, damaged)
+
+    def _packets(self) -> Iterator[av.Packet]:
+        """Packets of the stream, and an empty one that makes the decoder give what it holds."""
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, OSError):
+                # A file that ends in the middle of something: what was read still counts.
+                yield av.Packet()
+                return
+            if packet is None:
+                return
+            self.counts.packets += packet.size > 0
+            yield packet
+
+    # -- seeking ---------------------------------------------------------------------------------
+
+    def _worth_seeking(self, time_s: float) -> bool:
+        if self._shown is not None and time_s < self._shown.time_s:
+            return True
+        position_s = self._next.time_s if self._next is not None else 0.0
+        if self._ended or time_s <= position_s:
+            return False
+        gain_s = _SEEK_COST_FRAMES * self._interval_s
+        if len(self._keys) and time_s < self._keys[-1] + self._group_s:
+            place = int(np.searchsorted(self._keys, time_s, side="right")) - 1
+            return place >= 0 and self._keys[place] > position_s + gain_s
+        return time_s > position_s + self._group_s + gain_s
+
+    def _seek(self, time_s: float) -> None:
+        """Stand at the last key frame that is shown at or before ``time_s``."""
+        target = math.floor(time_s / self._time_base) + self._origin
+        first = self._stream.start_time or 0
+        step = max(1, round(self._group_s / self._time_base))
+        while target > first:
+            self.counts.seeks += 1
+            try:
+                self._container.seek(target, stream=self._stream)
+            except (av.error.FFmpegError, OSError):
+                break
+            self._restart(at_start=False)
+            self._next = next(self._decoded, None)
+            if self._next is not None and self._next.time_s <= time_s:
+                return
+            # Some containers seek by the time of decoding, and land behind what they were asked.
+            target -= step
+            step *= 2
+        self.counts.seeks += 1
+        self._container.close()
+        self._open()
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    time_s: float
+    frame: av.VideoFrame
+    damaged: bool
+
+
+def _open_container(path: Path) -> av.container.InputContainer:
+    if not path.exists():
+        raise VideoNotFoundError(f"Expected a video at {path}, but there is nothing.")
+    if path.is_file() and not path.stat().st_size:
+        raise TruncatedVideoError(f"Expected a video in {path}, got an empty file.")
+    try:
+        return av.open(str(path), metadata_errors="replace")
+    except (av.error.FFmpegError, OSError) as error:
+        with path.open("rb") as file:
+            head = file.read(12)
+        if head[4:8] == b"ftyp":
+            raise TruncatedVideoError(
+                f"Expected a whole MP4 in {path}, got one whose index is missing: it was cut "
+                "short while it was copied or recorded. Copy it anew."
+            ) from error
+        raise UnreadableVideoError(
+            f"Expected a video in {path}, got a file that FFmpeg cannot open "
+            f"({error.strerror or error})."
+        ) from error
+
+
+def _key_times(stream: av.VideoStream, seconds: Callable[[int], float]) -> np.ndarray:
+    """When the key frames of the file's index are decoded, ascending; empty without an index."""
+    found = [seconds(entry.timestamp) for entry in stream.index_entries if entry.is_keyframe]
+    return np.sort(np.array(found, np.float64))
+
+
+def _orientation(frame: av.VideoFrame) -> Orientation:
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return UPRIGHT
+    return Orientation.of_matrix(np.frombuffer(bytes(matrix), np.int32))
