@@ -1,43 +1,17 @@
 """Texts: a narration in Ego4D's manner, a caption enriched by space, and captions that are false.
 
-What is said of space is read off the boxes, masks and depth that come with the clip, with margins,
-so that every statement can be checked by the same data. Distractors keep a caption's words and
-statements and change the action, the direction or the hand to others that would be as likely.
+What is said of space is read off the boxes, masks and depth that come with the clip, see
+:mod:`pretrain.clips.statements`. Distractors keep a caption's words and statements and change the
+action, the direction or the hand to others that would be as likely.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from pretrain.clips.clip import Boxes
+from pretrain.clips.statements import MOTIONS, OPPOSITE, listed
 from pretrain.clips.synthetic.actions import Acting
-
-REGION_MARGIN = 0.03
-"""A region is only named where the box's middle is that far inside it, share of the image."""
-
-BESIDE = 0.12
-"""Least distance between the middles of boxes that are left or right of one another."""
-
-NEARER = 0.06
-"""Least difference in median depth between nearer and farther things, metres."""
-
-SHIFT = 0.06
-"""Least way of a box's middle through the image that counts as motion."""
-
-APPROACH = 0.05
-"""Least change in median depth that counts as motion, metres."""
-
-_OPPOSITE = {
-    "left": "right",
-    "right": "left",
-    "up": "down",
-    "down": "up",
-    "toward": "away",
-    "away": "toward",
-}
 
 _VERBS: dict[str, tuple[str, ...]] = {
     "pick up": ("picks up the {s}", "takes the {s}", "lifts the {s}"),
@@ -65,43 +39,6 @@ _DIRECTIONS = {
     "anticlockwise": "anticlockwise",
     "none": "",
 }
-
-_MOTIONS = {
-    "left": "to the left",
-    "right": "to the right",
-    "up": "up",
-    "down": "down",
-    "toward": "toward the camera",
-    "away": "away from the camera",
-}
-
-
-@dataclass(frozen=True)
-class Statement:
-    """Something said of a clip, for machines.
-
-    Attributes:
-        kind: ``hand``, ``region``, ``left of``, ``right of``, ``nearer than``, ``farther than``,
-            ``motion`` or ``other hand``.
-        track: of what it is said.
-        value: the region, the motion, or the track of what it is compared with.
-        frame: the frame it is said of; motions are from the first frame to the last of ``span``.
-        span: first and last frame of a motion, or twice the same.
-    """
-
-    kind: str
-    track: int
-    value: str | int
-    span: tuple[int, int]
-
-    def to_json(self) -> dict[str, Any]:
-        """For :attr:`Clip.extra`."""
-        return {
-            "kind": self.kind,
-            "track": self.track,
-            "value": self.value,
-            "span": list(self.span),
-        }
 
 
 @dataclass(frozen=True)
@@ -153,16 +90,12 @@ def _noun_phrase(account: Account, style: Style) -> str:
     return text.format(s=account.subject, o=account.other, d=direction).strip()
 
 
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
-
-
 def caption(account: Account, style: Style) -> str:
     """The caption of an account."""
     hands = "both hands" if account.hand == "both" else f"the {account.hand} hand"
     text = f"#C C {_noun_phrase(account, style)} with {hands}"
     if style.motion and account.motion:
-        ways = _listed([_MOTIONS[way] for way in account.motion])
+        ways = listed([MOTIONS[way] for way in account.motion])
         mover = "the hand" if account.mover else "it"
         text += f", moving {mover} {ways}"
     placed = []
@@ -170,7 +103,7 @@ def caption(account: Account, style: Style) -> str:
         placed.append(f"at the {account.region} of the view")
     placed += [f"{relation} the {noun}" for relation, noun in account.relations[: style.relations]]
     if placed:
-        text += f"; the {account.subject} is {_listed(placed)} at first"
+        text += f"; the {account.subject} is {listed(placed)} at first"
     if style.idle and account.idle and account.hand != "both":
         idle_hand = "left" if account.hand == "right" else "right"
         text += f"; the {idle_hand} hand {account.idle}"
@@ -237,13 +170,13 @@ def _alternatives(account: Account, kind: str) -> list[tuple[str, str, Acting]]:
         opens = (
             account.direction
             if account.action == "open"
-            else _OPPOSITE.get(account.direction, "none")
+            else OPPOSITE.get(account.direction, "none")
         )
         if kind == "sliding door" and account.action == "touch":
             opens = "left"
         if kind == "drawer":
             opens = "toward"
-        closes = _OPPOSITE.get(opens, "none")
+        closes = OPPOSITE.get(opens, "none")
         both_ways = [("open", opens), ("close", closes), ("touch", "none")]
         choices = [(a, d, hand) for a, d in both_ways for hand in hands]
     elif kind == "knob":
@@ -266,7 +199,7 @@ def _alternatives(account: Account, kind: str) -> list[tuple[str, str, Acting]]:
 
 
 def _reversed(motion: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(_OPPOSITE[way] for way in motion)
+    return tuple(OPPOSITE[way] for way in motion)
 
 
 def _motion_of(
@@ -278,16 +211,16 @@ def _motion_of(
     if action == "touch":
         return account.motion if account.mover else ()
     reversing = {action, account.action} in ({"open", "close"}, {"pick up", "put down"}) or (
-        action == account.action and direction == _OPPOSITE.get(account.direction)
+        action == account.action and direction == OPPOSITE.get(account.direction)
     )
     if reversing:
         return _reversed(account.motion)
-    if direction not in _MOTIONS or account.mover or account.action == "touch":
+    if direction not in MOTIONS or account.mover or account.action == "touch":
         return account.motion
     kept = [
         way
         for way in account.motion
-        if way not in (direction, _OPPOSITE[direction], account.direction)
+        if way not in (direction, OPPOSITE[direction], account.direction)
     ]
     main = {"away": ("away",), "toward": ("toward",)}.get(direction, (direction,))
     return (*main, *kept[:1])
@@ -343,89 +276,3 @@ def distractors(
 
 def _are_opposite(first: str, second: str) -> bool:
     return {first, second} in ({"open", "close"}, {"pick up", "put down"}, {"push", "pull"})
-
-
-# ----------------------------------------------------------------------------------- reading facts
-
-
-@dataclass
-class Sight:
-    """What is seen of each track: boxes by (track, frame), and median depths."""
-
-    boxes: dict[tuple[int, int], np.ndarray]
-    depth: dict[tuple[int, int], float]
-
-    @classmethod
-    def of(cls, boxes: Boxes, masks: np.ndarray, depth: np.ndarray) -> "Sight":
-        """Gathers what is needed from a clip's data."""
-        own = {
-            (int(track), int(frame)): xyxy
-            for track, frame, xyxy in zip(boxes.track, boxes.frame, boxes.xyxy, strict=True)
-        }
-        medians = {
-            (track, frame): float(np.median(depth[frame][masks[frame] == track + 1]))
-            for track, frame in own
-            if (masks[frame] == track + 1).any()
-        }
-        return cls(own, medians)
-
-    def centre(self, track: int, frame: int) -> np.ndarray | None:
-        """Middle of a box, or None where it is not seen."""
-        box = self.boxes.get((track, frame))
-        return None if box is None else (box[:2] + box[2:]) / 2
-
-
-def region(centre: np.ndarray) -> str:
-    """The part of the image in which a point lies, or empty near the border of two."""
-    names = []
-    for value, (low, high) in ((centre[1], ("upper", "lower")), (centre[0], ("left", "right"))):
-        if abs(value - 0.36) < REGION_MARGIN or abs(value - 0.64) < REGION_MARGIN:
-            return ""
-        names.append(low if value < 0.36 else high if value > 0.64 else "")
-    vertical, horizontal = names
-    if not vertical and not horizontal:
-        return "centre"
-    if not horizontal:
-        return {"upper": "top", "lower": "bottom"}[vertical]
-    if not vertical:
-        return horizontal
-    return f"{vertical} {horizontal}"
-
-
-def motion(sight: Sight, track: int, first: int, last: int) -> tuple[str, ...]:
-    """Components of a track's motion between two frames, the largest first."""
-    start, end = sight.centre(track, first), sight.centre(track, last)
-    if start is None or end is None:
-        return ()
-    found: list[tuple[float, str]] = []
-    dx, dy = end - start
-    if abs(dx) > SHIFT:
-        found.append((abs(dx) / SHIFT, "right" if dx > 0 else "left"))
-    if abs(dy) > SHIFT:
-        found.append((abs(dy) / SHIFT, "down" if dy > 0 else "up"))
-    if (track, first) in sight.depth and (track, last) in sight.depth:
-        dz = sight.depth[track, last] - sight.depth[track, first]
-        if abs(dz) > APPROACH:
-            found.append((abs(dz) / APPROACH, "away" if dz > 0 else "toward"))
-    return tuple(way for _, way in sorted(found, reverse=True))
-
-
-def relations(sight: Sight, track: int, others: Mapping[int, str]) -> list[tuple[str, int, str]]:
-    """What can be said of a track against others in the first frame: relation, track, noun."""
-    own = sight.boxes.get((track, 0))
-    if own is None:
-        return []
-    found = []
-    for other, noun in others.items():
-        box = sight.boxes.get((other, 0))
-        if box is None:
-            continue
-        dx = (own[0] + own[2] - box[0] - box[2]) / 2
-        apart = own[2] <= box[0] + 0.02 or box[2] <= own[0] + 0.02
-        if abs(dx) > BESIDE and apart:
-            found.append(("to the left of" if dx < 0 else "to the right of", other, noun))
-        if (track, 0) in sight.depth and (other, 0) in sight.depth:
-            dz = sight.depth[track, 0] - sight.depth[other, 0]
-            if abs(dz) > NEARER:
-                found.append(("nearer than" if dz < 0 else "farther than", other, noun))
-    return found

@@ -8,20 +8,16 @@ import numpy as np
 
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from pretrain.clips.clip import HAND, LEFT, NO_SIDE, RIGHT, Boxes, Clip
+from pretrain.clips.statements import Sight, Statement, motion, region, relations
 from pretrain.clips.synthetic import hand
 from pretrain.clips.synthetic.actions import ACTIONS, HandPath, Performance
 from pretrain.clips.synthetic.body import Head, arms, holding_hand, resting_hand, watch
 from pretrain.clips.synthetic.captions import (
     Account,
-    Sight,
-    Statement,
     caption,
     distractors,
     draw_style,
-    motion,
     narration,
-    region,
-    relations,
 )
 from pretrain.clips.synthetic.hand import SIDES, Side
 from pretrain.clips.synthetic.poses import pose, quaternions, transform

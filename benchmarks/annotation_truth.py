@@ -1,0 +1,183 @@
+"""Trackers and captions against the truth of synthetic clips.
+
+    python benchmarks/annotation_truth.py STORE [--clips 256] [--detections FILE]
+
+STORE is a clip store that ``python -m pretrain.generate`` wrote. Trackers and template captions see
+its frames and narrations, and boxes: the true ones, the same with errors as detectors make them
+(missed and invented boxes, moved edges, wrong sides, wrong contact), and those of a detector. What
+they write is compared with the store's own tracks, masks and depth.
+"""
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from pretrain.annotate.association import Association
+from pretrain.annotate.base import AnnotatedClip, Detections
+from pretrain.annotate.byte_track import ByteTrack
+from pretrain.annotate.nouns import head
+from pretrain.annotate.tracking import TrackingAnnotator
+from pretrain.clips.clip import HAND, Boxes, Clip
+from pretrain.clips.store import ClipStore
+
+
+@dataclass(frozen=True)
+class Errors:
+    """What is wrong with boxes.
+
+    Attributes:
+        missed: share of boxes left out.
+        moved: standard deviation of each edge, share of the box's side.
+        invented: boxes a frame that are of nothing, on average.
+        wrong_sides: share of hands' boxes with the other side.
+        wrong_contact: share of boxes with the other contact.
+        names: ``phrases`` keeps categories such as "red mug", ``heads`` their last word.
+    """
+
+    missed: float = 0.0
+    moved: float = 0.0
+    invented: float = 0.0
+    wrong_sides: float = 0.0
+    wrong_contact: float = 0.0
+    names: str = "phrases"
+
+
+SOURCES = {
+    "true boxes": Errors(),
+    "true boxes, nouns alone": Errors(names="heads"),
+    "with errors": Errors(0.1, 0.05, 0.2, 0.05, 0.1),
+    "with errors, nouns alone": Errors(0.1, 0.05, 0.2, 0.05, 0.1, "heads"),
+    "with many errors, nouns alone": Errors(0.25, 0.1, 0.5, 0.15, 0.2, "heads"),
+}
+
+
+def detections_of(boxes: Boxes, errors: Errors, rng: np.random.Generator) -> Detections:
+    """The boxes as a detector with such errors gives them."""
+    kept = rng.random(len(boxes)) >= errors.missed
+    sides = boxes.xyxy[:, 2:] - boxes.xyxy[:, :2]
+    xyxy = boxes.xyxy + rng.normal(0, 1, boxes.xyxy.shape) * errors.moved * np.tile(sides, 2)
+    xyxy = np.clip(
+        np.concatenate([xyxy[:, :2], np.maximum(xyxy[:, 2:], xyxy[:, :2] + 0.005)], 1), 0, 1
+    )
+    flipped = (rng.random(len(boxes)) < errors.wrong_sides) & (boxes.side > 0)
+    changed = rng.random(len(boxes)) < errors.wrong_contact
+    category = [
+        name if name == HAND or errors.names == "phrases" else head(name) for name in boxes.category
+    ]
+    rows = np.flatnonzero(kept)
+    found = Detections(
+        frame=boxes.frame[rows],
+        category=[category[row] for row in rows],
+        score=rng.uniform(0.5, 1.0, len(rows)).astype(np.float32),
+        side=np.where(flipped, 3 - boxes.side, boxes.side)[rows].astype(np.int8),
+        contact=(boxes.contact ^ changed)[rows],
+        xyxy=xyxy[rows].astype(np.float32),
+    )
+    count = int(rng.poisson(errors.invented * 4)) if errors.invented else 0
+    names = sorted(set(category)) or [HAND]
+    corner = rng.uniform(0, 0.8, (count, 2))
+    size = rng.uniform(0.05, 0.2, (count, 2))
+    invented = [names[i] for i in rng.integers(0, len(names), count)]
+    return Detections(
+        frame=np.concatenate([found.frame, rng.integers(0, 4, count).astype(np.int16)]),
+        category=found.category + invented,
+        score=np.concatenate([found.score, rng.uniform(0.3, 0.7, count).astype(np.float32)]),
+        side=np.concatenate(
+            [
+                found.side,
+                np.array([rng.integers(1, 3) if n == HAND else 0 for n in invented], np.int8),
+            ]
+        ),
+        contact=np.concatenate([found.contact, np.zeros(count, bool)]),
+        xyxy=np.concatenate([found.xyxy, np.hstack([corner, corner + size]).astype(np.float32)]),
+    )
+
+
+def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Intersection over union (n, m) of boxes (n, 4) and (m, 4)."""
+    a, b = first[:, None], second[None]
+    inner = np.clip(
+        np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None
+    ).prod(-1)
+    areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (a, b)]
+    return inner / np.maximum(areas[0] + areas[1] - inner, 1e-9)
+
+
+def matches(found: Boxes, truth: Boxes, least: float = 0.3) -> dict[tuple[int, int], int]:
+    """The true track by (track, frame) of what was found, of hands and objects apart."""
+    pairs = {}
+    for frame in np.unique(found.frame):
+        rows, true_rows = np.flatnonzero(found.frame == frame), np.flatnonzero(truth.frame == frame)
+        likeness = overlaps(found.xyxy[rows], truth.xyxy[true_rows])
+        kind = [[same(found.category[r], truth.category[t]) for t in true_rows] for r in rows]
+        likeness = np.where(np.array(kind, bool).reshape(likeness.shape), likeness, 0)
+        for i, j in zip(*linear_sum_assignment(likeness, maximize=True), strict=True):
+            if likeness[i, j] >= least:
+                pairs[int(found.track[rows[i]]), int(frame)] = int(truth.track[true_rows[j]])
+    return pairs
+
+
+def same(found: str, truth: str) -> bool:
+    """Whether a detector's name may be that of a thing."""
+    return found == truth or found == head(truth)
+
+
+def switches(found: Boxes, truth: Boxes) -> tuple[int, int]:
+    """Identity switches (of a true thing's track from one sighting to its next), and sightings that
+    could be one."""
+    seen: dict[int, list[tuple[int, int]]] = {}
+    for (track, frame), true in matches(found, truth).items():
+        seen.setdefault(true, []).append((frame, track))
+    count = links = 0
+    for sightings in seen.values():
+        tracks = [track for _, track in sorted(sightings)]
+        links += len(tracks) - 1
+        count += sum(a != b for a, b in zip(tracks, tracks[1:], strict=False))
+    return count, links
+
+
+def bare(clip: Clip) -> AnnotatedClip:
+    """What annotators are shown of a clip."""
+    return AnnotatedClip(
+        key=clip.key,
+        frames=clip.frames,
+        times=np.arange(len(clip.frames)) / 2.0,
+        narration=clip.narration,
+        scene=clip.scene,
+        source=clip.source,
+        licence=clip.licence,
+        depth=clip.depth,
+        depth_kind=clip.depth_kind,
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("store")
+    parser.add_argument("--clips", type=int, default=256)
+    options = parser.parse_args()
+    store = ClipStore.open(options.store)
+    clips = [store[index] for index in range(min(options.clips, len(store)))]
+    for tracker in (Association(), ByteTrack()):
+        for name, errors in SOURCES.items():
+            total = np.zeros(2, int)
+            for number, clip in enumerate(clips):
+                shown = bare(clip)
+                shown.detections = detections_of(
+                    clip.boxes, errors, np.random.default_rng([number, 1])
+                )
+                boxes = tracker.track(shown, shown.detections)[0]
+                total += switches(boxes, clip.boxes)
+            print(
+                f"{tracker.name:12} {name:32} {total[0]:4d} switches of {total[1]} ({total[0] / total[1]:.2%})",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
