@@ -198,6 +198,11 @@ def decode_spans(
     for number, span in enumerate(spans):
         try:
             start_s, end_s = check_span(span.start_s, span.end_s, video.duration_s)
+            if math.isinf(end_s):
+                raise ClipSpanError(
+                    "Expected the end of a clip in seconds for a video whose length only shows "
+                    "when it is read through, got none."
+                )
         except ClipSpanError as error:
             yield number, error
             continue
@@ -231,29 +236,30 @@ def decode_spans(
             yield number, clips.pop(number)
 
 
-def check_span(start_s: float, end_s: float, duration_s: float | None) -> tuple[float, float]:
+def check_span(
+    start_s: float, end_s: float, duration_s: float | None = None
+) -> tuple[float, float]:
     """A span within a video; what lies END_SLACK_S or less outside of it is cut off.
 
     Args:
         start_s: where the clip begins, seconds.
-        end_s: where it ends.
+        end_s: where it ends; infinity for the video's end.
         duration_s: of the video, None if not known.
 
     Raises:
         ClipSpanError: its length is nothing or less, or it does not lie in the video.
     """
     span = f"{start_s:g} to {end_s:g} s"
-    if not (math.isfinite(start_s) and math.isfinite(end_s)):
+    if not math.isfinite(start_s) or math.isnan(end_s):
         raise ClipSpanError(f"Expected a clip's start and end in seconds, got {span}.")
     if start_s == end_s:
         raise ClipSpanError(f"Expected a clip of some length, got one of none: {span}.")
     if start_s > end_s:
         raise ClipSpanError(f"Expected a clip that ends after its start, got {span}.")
-    if start_s < -END_SLACK_S:
+    if start_s < -END_SLACK_S or end_s <= 0:
         raise ClipSpanError(f"Expected a clip that starts at 0 s or later, got {span}.")
     last_s = math.inf if duration_s is None else duration_s
-    if end_s > last_s + END_SLACK_S or start_s >= last_s:
+    to_the_end = math.isinf(end_s)
+    if (end_s > last_s + END_SLACK_S and not to_the_end) or start_s >= last_s:
         raise ClipSpanError(f"Expected a clip within the video's {last_s:.3f} s, got {span}.")
-    if end_s <= 0:
-        raise ClipSpanError(f"Expected a clip that ends after 0 s, got {span}.")
     return max(0.0, start_s), min(end_s, last_s)

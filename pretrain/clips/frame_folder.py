@@ -34,6 +34,11 @@ class FrameFolder:
 
     Raises:
         UnreadableVideoError: the folder has no such pictures, or two with one number.
+
+    Attributes:
+        numbers: of the pictures, ascending.
+        numbered: the file of each.
+        times: when each is first shown, seconds.
     """
 
     def __init__(self, path: str | Path, fps: float) -> None:
@@ -56,9 +61,9 @@ class FrameFolder:
                 f"Expected pictures whose names end in a number in {self.path}, such as "
                 "frame_0001.jpg, got none."
             )
-        numbers = sorted(found)
-        self.files = [found[number] for number in numbers]
-        self.times = [(number - numbers[0]) / fps for number in numbers]
+        self.numbers = sorted(found)
+        self.numbered = found
+        self.times = [(number - self.numbers[0]) / fps for number in self.numbers]
 
     @property
     def duration_s(self) -> float:
@@ -75,7 +80,7 @@ class FrameFolder:
         self.close()
 
     def place(self, time_s: float) -> int:
-        """Which of ``files`` is shown at a time.
+        """Which of ``numbers`` is shown at a time.
 
         Raises:
             ClipSpanError: the last one has ended by then.
@@ -95,7 +100,7 @@ class FrameFolder:
             DamagedVideoError: its file is none that can be read.
         """
         place = self.place(time_s)
-        file = self.files[place]
+        file = self.numbered[self.numbers[place]]
         try:
             with Image.open(file) as image:
                 pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))

@@ -5,6 +5,7 @@ import math
 import av
 import numpy as np
 
+from pretrain.clips.clip import DepthKind
 from pretrain.clips.pictures import Picture
 
 
@@ -13,10 +14,19 @@ class StoredClip:
 
     Args:
         frames: uint8 (T, H, W, 3), RGB.
+        depth: float32 (T, h, w), NaN where not known, or None.
+        depth_kind: what its numbers mean.
     """
 
-    def __init__(self, frames: np.ndarray) -> None:
+    def __init__(
+        self,
+        frames: np.ndarray,
+        depth: np.ndarray | None = None,
+        depth_kind: DepthKind | None = None,
+    ) -> None:
         self.frames = frames
+        self.depth = depth
+        self.depth_kind = depth_kind
 
     @property
     def duration_s(self) -> float:

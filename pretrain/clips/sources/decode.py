@@ -5,7 +5,8 @@ Some keys of :attr:`ClipRequest.extra` steer decoding:
 =========  ========================================================================================
 ``crop``   left, top, right and bottom of the part of the picture to take, as shares from 0 to 1
 ``fps``    of a folder of pictures
-``depth``  where the depth of a folder of pictures lies, see :class:`DepthFrames`
+``depth``  arguments of :class:`DepthFrames` beside a folder of pictures; for a stored clip,
+           anything: its own depth
 ``row``    number of the clip where the video is a clip store
 =========  ========================================================================================
 """
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from egodtm_robot.core.errors import EgoDTMRobotError
 from pretrain.annotate.base import AnnotatedClip
@@ -26,6 +28,8 @@ from pretrain.clips.decoding import (
     decode_spans,
     open_video,
 )
+from pretrain.clips.depth_frames import DepthFrames
+from pretrain.clips.frame_folder import FrameFolder
 from pretrain.clips.pictures import check_crop
 from pretrain.clips.sources.base import ClipRequest, Failure
 from pretrain.clips.store import ClipStore
@@ -111,7 +115,7 @@ def _decode_video(
                 if isinstance(found, DecodingError):
                     yield Failure(kept[number].key, "decode", str(found))
                 else:
-                    yield _annotated(kept[number], found)
+                    yield _with_depth(_annotated(kept[number], found), kept[number], video, config)
     except (EgoDTMRobotError, OSError) as error:
         for number in sorted(left):
             yield Failure(kept[number].key, "decode", str(error))
@@ -126,7 +130,8 @@ def _open(request: ClipRequest, config: DecodingConfig) -> Video:
         raise UnreadableVideoError(
             f"Expected a row from 0 to {len(store) - 1} of {request.video}, got {row}."
         )
-    return StoredClip(store.read([row], ["frames"])["frames"][0])
+    fields = ["frames", *(["depth", "depth_kind"] if "depth" in request.extra else [])]
+    return StoredClip(**{name: found[0] for name, found in store.read([row], fields).items()})
 
 
 def _annotated(request: ClipRequest, clip: DecodedClip) -> AnnotatedClip:
@@ -141,3 +146,36 @@ def _annotated(request: ClipRequest, clip: DecodedClip) -> AnnotatedClip:
         licence=request.licence,
         extra=extra,
     )
+
+
+def _with_depth(
+    clip: AnnotatedClip, request: ClipRequest, video: Video, config: DecodingConfig
+) -> AnnotatedClip | Failure:
+    """The clip with the depth that its source brings along, if it does."""
+    given = request.extra.get("depth")
+    if given is None:
+        return clip
+    if isinstance(video, StoredClip):
+        if video.depth is not None:
+            clip.depth = video.depth[clip.times.astype(int)]
+            clip.depth_kind = video.depth_kind
+        return clip
+    if not isinstance(video, FrameFolder):
+        return Failure(
+            request.key,
+            "decode",
+            f"Expected a folder of numbered pictures beside depth pictures, got {request.video}.",
+        )
+    try:
+        sensor = DepthFrames(**given)
+        maps = []
+        for time_s in clip.times:
+            number = video.numbers[video.place(time_s)]
+            with Image.open(video.numbered[number]) as image:
+                size = image.size
+            crop = request.extra.get("crop")
+            maps.append(sensor.map(number, size, crop and tuple(crop), config.depth_size))
+    except (EgoDTMRobotError, OSError) as error:
+        return Failure(request.key, "decode", str(error))
+    clip.depth, clip.depth_kind = np.stack(maps), "metric"
+    return clip

@@ -1,0 +1,150 @@
+"""Depth that a sensor recorded beside the colour frames, as maps of what a clip shows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from egodtm_robot.core.errors import UnknownNameError
+from pretrain.clips.frame_folder import FrameFolder
+from pretrain.clips.pictures import Shares
+from pretrain.clips.video_file import DamagedVideoError
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A depth camera beside a colour camera.
+
+    Attributes:
+        depth_focal: of the depth camera, pixels, x and y.
+        depth_centre: its principal point, pixels.
+        colour_focal: of the colour camera.
+        colour_centre: its principal point.
+        rotation: (3, 3), of the depth camera's points into the colour camera's frame.
+        translation_m: of the same, metres.
+    """
+
+    depth_focal: tuple[float, float]
+    depth_centre: tuple[float, float]
+    colour_focal: tuple[float, float]
+    colour_centre: tuple[float, float]
+    rotation: tuple[tuple[float, float, float], ...]
+    translation_m: tuple[float, float, float]
+
+
+CALIBRATIONS = {
+    # First-Person Hand Action's Intel RealSense SR300, as published with it (arXiv 1704.02463).
+    "fphab": Calibration(
+        depth_focal=(475.065948, 475.065857),
+        depth_centre=(315.944855, 245.287079),
+        colour_focal=(1395.749023, 1395.749268),
+        colour_centre=(935.732544, 540.681030),
+        rotation=(
+            (0.999988496304, -0.00468848412856, 0.000982563360594),
+            (0.00469115935266, 0.999985218048, -0.00273845880292),
+            (-0.000969709653873, 0.00274303671904, 0.99999576807),
+        ),
+        translation_m=(0.0257, 0.00122, 0.003902),
+    ),
+}
+"""Pairs of cameras by name."""
+
+ALIGNED = "aligned"
+"""Instead of such a name: depth pictures show exactly what the colour pictures show."""
+
+
+class DepthFrames:
+    """A folder of 16-bit depth pictures with the numbers of the colour pictures beside it.
+
+    Args:
+        folder: of the pictures.
+        unit_m: metres that one step counts for; 0 is where the sensor saw nothing.
+        calibration: ``aligned``, or a name of CALIBRATIONS.
+
+    Raises:
+        UnreadableVideoError: the folder holds no numbered pictures.
+        UnknownNameError: there is no such pair of cameras.
+    """
+
+    def __init__(self, folder: str | Path, unit_m: float = 0.001, calibration: str = ALIGNED):
+        self._folder = FrameFolder(folder, fps=1.0)
+        self._unit_m = unit_m
+        known = (ALIGNED, *CALIBRATIONS)
+        if calibration not in known:
+            raise UnknownNameError("depth calibration", calibration, known)
+        self._calibration = CALIBRATIONS.get(calibration)
+
+    def map(
+        self, number: int, size: tuple[int, int], crop: Shares | None, cells: int
+    ) -> np.ndarray:
+        """Depth of the square that a clip shows of one colour picture.
+
+        A cell is the median of what the sensor saw in it.
+
+        Args:
+            number: of the colour picture.
+            size: its width and height.
+            crop: the part that was taken of it, see :meth:`Picture.square`.
+            cells: rows and columns of the map.
+
+        Returns:
+            float32 (cells, cells), metres from the colour camera; NaN where nothing was seen.
+
+        Raises:
+            DamagedVideoError: the depth picture is none that can be read.
+        """
+        found = np.full((cells, cells), np.nan, np.float32)
+        file = self._folder.numbered.get(number)
+        if file is None:
+            return found
+        try:
+            with Image.open(file) as image:
+                depth = np.asarray(image)
+        except (OSError, UnidentifiedImageError) as error:
+            raise DamagedVideoError(
+                f"Expected a whole picture in {file}, got one that cannot be read ({error})."
+            ) from error
+        if depth.ndim != 2:
+            raise DamagedVideoError(
+                f"Expected one channel of depth in {file}, got a picture of shape {depth.shape}."
+            )
+        column, row, metres = self._points(depth, size)
+        left, top, side = _square(size, crop)
+        x = np.floor((column - left) * cells / side)
+        y = np.floor((row - top) * cells / side)
+        inside = (x >= 0) & (x < cells) & (y >= 0) & (y < cells)
+        cell = (y[inside] * cells + x[inside]).astype(np.int64)
+        values = metres[inside]
+        order = np.lexsort((values, cell))
+        seen, first, count = np.unique(cell[order], return_index=True, return_counts=True)
+        low, high = first + (count - 1) // 2, first + count // 2
+        found.flat[seen] = (values[order][low] + values[order][high]) / 2
+        return found
+
+    def _points(
+        self, depth: np.ndarray, size: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Column and row in the colour picture, and metres, of all that was seen."""
+        v, u = np.nonzero(depth)
+        z = depth[v, u] * self._unit_m
+        cameras = self._calibration
+        if cameras is None:
+            height, width = depth.shape
+            return (u + 0.5) * size[0] / width, (v + 0.5) * size[1] / height, z
+        x = (u - cameras.depth_centre[0]) / cameras.depth_focal[0] * z
+        y = (v - cameras.depth_centre[1]) / cameras.depth_focal[1] * z
+        points = np.stack([x, y, z], axis=1) @ np.array(cameras.rotation).T
+        points += np.array(cameras.translation_m)
+        points = points[points[:, 2] > 0]
+        column = points[:, 0] / points[:, 2] * cameras.colour_focal[0] + cameras.colour_centre[0]
+        row = points[:, 1] / points[:, 2] * cameras.colour_focal[1] + cameras.colour_centre[1]
+        return column, row, points[:, 2]
+
+
+def _square(size: tuple[int, int], crop: Shares | None) -> tuple[float, float, float]:
+    """Left, top and side of the square in the middle of a part of a picture, pixels."""
+    left, top, right, bottom = crop or (0.0, 0.0, 1.0, 1.0)
+    width, height = (right - left) * size[0], (bottom - top) * size[1]
+    side = min(width, height)
+    return left * size[0] + (width - side) / 2, top * size[1] + (height - side) / 2, side
