@@ -42,7 +42,9 @@ class Progress:
         self._last = now
         rate = (done - self._first) / max(now - self._began, 1e-9)
         left = (self._total - done) / rate if rate > 0 else float("inf")
-        text = f"{self._title:<9} {done:>6}/{self._total}  {rate:6.1f}/s  {_eta(left)}  {note}"
+        text = (
+            f"{self._title:<9} {done:>6}/{self._total}  {rate:6.1f}/s  {format_eta(left)}  {note}"
+        )
         self._write(text, end=done >= self._total)
 
     def _write(self, text: str, end: bool) -> None:
@@ -55,8 +57,9 @@ class Progress:
         self._stream.flush()
 
 
-def _eta(seconds: float) -> str:
-    if seconds == float("inf"):
+def format_eta(seconds: float | None) -> str:
+    """Time left, such as "eta 1:05"; "eta ?" if it is not known (None or infinite)."""
+    if seconds is None or seconds == float("inf"):
         return "eta ?"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -1,0 +1,223 @@
+"""Prepares clips: ``python -m pretrain.prepare source=folder source.path=videos out=clips/mine``.
+
+From annotated video to a clip store with depth, hands, objects, tracks and enriched captions. Run
+the same command again to go on after whatever stopped it, with another model or prompt to have only
+what depends on it made anew, or with ``stages=[captions]`` to have one stage made anew alone.
+"""
+
+if __name__ == "__main__":
+    from egodtm_robot.core.startup import prepare_command
+
+    prepare_command()
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from egodtm_robot.core.atomic_files import write_atomically
+from egodtm_robot.core.configuration import command
+from egodtm_robot.core.errors import ConfigurationError, StoreExistsError, UnknownNameError
+from egodtm_robot.core.locking import FileLock
+from egodtm_robot.core.storage import check_free_space
+from pretrain.annotate.base import STAGES
+from pretrain.clips.decoding import DecodingConfig
+from pretrain.clips.sources.registry import make_source
+from pretrain.preparation.annotators import check_annotator, is_enabled
+from pretrain.preparation.assembly import read_assembled
+from pretrain.preparation.plan import FOLDER, Plan, make_plan, remove_shards_beyond
+from pretrain.preparation.progress import StageProgress
+from pretrain.preparation.report import describe, make_report
+from pretrain.preparation.runner import RunnerConfig, start_pool
+from pretrain.preparation.scheduler import Choice, Scheduler
+from pretrain.preparation.work import WorkContext
+
+CHOOSABLE = ("decode", *STAGES)
+"""What ``stages`` may name."""
+
+_COMPRESSION = 0.9
+"""Bytes of frames in the store for one of raw frames, at most: decoded video is noisy."""
+
+
+@dataclass
+class PrepareConfig:
+    """The preparation's configuration."""
+
+    out: str = "???"
+    """Folder of the clip store; goes on there if it exists."""
+
+    source: dict[str, Any] = field(default_factory=dict)
+    """The annotations; a name of ``configs/source`` or an import path in ``_target_``."""
+
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+    """How clips are cut out of videos."""
+
+    depth: dict[str, Any] = field(default_factory=dict)
+    """The depth annotator; ``none`` leaves the depth that the source brings along."""
+
+    hands_objects: dict[str, Any] = field(default_factory=dict)
+    """The detector of hands and objects, or ``none``."""
+
+    tracking: dict[str, Any] = field(default_factory=dict)
+    """What links detections, or ``none``: each is a track of its own then."""
+
+    captions: dict[str, Any] = field(default_factory=dict)
+    """What writes enriched captions, or ``none``: the narration is the caption then."""
+
+    runner: RunnerConfig = field(default_factory=RunnerConfig)
+    """Where the work is done: ``runner=local`` or ``runner=ray``."""
+
+    stages: list[str] | None = None
+    """Stages that may run, such as ``[captions]``; the files of the others are taken as they are,
+    whatever their configuration here says. Null runs all that is missing or out of date."""
+
+    shard_clips: int = 64
+    """Clips a shard: what a worker does at a time, and repeats if it is killed. The store numbers
+    10,000 shards at most."""
+
+    limit: int | None = None
+    """Prepare only the first so many clips, to try things out; a later run may have more."""
+
+    retry_failed: bool = False
+    """Whether stages with failures are tried again, as after a network drive was away."""
+
+    def __post_init__(self) -> None:
+        """Refuse what the types let through.
+
+        Raises:
+            ConfigurationError: a number is out of range, or an option has no value.
+            UnknownNameError: no such stage.
+        """
+        for stage in self.stages or ():
+            if stage not in CHOOSABLE:
+                raise UnknownNameError("stage", stage, CHOOSABLE)
+        if self.shard_clips < 1 or (self.limit is not None and self.limit < 1):
+            raise ConfigurationError(
+                "Expected shard_clips and limit of at least 1, got "
+                f"{self.shard_clips} and {self.limit}."
+            )
+        for stage in STAGES:
+            config = getattr(self, stage)
+            if self.stages is not None and stage not in self.stages:
+                continue
+            if self.stages is not None and not is_enabled(config):
+                raise ConfigurationError(
+                    f"Expected an annotator for stages=[{stage}], got {stage}=none. Choose one with "
+                    f"{stage}=NAME."
+                )
+            if is_enabled(config):
+                check_annotator(stage, config)
+
+
+def prepare(config: PrepareConfig) -> dict[str, Any]:
+    """Prepare what is missing.
+
+    Args:
+        config: what, from where, and how.
+
+    Returns:
+        The report, also in ``.prepare/report.json`` of the store.
+
+    Raises:
+        AnnotationFileError: the source's annotations cannot be read.
+        ForeignStoreError: ``out`` was prepared from another source.
+        StoreExistsError: something else lies there.
+        StoreLockedError: another process is preparing there.
+        DiskSpaceError: the disk is full, or has less room than the clips will take.
+        WorkerDiedError: workers kept dying.
+        EgoDTMRobotError: see the parts.
+    """
+    out = Path(config.out)
+    _check_free_path(out)
+    with _locked(out):
+        plan = make_plan(
+            make_source(config.source),
+            config.source,
+            out,
+            config.shard_clips,
+            config.limit,
+        )
+        remove_shards_beyond(plan, out)
+        stages = _stages(config, plan.folder)
+        chosen = frozenset(stages if config.stages is None else config.stages)
+        context = WorkContext(out, config.decoding, {one: getattr(config, one) for one in STAGES})
+        choice = Choice(
+            stages=stages,
+            chosen=chosen,
+            retries=config.runner.retries,
+            in_flight=config.runner.shards_in_flight,
+            limits=config.runner.limits if config.runner.kind == "local" else {},
+            retry_failed=config.retry_failed,
+        )
+        _check_disk(config, plan, out)
+        began = time.perf_counter()
+        progress = StageProgress((*stages, "assemble"), plan.clips, config.runner.worker_count)
+        pool = start_pool(
+            config.runner, context, tuple(stage for stage in stages if stage in chosen)
+        )
+        try:
+            jobs = Scheduler(plan, choice, context, pool, progress).run()
+        finally:
+            pool.close()
+            progress.finish()
+        report = make_report(plan, out, stages)
+    return {**report, "jobs": jobs, "seconds": round(time.perf_counter() - began, 3)}
+
+
+def _locked(out: Path) -> FileLock:
+    lock = FileLock(out / FOLDER / "lock", f"the preparation of {out}")
+    lock.acquire(0)
+    return lock
+
+
+def _check_free_path(out: Path) -> None:
+    """Refuse a folder that holds something else, before anything is written there."""
+    if out.exists() and not out.is_dir():
+        raise StoreExistsError(f"Expected a folder for the clip store, but {out} is a file.")
+    if out.is_dir() and not (out / FOLDER).is_dir() and any(out.iterdir()):
+        raise StoreExistsError(
+            f"Expected a new folder, or one that this command made, but {out} holds other things. "
+            "Choose another path for out."
+        )
+
+
+def _stages(config: PrepareConfig, folder: Path) -> tuple[str, ...]:
+    """Stages that enter the store: those with an annotator, or what an earlier run had."""
+    file = folder / "stages.json"
+    enabled = {stage for stage in STAGES if is_enabled(getattr(config, stage))}
+    if config.stages is not None:
+        before = json.loads(file.read_text()) if file.is_file() else []
+        enabled = {*before, *config.stages} - {"decode"}
+    stages = tuple(stage for stage in STAGES if stage in enabled)
+    write_atomically(file, json.dumps(list(stages)).encode())
+    return ("decode", *stages)
+
+
+def _check_disk(config: PrepareConfig, plan: Plan, out: Path) -> None:
+    """Refuse to begin what the disk cannot hold."""
+    missing = sum(shard.clips for shard in plan.shards if read_assembled(out, shard.number) is None)
+    decoding = config.decoding
+    raw = decoding.frames * decoding.resolution**2 * 3
+    # Maps are kept twice, in the stage's file and in the store: float32, then 16 bit and validity.
+    maps = decoding.frames * decoding.depth_size**2 * 8
+    waiting = min(missing, config.runner.shards_in_flight * plan.shard_clips)
+    check_free_space(out, int(missing * (raw * _COMPRESSION + maps) + waiting * raw))
+
+
+@command(PrepareConfig, "prepare")
+def main(config: PrepareConfig) -> None:
+    """Prepares what is missing and says what came of it."""
+    report = prepare(config)
+    print(describe(report))
+    folder = Path(config.out, FOLDER)
+    if report["failures"]:
+        print(f"  reasons of the failures: {folder / 'failures.csv'}")
+    if report["jobs"]:
+        print(f"{config.out}: {report['clips_out']} clips after {report['seconds']:.0f} s")
+    else:
+        print(f"{config.out}: {report['clips_out']} clips, nothing was to be done")
+
+
+if __name__ == "__main__":
+    main()
