@@ -1,0 +1,74 @@
+"""Depth by the decoder of our own pretrained model."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
+from pretrain.annotate.base import AnnotatedClip, AnnotationFailure
+from pretrain.annotate.depth import DEFAULT_SIZE, DepthAnnotator
+from pretrain.annotate.pixels import resize, to_channels_first
+from pretrain.annotate.pretrained import choose_device
+from pretrain.checkpoints import load_checkpoint
+from pretrain.checkpoints.shipped import shipped_checkpoint
+from pretrain.clips.clip import DepthKind
+
+CODE_VERSION = 1
+
+
+class EgoDTMDepth(DepthAnnotator):
+    """Depth in [0, 1] of each clip's own range, as the decoder was trained to give it.
+
+    The frames of a clip are looked at together: one range holds for all of them.
+
+    Args:
+        checkpoint: weights that ``pretrain/run.py`` wrote, with their card beside them; None takes
+            egodtm-tiny, which comes with the package.
+        size: rows and columns of the stored maps.
+        batch_size: clips handed over at once.
+        device: ``auto``, or as torch names it.
+
+    Raises:
+        EncoderWeightsError: the package comes without egodtm-tiny.
+        CheckpointError: the checkpoint is missing, unreadable or not one of ours.
+        AnnotatorOptionError: there is no such device.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | None = None,
+        size: int = DEFAULT_SIZE,
+        batch_size: int = 8,
+        device: str = "auto",
+    ) -> None:
+        path = shipped_checkpoint() if checkpoint is None else Path(checkpoint).expanduser()
+        model, _ = load_checkpoint(path)
+        parts = {
+            "visual": model.visual.state_dict(),
+            "depth_decoder": model.depth_decoder.state_dict(),
+        }
+        fingerprint = hash_parts(
+            "EgoDTMDepth",
+            CODE_VERSION,
+            size,
+            # What weights do not show: heads, activation, epsilon, colours.
+            asdict(model.config.vision),
+            asdict(model.config.depth_decoder),
+            *(hash_tensors(tensors) for tensors in parts.values()),
+        )
+        super().__init__("egodtm", fingerprint, size, batch_size)
+        self._device = choose_device(device)
+        self._model = model.to(self._device).eval()
+
+    @torch.inference_mode()
+    def predict(self, clip: AnnotatedClip) -> tuple[np.ndarray, DepthKind] | AnnotationFailure:
+        """The decoder's last prediction."""
+        config = self._model.config.vision
+        side = (config.image_size, config.image_size)
+        frames = torch.from_numpy(clip.frames).to(self._device)
+        pixels = resize(to_channels_first(frames), side, "bicubic").round_()
+        video = self._model.encode_video(pixels.permute(0, 2, 3, 1).to(torch.uint8)[None])
+        decoded = self._model.decode_depth(video.patch_tokens, video.grid)
+        return decoded.predictions[-1].depth[0].float().cpu().numpy(), "relative"
