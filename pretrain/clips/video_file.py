@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -94,7 +95,8 @@ class VideoFile:
             self._container.close()
             raise UnreadableVideoError(f"Expected a video in {self.path}, got none in the file.")
         stream = self._stream = streams[0]
-        if stream.codec_context is None:
+        # None where FFmpeg has no decoder, though it is not typed so.
+        if getattr(stream, "codec_context", None) is None:
             self._container.close()
             raise UnreadableVideoError(
                 f"Expected a codec that FFmpeg decodes in {self.path}, got one that it does not."
@@ -322,7 +324,7 @@ def _key_times(stream: av.VideoStream, seconds: Callable[[int], float]) -> np.nd
 
 
 def _orientation(frame: av.VideoFrame) -> Orientation:
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return UPRIGHT
-    return Orientation.of_matrix(np.frombuffer(bytes(matrix), np.int32))
+    return Orientation.of_matrix(np.frombuffer(matrix, np.int32))

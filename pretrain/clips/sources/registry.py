@@ -8,7 +8,7 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import OmegaConf
 
@@ -80,8 +80,7 @@ def make_source(config: str | Mapping[str, Any]) -> Source:
     if missing:
         listed = ", ".join(f"source.{option}=..." for option in missing)
         raise ConfigurationError(f"Source {class_name} needs {listed}.")
-    source: Source = found(**given)
-    return source
+    return cast(Source, found(**given))
 
 
 def _plain(config: Any) -> dict[str, Any]:

@@ -33,12 +33,14 @@ class Row:
 
     Attributes:
         place: file and line, for messages.
-        values: by column; what is missing at the end of a line is empty.
+        values: by column; what is missing at the end of a line is missing here.
+        cells: the same in their order.
         problem: why it is no row of this table, or None.
     """
 
     place: str
     values: Mapping[str, str]
+    cells: tuple[str, ...]
     problem: str | None = None
 
     def text(self, column: str) -> str:
@@ -83,16 +85,21 @@ class Row:
 
 
 def read_table(
-    path: str | Path, required: Sequence[str], header: Sequence[str] | None = None
+    path: str | Path,
+    required: Sequence[str],
+    *,
+    header: bool = True,
+    delimiter: str | None = None,
 ) -> Iterator[Row]:
-    """Lines of a table with commas, tabs, semicolons or blanks between columns.
-
-    What separates columns is seen from the first line: EgoClip's "csv" has tabs.
+    """Lines of a table.
 
     Args:
         path: of the file, UTF-8.
-        required: columns that it must have; others are read as well.
-        header: names of the columns where the file has none.
+        required: columns that it must have; others are read as well. Of a table that does not name
+            its columns, the names of all.
+        header: whether the first line names the columns.
+        delimiter: what separates columns; None for the comma, tab, semicolon or blank that the
+            names of columns show. EgoClip's "csv" has tabs.
 
     Raises:
         AnnotationFileError: the file is missing, empty, or lacks a column.
@@ -102,23 +109,26 @@ def read_table(
         first = next((line for line in file if line.strip()), None)
         if first is None:
             raise AnnotationFileError(f"Expected a table in {path}, got an empty file.")
-        delimiter, names = _columns(path, first, required, header)
+        delimiter = delimiter or _delimiter(first, required)
+        names = _cells(first, delimiter) if header else list(required)
+        _check_columns(path, names, required)
         file.seek(0)
         lines = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
         rows = 0
-        for values in lines:
-            if not any(value.strip() for value in values):
+        for cells in lines:
+            while cells and not cells[-1].strip() and (len(cells) > len(names) or len(cells) == 1):
+                cells.pop()
+            if not cells:
                 continue
             rows += 1
-            if header is None and rows == 1:
+            if header and rows == 1:
                 continue
-            place = f"{path.name}:{lines.line_num}"
-            filled = dict(zip(names, values, strict=False))
             problem = None
-            if len(values) > len(names):
-                problem = f"Expected {len(names)} columns, got {len(values)}."
-            yield Row(place, filled, problem)
-    if rows == (header is None):
+            if len(cells) > len(names):
+                problem = f"Expected {len(names)} columns, got {len(cells)}."
+            values = dict(zip(names, cells, strict=False))
+            yield Row(f"{path.name}:{lines.line_num}", values, tuple(cells), problem)
+    if rows == header:
         raise AnnotationFileError(f"Expected rows below the names of columns in {path}, got none.")
 
 
@@ -195,22 +205,17 @@ def fill(pattern: str, **values: str) -> Path:
         ) from error
 
 
-def _columns(
-    path: Path, first: str, required: Sequence[str], header: Sequence[str] | None
-) -> tuple[str, list[str]]:
-    """What separates columns, and their names."""
-    best = ","
-    most = -1
-    for delimiter in _DELIMITERS:
-        names = next(csv.reader([first], delimiter=delimiter, skipinitialspace=True))
-        score = len(names) if header is not None else len(set(required) & _stripped(names))
-        if score > most:
-            best, most = delimiter, score
-    if header is not None:
-        return best, list(header)
-    names = [
-        name.strip() for name in next(csv.reader([first], delimiter=best, skipinitialspace=True))
-    ]
+def _cells(line: str, delimiter: str) -> list[str]:
+    found = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
+    return [cell.strip() for cell in found]
+
+
+def _delimiter(line: str, required: Sequence[str]) -> str:
+    """What separates columns where a line has the most of their names."""
+    return max(_DELIMITERS, key=lambda one: len(set(required) & set(_cells(line, one))))
+
+
+def _check_columns(path: Path, names: Sequence[str], required: Sequence[str]) -> None:
     for column in required:
         if column not in names:
             close = difflib.get_close_matches(column, names, n=1, cutoff=0.5)
@@ -218,8 +223,3 @@ def _columns(
             raise AnnotationFileError(
                 f"Expected a column {column!r} in {path}, got {', '.join(names)}.{hint}"
             )
-    return best, names
-
-
-def _stripped(names: Sequence[str]) -> set[str]:
-    return {name.strip() for name in names}
