@@ -1,6 +1,6 @@
 """Trackers and captions against the truth of synthetic clips.
 
-    python benchmarks/annotation_truth.py STORE [--clips 256] [--detections FILE]
+    python benchmarks/annotation_truth.py STORE [--clips 256] [--depth true|none]
 
 STORE is a clip store that ``python -m pretrain.generate`` wrote. Trackers and template captions see
 its frames and narrations, and boxes: the true ones, the same with errors as detectors make them
@@ -9,19 +9,29 @@ they write is compared with the store's own tracks, masks and depth.
 """
 
 import argparse
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from pretrain.annotate.association import Association
-from pretrain.annotate.base import AnnotatedClip, Detections
+from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Detections
 from pretrain.annotate.byte_track import ByteTrack
 from pretrain.annotate.nouns import head
+from pretrain.annotate.template import LEAST_STATEMENTS, TemplateCaptions
 from pretrain.annotate.tracking import TrackingAnnotator
 from pretrain.clips.clip import HAND, Boxes, Clip
+from pretrain.clips.statements import (
+    APPROACH,
+    SHIFT,
+    Sight,
+    Statement,
+    motion,
+    region,
+    relations,
+)
 from pretrain.clips.store import ClipStore
 
 
@@ -127,8 +137,11 @@ def same(found: str, truth: str) -> bool:
 
 
 def switches(found: Boxes, truth: Boxes) -> tuple[int, int]:
-    """Identity switches (of a true thing's track from one sighting to its next), and sightings that
-    could be one."""
+    """Identity switches: how often a true thing's track is another one at its next sighting.
+
+    Returns:
+        Switches, and sightings that could be one.
+    """
     seen: dict[int, list[tuple[int, int]]] = {}
     for (track, frame), true in matches(found, truth).items():
         seen.setdefault(true, []).append((frame, track))
@@ -136,7 +149,7 @@ def switches(found: Boxes, truth: Boxes) -> tuple[int, int]:
     for sightings in seen.values():
         tracks = [track for _, track in sorted(sightings)]
         links += len(tracks) - 1
-        count += sum(a != b for a, b in zip(tracks, tracks[1:], strict=False))
+        count += sum(a != b for a, b in pairwise(tracks))
     return count, links
 
 
@@ -155,28 +168,98 @@ def bare(clip: Clip) -> AnnotatedClip:
     )
 
 
+def confirmed(statement: Statement, found: Boxes, clip: Clip) -> bool:
+    """Whether the truth of a synthetic clip bears a statement out.
+
+    Things are found again in the truth by their boxes in the statement's frames. Regions have no
+    margin there, sides and depths have to have the same order, and a motion has to be at least half
+    as far as what is said asks for.
+    """
+    pairs, truth = matches(found, clip.boxes), Sight.of(clip.boxes, clip.masks, clip.depth)
+    first, last = statement.span
+    if statement.kind == "hand":
+        acting = ("left", "right") if clip.extra["hand"] == "both" else (clip.extra["hand"],)
+        return statement.value in acting
+    own = [pairs.get((statement.track, frame)) for frame in (first, last)]
+    if own[0] is None or own[0] != own[1]:
+        return False
+    if statement.kind == "motion":
+        return statement.value in motion(truth, own[0], first, last, SHIFT / 2, APPROACH / 2)
+    if statement.kind == "region":
+        centre = truth.centre(own[0], first)
+        return centre is not None and region(centre, margin=0) == statement.value
+    other = pairs.get((int(statement.value), first))
+    if other is None:
+        return False
+    return statement.kind in [r for r, _, _ in relations(truth, own[0], {other: ""}, first, 0, 0)]
+
+
+def measure_trackers(clips: Sequence[Clip], trackers: Sequence[TrackingAnnotator]) -> None:
+    """Print the identity switches of each tracker."""
+    for tracker in trackers:
+        for name, errors in SOURCES.items():
+            total = np.zeros(2, int)
+            for number, clip in enumerate(clips):
+                shown = bare(clip)
+                detections = detections_of(clip.boxes, errors, np.random.default_rng([number, 1]))
+                total += switches(tracker.track(shown, detections)[0], clip.boxes)
+            share = total[0] / max(total[1], 1)
+            print(f"{tracker.name:12} {name:32} {total[0]:4d} of {total[1]} ({share:.2%})")
+
+
+def measure_captions(
+    clips: Sequence[Clip], tracker: TrackingAnnotator, depth: str, examples: int
+) -> None:
+    """Print how much template captions say, and how much of it is true."""
+    writer = TemplateCaptions()
+    for name, errors in SOURCES.items():
+        kinds: dict[str, list[bool]] = {}
+        rich = hands = 0
+        for number, clip in enumerate(clips):
+            shown = bare(clip)
+            if depth == "none":
+                shown.depth = shown.depth_kind = None
+            detections = detections_of(clip.boxes, errors, np.random.default_rng([number, 1]))
+            shown.detections = detections
+            shown.boxes, shown.masks = tracker.track(shown, detections)
+            (result,) = writer.annotate([shown])
+            assert not isinstance(result, AnnotationFailure)
+            said = [Statement.from_json(one) for one in result["caption_report"]["statements"]]
+            verdicts = [confirmed(statement, shown.boxes, clip) for statement in said]
+            for statement, verdict in zip(said, verdicts, strict=True):
+                kinds.setdefault(statement.kind, []).append(verdict)
+            if HAND in detections.category:
+                hands += 1
+                rich += sum(statement.kind != "hand" for statement in said) >= LEAST_STATEMENTS
+            if number < examples:
+                print(f"  {clip.narration}\n    {result['caption']}")
+                print(
+                    f"    false: {[s.to_json() for s, v in zip(said, verdicts, strict=True) if not v]}"
+                )
+        every = [verdict for verdicts in kinds.values() for verdict in verdicts]
+        print(
+            f"{name:32} {rich / max(hands, 1):.1%} of {hands} clips with a hand say "
+            f"{LEAST_STATEMENTS} things of space or more; {len(every)} statements, "
+            f"{np.mean(every):.1%} true"
+        )
+        print("    " + ", ".join(f"{k} {np.mean(v):.1%} of {len(v)}" for k, v in kinds.items()))
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("store")
     parser.add_argument("--clips", type=int, default=256)
+    parser.add_argument("--depth", choices=("true", "none"), default="true")
+    parser.add_argument("--part", choices=("tracks", "captions"))
+    parser.add_argument("--examples", type=int, default=0)
     options = parser.parse_args()
     store = ClipStore.open(options.store)
     clips = [store[index] for index in range(min(options.clips, len(store)))]
-    for tracker in (Association(), ByteTrack()):
-        for name, errors in SOURCES.items():
-            total = np.zeros(2, int)
-            for number, clip in enumerate(clips):
-                shown = bare(clip)
-                shown.detections = detections_of(
-                    clip.boxes, errors, np.random.default_rng([number, 1])
-                )
-                boxes = tracker.track(shown, shown.detections)[0]
-                total += switches(boxes, clip.boxes)
-            print(
-                f"{tracker.name:12} {name:32} {total[0]:4d} switches of {total[1]} ({total[0] / total[1]:.2%})",
-                flush=True,
-            )
+    if options.part != "captions":
+        measure_trackers(clips, [Association(), ByteTrack()])
+    if options.part != "tracks":
+        measure_captions(clips, Association(), options.depth, options.examples)
 
 
 if __name__ == "__main__":

@@ -308,3 +308,23 @@ def _direction(text: str, verbs: tuple[str, ...]) -> Direction:
         if last == [way] and not any(verb.endswith(f" {way}") for verb in verbs):
             return way  # type: ignore[return-value]
     return ""
+
+
+def inflect_like(word: str, verb: str) -> str:
+    """Another verb in the form of a word: "picking", "put" -> "putting"; "" for past forms."""
+    if base_form(word) == word:
+        return verb
+    if word.endswith("ing"):
+        return _gerund(verb)
+    return third_person(verb) if word.endswith("s") else ""
+
+
+def _gerund(verb: str) -> str:
+    if verb.endswith("ie"):
+        return verb[:-2] + "ying"
+    if verb.endswith("e") and not verb.endswith(("ee", "oe", "ye")):
+        return verb[:-1] + "ing"
+    # One short vowel before one consonant: "put" -> "putting", but "pull" -> "pulling".
+    if re.fullmatch(r"[^aeiou]*[aeiou][^aeiouwxy]", verb):
+        return verb + verb[-1] + "ing"
+    return verb + "ing"
