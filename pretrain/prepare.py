@@ -103,8 +103,8 @@ class PrepareConfig:
                 continue
             if self.stages is not None and not is_enabled(config):
                 raise ConfigurationError(
-                    f"Expected an annotator for stages=[{stage}], got {stage}=none. Choose one with "
-                    f"{stage}=NAME."
+                    f"Expected an annotator for stages=[{stage}], got {stage}=none. Choose one "
+                    f"with {stage}=NAME."
                 )
             if is_enabled(config):
                 check_annotator(stage, config)

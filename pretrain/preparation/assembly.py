@@ -8,7 +8,7 @@ decoding: they lie in the store, and later stages are rerun on them from there.
 import math
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,7 +148,7 @@ def _aside(out: Path, shard: int) -> Path:
     return out / FOLDER / "replaced" / shard_name(shard)
 
 
-def _keep_frames(out: Path, shard: int, in_store: set[str]) -> None:
+def _keep_frames(out: Path, shard: int, in_store: Set[str]) -> None:
     """Rewrite the file of the decoding so that it lacks the frames of these clips and no others."""
     with ShardReader(out, shard, ["decode"]) as reader:
         file = reader.files["decode"]

@@ -16,7 +16,7 @@ class InlinePool:
     """One worker, in this process."""
 
     def __init__(self, context: WorkContext) -> None:
-        self.stages = [frozenset(WORK_STAGES)]
+        self.stages: list[frozenset[str]] = [frozenset(WORK_STAGES)]
         self._worker = Worker(context)
         self._answers: list[tuple[int, Answer]] = []
 
@@ -42,7 +42,7 @@ class LocalPool:
     """
 
     def __init__(self, context: WorkContext, workers: int) -> None:
-        self.stages = [frozenset(WORK_STAGES)] * workers
+        self.stages: list[frozenset[str]] = [frozenset(WORK_STAGES)] * workers
         # spawn: a forked child would inherit threads and libraries' state that it cannot use.
         self._spawning = multiprocessing.get_context("spawn")
         self._context = context

@@ -79,7 +79,7 @@ class Plan:
 def make_plan(
     source: Source, config: Mapping[str, Any], out: Path, shard_clips: int, limit: int | None = None
 ) -> Plan:
-    """Read a source and write the plan; a plan of the same source that is there is brought up to it.
+    """Read a source and write the plan, or bring the plan of the same source up to it.
 
     Args:
         source: what to prepare.
@@ -96,8 +96,9 @@ def make_plan(
     """
     folder = out / FOLDER
     before = _stored(folder)
-    _check_same(before, config, shard_clips, out)
     lines, failures = _read(source)
+    wanted = {"source": dict(config), "shard_clips": shard_clips}
+    _check_same(before, wanted, lines, out)
     if limit is not None and limit < len(lines):
         lines = lines[:limit]
     if not lines:
@@ -110,8 +111,8 @@ def make_plan(
     count = -(-len(lines) // shard_clips)
     if count > LARGEST_SHARD_COUNT:
         raise ConfigurationError(
-            f"Expected at most {LARGEST_SHARD_COUNT} shards, but {len(lines)} clips make {count} of "
-            f"{shard_clips}. Set shard_clips to at least {-(-len(lines) // LARGEST_SHARD_COUNT)}."
+            f"Expected at most {LARGEST_SHARD_COUNT} shards, but {len(lines)} clips make {count} "
+            f"of {shard_clips}. Set shard_clips to at least {-(-len(lines) // LARGEST_SHARD_COUNT)}."
         )
     requests = folder / "requests"
     requests.mkdir(parents=True, exist_ok=True)
@@ -256,22 +257,24 @@ def _stored(folder: Path) -> dict[str, Any]:
 
 
 def _check_same(
-    before: Mapping[str, Any], config: Mapping[str, Any], shard_clips: int, out: Path
+    before: Mapping[str, Any], plan: Mapping[str, Any], lines: list[str], out: Path
 ) -> None:
+    """Refuse to prepare one data set into the folder of another.
+
+    Options of a source may change, and it may grow; a folder whose first clips have all gone is
+    rather another data set, whose shards would take the place of these.
+    """
     if not before:
         return
-    stored = before["source"]
-    differing = sorted(name for name in {*stored, *config} if stored.get(name) != config.get(name))
-    if differing:
+    kind, wanted = before["source"].get("_target_"), plan["source"].get("_target_")
+    there = {request.key for request in read_requests(out / FOLDER, 0)}
+    if kind != wanted or not there & {json.loads(line)["key"] for line in lines}:
         raise ForeignStoreError(
-            "Expected the source "
-            + ", ".join(f"{name}={config.get(name)!r}" for name in differing)
-            + f", but {out} was prepared from "
-            + ", ".join(f"{name}={stored.get(name)!r}" for name in differing)
-            + ". Choose another folder, or name that source."
+            f"Expected {out} to hold clips of {plan['source']}, but they are of "
+            f"{before['source']}. Choose another folder."
         )
-    if before["shard_clips"] != shard_clips:
+    if before["shard_clips"] != plan["shard_clips"]:
         raise ForeignStoreError(
-            f"Expected shards of {shard_clips} clips, but {out} has shards of "
+            f"Expected shards of {plan['shard_clips']} clips, but {out} has shards of "
             f"{before['shard_clips']}. Set shard_clips to that, or choose another folder."
         )

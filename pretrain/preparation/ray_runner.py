@@ -5,6 +5,7 @@ store, which every node has to see under the same path, and are complete there b
 answers: whatever dies, actor, node or this process, nothing that was answered for is lost.
 """
 
+import logging
 import math
 import os
 from typing import Any
@@ -111,10 +112,10 @@ def _start_ray(config: RunnerConfig, cpus: float) -> None:
                 num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)),
                 object_store_memory=config.object_store_mb * 2**20,
                 include_dashboard=False,
-                logging_level="warning",
+                logging_level=logging.WARNING,
             )
         else:
-            ray.init(address=config.address, logging_level="warning")
+            ray.init(address=config.address, logging_level=logging.WARNING)
     except (RayError, ConnectionError, ValueError, RuntimeError) as error:
         raise PreparationError(
             f"Expected a Ray cluster at {config.address or 'this machine'}, but it could not be "

@@ -38,8 +38,8 @@ class RunnerConfig:
     """Processes of ``local``, each able to do every stage; 0 does everything in the main one."""
 
     limits: dict[str, int] = field(default_factory=dict)
-    """For ``local``: how many workers may load a stage's annotator, such as ``{depth: 1}`` where one
-    model fills the GPU."""
+    """For ``local``: how many workers may load a stage's annotator, such as ``{depth: 1}`` where
+    one model fills the GPU."""
 
     address: str | None = None
     """For ``ray``: ``auto`` or the address of a cluster; null starts one on this machine for the

@@ -166,7 +166,7 @@ class Scheduler:
                 self._cards[stage] = answer
 
     def _advance(self, shard: _Shard) -> None:
-        """Pass over the stages that a shard has behind it; put it among the ready if one is left."""
+        """Pass over the stages that a shard has behind it; it is ready if one is left."""
         while shard.position < len(self._sequence):
             stage = self._sequence[shard.position]
             identity = self._identity_if_fresh(shard, stage)

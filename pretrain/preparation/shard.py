@@ -68,7 +68,7 @@ class ShardReader:
         """
         request = self.requests[key]
         fields: dict[str, Any] = {}
-        for stage, file in self.files.items():
+        for file in self.files.values():
             fields |= file.fields(key)
         if "frames" not in fields:
             fields["frames"] = self.frames(key)

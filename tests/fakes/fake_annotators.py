@@ -55,7 +55,7 @@ class FakeAnnotator:
         for clip in clips:
             mark = Path(f"{self._log}.{self.stage}.killed")
             once = clip.key.endswith(self._kills_once) if self._kills_once else False
-            if self._kills and clip.key.endswith(self._kills) or (once and not mark.exists()):
+            if (self._kills and clip.key.endswith(self._kills)) or (once and not mark.exists()):
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             if self._raises and clip.key.endswith(self._raises):
