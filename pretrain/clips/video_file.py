@@ -1,7 +1,7 @@
 """Reading the frame that a video shows at a given time, with as little decoding as that takes."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -92,7 +92,11 @@ class VideoFile:
             if not stream.disposition & av.stream.Disposition.attached_pic
         ]
         if not streams:
+            # An index that breaks off leaves streams of no kind.
+            sound = len(self._container.streams.audio) > 0
             self._container.close()
+            if not sound and _is_mp4(self.path):
+                raise _cut_short(self.path)
             raise UnreadableVideoError(f"Expected a video in {self.path}, got none in the file.")
         stream = self._stream = streams[0]
         # None where FFmpeg has no decoder, though it is not typed so.
@@ -113,7 +117,6 @@ class VideoFile:
         self._origin = round(Fraction(start or 0, av.time_base) / self._time_base)
         rate = stream.average_rate or stream.guessed_rate or _DEFAULT_RATE
         self._interval_s = float(1 / rate) if rate else float(1 / _DEFAULT_RATE)
-        self._keys = _key_times(stream, self._seconds)
         self._group_s = _UNKNOWN_GROUP_S
         self._last_key_s = math.nan
         self._restart(at_start=True)
@@ -172,6 +175,21 @@ class VideoFile:
             )
         return Picture(shown.time_s, shown.frame, _orientation(shown.frame), self._pixel_aspect)
 
+    def pictures(self, start_s: float = 0.0) -> Iterator[Picture]:
+        """Every picture that is first shown at or after a time, in order.
+
+        Raises:
+            DamagedVideoError: a frame was decoded from changed bytes.
+            TruncatedVideoError: the file ends before its header says.
+        """
+        shown = self.at(start_s)
+        if shown.time_s >= start_s:
+            yield shown
+        while self._next is not None:
+            yield self.at(self._next.time_s)
+        if self._shown is not None and self.duration_s is not None:
+            self._check_end(self.duration_s, self._shown)
+
     def _check_end(self, time_s: float, last: "_Frame") -> None:
         duration = last.frame.duration
         shown_s = float(duration * self._time_base) if duration else self._interval_s
@@ -192,6 +210,9 @@ class VideoFile:
 
     def _seconds(self, ticks: int) -> float:
         return float((ticks - self._origin) * self._time_base)
+
+    def _ticks(self, time_s: float) -> int:
+        return math.floor(time_s / self._time_base) + self._origin
 
     def _advance(self, time_s: float) -> None:
         """Decode until the next frame is one that comes after ``time_s``."""
@@ -261,14 +282,16 @@ class VideoFile:
         if self._ended or time_s <= position_s:
             return False
         gain_s = _SEEK_COST_FRAMES * self._interval_s
-        if len(self._keys) and time_s < self._keys[-1] + self._group_s:
-            place = int(np.searchsorted(self._keys, time_s, side="right")) - 1
-            return place >= 0 and self._keys[place] > position_s + gain_s
+        entries = self._stream.index_entries
+        known = len(entries)
+        if known and time_s < self._seconds(entries[known - 1].timestamp) + self._group_s:
+            place = entries.search_timestamp(self._ticks(time_s))
+            return place >= 0 and self._seconds(entries[place].timestamp) > position_s + gain_s
         return time_s > position_s + self._group_s + gain_s
 
     def _seek(self, time_s: float) -> None:
         """Stand at the last key frame that is shown at or before ``time_s``."""
-        target = math.floor(time_s / self._time_base) + self._origin
+        target = self._ticks(time_s)
         first = self._stream.start_time or 0
         step = max(1, round(self._group_s / self._time_base))
         while target > first:
@@ -299,28 +322,34 @@ class _Frame:
 def _open_container(path: Path) -> av.container.InputContainer:
     if not path.exists():
         raise VideoNotFoundError(f"Expected a video at {path}, but there is nothing.")
-    if path.is_file() and not path.stat().st_size:
+    if not path.is_file():
+        raise UnreadableVideoError(f"Expected a video in {path}, got something that is no file.")
+    if not path.stat().st_size:
         raise TruncatedVideoError(f"Expected a video in {path}, got an empty file.")
     try:
         return av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
-        with path.open("rb") as file:
-            head = file.read(12)
-        if head[4:8] == b"ftyp":
-            raise TruncatedVideoError(
-                f"Expected a whole MP4 in {path}, got one whose index is missing: it was cut "
-                "short while it was copied or recorded. Copy it anew."
-            ) from error
+        if _is_mp4(path):
+            raise _cut_short(path) from error
         raise UnreadableVideoError(
             f"Expected a video in {path}, got a file that FFmpeg cannot open "
             f"({error.strerror or error})."
         ) from error
 
 
-def _key_times(stream: av.VideoStream, seconds: Callable[[int], float]) -> np.ndarray:
-    """When the key frames of the file's index are decoded, ascending; empty without an index."""
-    found = [seconds(entry.timestamp) for entry in stream.index_entries if entry.is_keyframe]
-    return np.sort(np.array(found, np.float64))
+def _is_mp4(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(12)[4:8] == b"ftyp"
+    except OSError:
+        return False
+
+
+def _cut_short(path: Path) -> TruncatedVideoError:
+    return TruncatedVideoError(
+        f"Expected a whole MP4 in {path}, got one whose index is missing: it was cut short while "
+        "it was copied or recorded. Copy it anew."
+    )
 
 
 def _orientation(frame: av.VideoFrame) -> Orientation:
