@@ -298,18 +298,24 @@ class _Watch:
 
 
 class _Progress:
-    """One line: clips trained on, clips a second, time left, loss, share of loader wait."""
+    """One line: clips trained on, a second, time left, loss, share of loader wait."""
 
     def __init__(self, config: PretrainConfig) -> None:
-        self._size = config.training.batch_size
-        self._total = config.steps * self._size
+        self._config = config
         self._progress: Progress | None = None
 
     def __call__(self, step: int, note: str) -> None:
         if self._progress is None:
             # A resumed run's rate counts from where it went on.
-            self._progress = Progress("train", self._total, start=step * self._size)
-        self._progress(step * self._size, f"step {step}  {note}")
+            self._progress = Progress(
+                "train", self._samples(self._config.steps), self._samples(step)
+            )
+        self._progress(self._samples(step), f"step {step}  {note}")
+
+    def _samples(self, step: int) -> int:
+        training = self._config.training
+        images = min(step, training.image_steps)
+        return images * training.image_batch_size + (step - images) * training.batch_size
 
 
 def _results(

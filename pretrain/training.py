@@ -49,6 +49,13 @@ class TrainingConfig:
     batch_size: int = 64
     """Clips a step in all processes together; each is compared with the texts of all others."""
 
+    image_steps: int = 0
+    """Steps of the beginning on single frames of the clips. A model from nothing sees several times
+    as many scenes in the same time; the published one starts from CLIP, trained on images."""
+
+    image_batch_size: int = 256
+    """Frames of such a step in all processes together."""
+
     learning_rate: float = 1e-3
     """AdamW's, at the end of the warm-up. For a small model from nothing; the published one starts
     from CLIP's weights with 3e-5."""
@@ -100,9 +107,11 @@ class TrainingConfig:
         """
         if self.precision not in PRECISIONS:
             raise UnknownNameError("precision", self.precision, list(PRECISIONS))
-        for name in ("batch_size", "validate_every", "save_every", "log_every"):
+        for name in ("batch_size", "image_batch_size", "validate_every", "save_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Expected {name} >= 1, got {getattr(self, name)}.")
+        if self.image_steps < 0:
+            raise ConfigurationError(f"Expected image_steps >= 0, got {self.image_steps}.")
         if self.workers < 0 or (self.threads is not None and self.threads < 1):
             raise ConfigurationError(
                 f"Expected workers >= 0 and threads >= 1, got {self.workers} and {self.threads}."
@@ -196,9 +205,9 @@ class TrainingResult:
         history: entries of the curves: ``step`` and means of losses, or scores of validation.
         best_step: step of the best checkpoint.
         best_score: its score on the validation clips.
-        clips_per_s: clips trained on a second of training, validation and saving apart.
+        clips_per_s: clips trained on a second; steps on single frames, validation and saving apart.
         loader_wait_fraction: share of that time in which the loop waited for its batch.
-        seconds: of training, over all parts of the run.
+        seconds: of that time, over all parts of the run.
     """
 
     history: list[dict[str, Any]]
@@ -292,6 +301,8 @@ class Trainer:
             self.steps,
             accelerator.process_index,
             accelerator.num_processes,
+            config.image_steps,
+            config.image_batch_size,
         )
         on_gpu = accelerator.device.type == "cuda"
         if self.step == 0 and self.steps == 0:
@@ -320,7 +331,8 @@ class Trainer:
                 sums[name] = sums.get(name, 0) + value.detach()
             counted += 1
             now = time.perf_counter()
-            if self.step - sampler.start > 1:  # the first batch waits for the workers to start
+            # The first batch waits for the workers to start; steps on images are another matter.
+            if self.step - sampler.start > 1 and self.step > config.image_steps:
                 self.trained_s += now - began
                 self.waited_s += waited
                 self.timed_clips += config.batch_size

@@ -53,6 +53,17 @@ class Boxes:
     def __len__(self) -> int:
         return len(self.category)
 
+    def select(self, kept: np.ndarray) -> "Boxes":
+        """A copy of some rows; kept is bool (n,)."""
+        return Boxes(
+            frame=self.frame[kept],
+            track=self.track[kept],
+            category=[name for name, keep in zip(self.category, kept, strict=True) if keep],
+            side=self.side[kept],
+            contact=self.contact[kept],
+            xyxy=self.xyxy[kept],
+        )
+
     def check(self, frames: int) -> None:
         """Check types, shapes and ranges.
 

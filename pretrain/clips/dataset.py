@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -147,10 +148,12 @@ class Draw:
         clip: number of the clip in its data set.
         place: in the stream of training, from which all its randomness follows; None for a sample
             without randomness: the middle of the frame in its own colours.
+        single: whether one frame, drawn at random, stands for the clip.
     """
 
     clip: int
     place: int | None = None
+    single: bool = False
 
 
 @dataclass
@@ -216,11 +219,14 @@ class ClipDataset(Dataset):
         if text == "random":
             text = "caption" if random is None else ("narration", "caption")[random.integers(2)]
         fields = ["frames", text]
-        contrasted = spec.negatives > 0 and text == "caption"
+        # What moves where can't be told from one frame.
+        contrasted = spec.negatives > 0 and text == "caption" and not draw.single
         fields += ["distractors"] if contrasted else []
         fields += ["depth"] if spec.depth_size is not None else []
         fields += ["boxes"] if spec.boxes else []
         values = {name: found[0] for name, found in self.read([draw.clip], fields).items()}
+        if draw.single and random is not None:
+            values = _one_frame(values, int(random.integers(self.frames)))
         frames = values["frames"]
         height, width = frames.shape[1:3]
         crop = central_crop(height, width)
@@ -273,6 +279,18 @@ class ClipDataset(Dataset):
         return found
 
 
+def _one_frame(values: dict[str, Any], frame: int) -> dict[str, Any]:
+    """The fields of a clip that has this frame alone."""
+    kept: dict[str, Any] = values | {"frames": values["frames"][frame : frame + 1]}
+    if values.get("depth") is not None:
+        kept["depth"] = values["depth"][frame : frame + 1]
+    if "boxes" in values:
+        boxes: Boxes = values["boxes"]
+        kept["boxes"] = boxes.select(boxes.frame == frame)
+        kept["boxes"].frame[:] = 0
+    return kept
+
+
 # -- the order of training -----------------------------------------------------------------------
 
 
@@ -291,6 +309,8 @@ class StreamSampler(Sampler[list[Draw]]):
         stop: step behind the last.
         process: number of this process.
         processes: how many there are.
+        image_steps: steps of the beginning whose samples are single frames.
+        image_batch_size: samples of such a step in all processes together.
     """
 
     def __init__(
@@ -302,11 +322,13 @@ class StreamSampler(Sampler[list[Draw]]):
         stop: int,
         process: int = 0,
         processes: int = 1,
+        image_steps: int = 0,
+        image_batch_size: int = 0,
     ) -> None:
-        if batch_size % processes:
+        if batch_size % processes or image_batch_size % processes:
             raise ConfigurationError(
                 f"Expected a batch_size that {processes} processes can share equally, got "
-                f"{batch_size}."
+                f"{batch_size} and for images {image_batch_size}."
             )
         self.clips = clips
         self.seed = seed
@@ -315,16 +337,23 @@ class StreamSampler(Sampler[list[Draw]]):
         self.stop = stop
         self.process = process
         self.processes = processes
+        self.image_steps = image_steps
+        self.image_batch_size = image_batch_size
 
     def __len__(self) -> int:
         return max(0, self.stop - self.start)
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        share = self.batch_size // self.processes
         for step in range(self.start, self.stop):
-            first = step * self.batch_size + self.process * share
-            places = range(first, first + share)
-            yield [Draw(clip_at(place, self.clips, self.seed), place) for place in places]
+            images = min(step, self.image_steps) * self.image_batch_size
+            single = step < self.image_steps
+            share = (self.image_batch_size if single else self.batch_size) // self.processes
+            first = images + max(0, step - self.image_steps) * self.batch_size
+            first += self.process * share
+            yield [
+                Draw(clip_at(place, self.clips, self.seed), place, single)
+                for place in range(first, first + share)
+            ]
 
 
 def clip_at(place: int, clips: int, seed: int) -> int:
@@ -490,14 +519,9 @@ def crop_boxes(boxes: Boxes, crop: Crop) -> Boxes:
     area = (inside[:, 2:] - inside[:, :2]).prod(axis=1)
     whole = (moved[:, 2:] - moved[:, :2]).prod(axis=1)
     kept = (area > 0) & (area >= _SMALLEST_SHARE * whole)
-    return Boxes(
-        frame=boxes.frame[kept],
-        track=boxes.track[kept],
-        category=[name for name, keep in zip(boxes.category, kept, strict=True) if keep],
-        side=boxes.side[kept],
-        contact=boxes.contact[kept],
-        xyxy=inside[kept],
-    )
+    chosen = boxes.select(kept)
+    chosen.xyxy = inside[kept]
+    return chosen
 
 
 def jitter(

@@ -70,6 +70,21 @@ def test_draws_depend_on_seed_and_step_alone_and_are_shared_among_processes():
         assert [draw for part in parts for draw in part[step]] == batch
     with pytest.raises(ConfigurationError, match="3 processes can share"):
         StreamSampler(11, 5, 8, 0, 9, processes=3)
+    with pytest.raises(ConfigurationError, match="images 8"):
+        StreamSampler(11, 5, 6, 0, 9, processes=3, image_steps=2, image_batch_size=8)
+
+
+def test_the_first_steps_draw_more_samples_of_one_frame_each_and_the_stream_goes_on_behind_them():
+    def sampler(start=0, **options):
+        return StreamSampler(11, 5, 6, start, 5, image_steps=2, image_batch_size=9, **options)
+
+    whole = list(sampler())
+    assert [len(draws) for draws in whole] == [9, 9, 6, 6, 6]
+    assert [draw.place for draws in whole for draw in draws] == list(range(36))
+    assert [draws[0].single for draws in whole] == [True, True, False, False, False]
+    assert list(sampler(start=1)) == whole[1:]
+    parts = [list(sampler(process=r, processes=3)) for r in range(3)]
+    assert [[*a, *b, *c] for a, b, c in zip(*parts, strict=True)] == whole
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -166,6 +181,25 @@ def test_captions_come_with_their_own_false_captions_and_narrations_with_none(st
     assert torch.equal(rows[0, 0], tokenize(bare.distractors)[0])
     assert not rows[0, 1].any()
     assert not rows[1].any()
+
+
+def test_a_single_frame_comes_with_its_own_depth_and_boxes(store):
+    spec = SampleSpec(32, (8, 8), boxes=True, text="random", negatives=2)
+    plain = AugmentationConfig(1, 1, 0, 0, 0, 0)
+    dataset = ClipDataset(store, spec, plain)
+    batch = dataset.batch([Draw(3, place, single=True) for place in range(40)])
+    assert batch.frames.shape == (40, 1, 32, 32, 3)
+    assert batch.depth.shape == (40, 1, 8, 8)
+    assert not batch.negatives.any()
+    clip = make_clip(3)
+    drawn = set()
+    for frames, depth, boxes in zip(batch.frames, batch.depth, batch.boxes, strict=True):
+        (frame,) = [f for f in range(4) if np.array_equal(clip.frames[f], frames[0].numpy())]
+        np.testing.assert_allclose(depth[0], clip.depth[frame], atol=1e-4)
+        np.testing.assert_allclose(boxes.xyxy, clip.boxes.xyxy[frame : frame + 1], atol=1e-6)
+        assert boxes.frame.tolist() == [0]
+        drawn.add(frame)
+    assert drawn == {0, 1, 2, 3}
 
 
 def test_what_was_not_asked_for_is_left_out(store):
