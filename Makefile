@@ -21,6 +21,9 @@ PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
 IS_ROOT := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 APT_INSTALL := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
 
+# What opencv-python links and a bare Debian lacks.
+OPENCV_LIBRARIES := libgl1 libglib2.0-0
+
 .PHONY: demo test lint setup clean
 
 demo: setup
@@ -57,7 +60,7 @@ $(INSTALLED): $(INPUTS)
 			exit 1; fi; }
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PY) -m pip install --quiet \
-		--disable-pip-version-check --editable '.[dev,efficientnet]'
+		--disable-pip-version-check --editable '.[data,dev,efficientnet]'
 	@$(PY) -m egodtm_robot.core.gl || { \
 		if $(IS_ROOT); then \
 			($(APT_INSTALL) $$($(PY) -c \
@@ -67,6 +70,9 @@ $(INSTALLED): $(INPUTS)
 				'from egodtm_robot.core.gl import OSMESA_PACKAGES as p; print(*p)') \
 				&& $(PY) -m egodtm_robot.core.gl); \
 		else exit 1; fi; }
+	@$(PY) -c 'import cv2' 2>/dev/null || if $(IS_ROOT); then $(APT_INSTALL) $(OPENCV_LIBRARIES); \
+		else echo "OpenCV, which tracking=byte_track needs, misses a library. On Debian or Ubuntu:" \
+			"sudo apt-get install -y $(OPENCV_LIBRARIES)" >&2; fi
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 

@@ -6,9 +6,12 @@ what depends on it made anew, or with ``stages=[captions]`` to have one stage ma
 """
 
 if __name__ == "__main__":
+    from egodtm_robot.core.configuration import with_clean_errors
     from egodtm_robot.core.startup import prepare_command
+    from pretrain.annotate.errors import require_package
 
     prepare_command()
+    with_clean_errors(lambda: require_package("av", "av", "python -m pretrain.prepare"))
 
 import json
 import time

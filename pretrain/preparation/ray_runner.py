@@ -22,7 +22,7 @@ try:
 except ImportError as error:  # pragma: no cover
     raise PreparationError(
         "Expected the package ray for runner=ray, but it is not installed. Install it with "
-        "pip install 'egodtm-robot[ray]', or take runner=local."
+        "pip install 'egodtm-robot[data]', or take runner=local."
     ) from error
 
 
