@@ -1,0 +1,216 @@
+"""Detectors to train: published weights with new labels, or small ones with random weights."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from egodtm_robot.core.atomic_files import write_atomically
+from egodtm_robot.core.errors import UnknownNameError
+from pretrain.annotate.errors import (
+    AnnotatorOptionError,
+    AnnotatorWeightsError,
+    require_package,
+)
+from pretrain.annotate.trained_detector import MODEL_KINDS
+
+KINDS = ("rt_detr", "d_fine")
+
+SIZES = ("tiny", "small")
+
+_OF_LABELS = ("class_embed", "enc_score_head", "denoising_class_embed")
+"""Modules whose shape depends on the labels; they begin anew."""
+
+_TRANSFORMER: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "encoder_hidden_dim": 128,
+        "encoder_ffn_dim": 256,
+        "encoder_attention_heads": 4,
+        "d_model": 128,
+        "decoder_in_channels": [128, 128, 128],
+        "decoder_ffn_dim": 256,
+        "decoder_attention_heads": 4,
+        "decoder_layers": 3,
+        "num_queries": 30,
+        "num_denoising": 20,
+        "hidden_expansion": 0.5,
+    },
+    "small": {
+        "decoder_layers": 3,
+        "num_queries": 100,
+        "num_denoising": 100,
+        "hidden_expansion": 0.5,
+    },
+}
+_RESNET: dict[str, dict[str, Any]] = {
+    "tiny": {"embedding_size": 16, "hidden_sizes": [16, 32, 64, 128], "depths": [1, 1, 2, 1]},
+    "small": {"embedding_size": 64, "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]},
+}
+_HGNET: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "stem_channels": [3, 16, 16],
+        "stage_in_channels": [16, 32, 48, 64],
+        "stage_mid_channels": [16, 16, 24, 32],
+        "stage_out_channels": [32, 48, 64, 128],
+        "stage_num_blocks": [1, 1, 1, 1],
+        "stage_numb_of_layers": [2, 2, 2, 2],
+    },
+    "small": {
+        "stem_channels": [3, 16, 16],
+        "stage_in_channels": [16, 64, 256, 512],
+        "stage_mid_channels": [16, 32, 64, 128],
+        "stage_out_channels": [64, 256, 512, 1024],
+        "stage_num_blocks": [1, 1, 2, 1],
+        "stage_numb_of_layers": [3, 3, 3, 3],
+    },
+}
+
+
+def new_detector(kind: str, size: str, labels: Sequence[str], seed: int) -> Any:
+    """A detector with random weights, which come from the seed alone.
+
+    Args:
+        kind: of KINDS.
+        size: of SIZES; ``small`` is about the smallest that is published.
+        labels: what it is to find.
+        seed: of the weights.
+
+    Raises:
+        UnknownNameError: there is no such kind or size.
+        MissingPackageError: scipy, by which boxes are matched in training, is not installed.
+    """
+    if kind not in KINDS:
+        raise UnknownNameError("kind of detector", kind, KINDS)
+    if size not in SIZES:
+        raise UnknownNameError("size of detector", size, SIZES)
+    require_package("scipy", "scipy", "The training of detectors")
+    import transformers
+
+    names = dict(enumerate(labels))
+    common = {
+        **_TRANSFORMER[size],
+        "id2label": names,
+        "label2id": {name: index for index, name in names.items()},
+        # Norms that never saw data are worth nothing frozen.
+        "freeze_backbone_batch_norms": False,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if kind == "rt_detr":
+            resnet = transformers.RTDetrResNetConfig(
+                layer_type="basic", out_indices=[2, 3, 4], **_RESNET[size]
+            )
+            return transformers.RTDetrForObjectDetection(
+                transformers.RTDetrConfig(
+                    backbone_config=resnet,
+                    encoder_in_channels=_RESNET[size]["hidden_sizes"][1:],
+                    **common,
+                )
+            )
+        hgnet = transformers.HGNetV2Config(
+            out_indices=[2, 3, 4],
+            depths=_HGNET[size]["stage_num_blocks"],
+            hidden_sizes=_HGNET[size]["stage_out_channels"],
+            **_HGNET[size],
+        )
+        return transformers.DFineForObjectDetection(
+            transformers.DFineConfig(
+                backbone_config=hgnet,
+                encoder_in_channels=_HGNET[size]["stage_out_channels"][1:],
+                **common,
+            )
+        )
+
+
+def published_detector(model: str, revision: str | None, labels: Sequence[str], seed: int) -> Any:
+    """A published detector that is to find other things; the layers that name them begin anew.
+
+    Args:
+        model: hub id, or a folder that ``save_pretrained`` wrote.
+        revision: branch, tag or commit on the hub.
+        labels: what it is to find.
+        seed: of the weights of the new layers.
+
+    Raises:
+        AnnotatorWeightsError: it is not to be had or not readable, or lacks other tensors than
+            those of its labels.
+        AnnotatorOptionError: it is of another kind.
+        MissingPackageError: scipy, by which boxes are matched in training, is not installed.
+    """
+    require_package("scipy", "scipy", "The training of detectors")
+    from safetensors import SafetensorError
+    from transformers import AutoModelForObjectDetection
+
+    names = dict(enumerate(labels))
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            detector, info = AutoModelForObjectDetection.from_pretrained(
+                model,
+                revision=revision,
+                dtype=torch.float32,
+                use_safetensors=True,
+                id2label=names,
+                label2id={name: index for index, name in names.items()},
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise AnnotatorWeightsError(
+            f"Expected init={model!r} to be a hub id, or a folder with config.json and "
+            f"model.safetensors, of a detector; could not load it ({type(error).__name__}: "
+            f"{str(error).strip().splitlines()[:1]})."
+        ) from error
+    if detector.config.model_type not in MODEL_KINDS:
+        raise AnnotatorOptionError(
+            f"Expected init to be a detector of a kind among {', '.join(MODEL_KINDS)}, got "
+            f"{detector.config.model_type}."
+        )
+    changed = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
+    lacking = sorted(name for name in changed if not any(part in name for part in _OF_LABELS))
+    if lacking:
+        raise AnnotatorWeightsError(
+            f"Expected {model} to hold all tensors but those of its labels; missing or of another "
+            f"shape: {', '.join(lacking[:10])}."
+        )
+    return detector
+
+
+def save_detector(folder: Path, detector: Any, resolution: int, card: dict[str, Any]) -> None:
+    """Write a detector as :class:`~pretrain.annotate.trained_detector.TrainedDetector` loads it.
+
+    Each file is replaced as a whole; the weights come last.
+
+    Args:
+        folder: made if missing.
+        detector: the model.
+        resolution: side of the pictures that it was trained on.
+        card: values JSON can hold, of how it came about: ``card.json``.
+    """
+    import safetensors.torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    processor = {
+        "do_resize": True,
+        "size": {"height": resolution, "width": resolution},
+        "resample": 2,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": False,
+    }
+    config = detector.config.to_dict() | {"architectures": [type(detector).__name__]}
+    texts = {"preprocessor_config.json": processor, "card.json": card, "config.json": config}
+    for name, content in texts.items():
+        write_atomically(folder / name, (json.dumps(content, indent=2) + "\n").encode())
+    tensors: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in detector.state_dict().items():
+        # Tied heads share their memory; transformers ties them again when it loads.
+        if tensor.numel() and tensor.data_ptr() in seen:
+            continue
+        seen.add(tensor.data_ptr())
+        tensors[name] = tensor.detach().cpu().contiguous()
+    data = safetensors.torch.save(tensors, metadata={"format": "pt"})
+    write_atomically(folder / "model.safetensors", data)

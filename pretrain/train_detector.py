@@ -1,0 +1,258 @@
+"""Trains a detector of hands and objects: ``python -m pretrain.train_detector stores=[clips]``.
+
+On the boxes of clip stores, or on VISOR's polygons and the frames of EPIC-KITCHENS. Started again
+with the same settings it goes on where it was stopped. What it writes into
+``run_dir/checkpoints/best`` is a folder for ``hands_objects=trained hands_objects.model=...``.
+"""
+
+if __name__ == "__main__":
+    from egodtm_robot.core.startup import prepare_command
+
+    prepare_command()
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from egodtm_robot.core.atomic_files import write_atomically
+from egodtm_robot.core.configuration import command
+from egodtm_robot.core.errors import ConfigurationError
+from egodtm_robot.core.progress import Progress
+from egodtm_robot.core.run_folder import StageClock, claim_run_dir, package_versions
+from pretrain.annotate.detector_examples import (
+    Examples,
+    PictureDataset,
+    StoreExamples,
+    VisorExamples,
+)
+from pretrain.annotate.detector_model import new_detector, published_detector
+from pretrain.annotate.detector_training import (
+    BEST,
+    LAST,
+    DetectorTrainer,
+    DetectorTrainingConfig,
+)
+from pretrain.annotate.pretrained import choose_device
+from pretrain.clips.dataset import AugmentationConfig
+
+RESULTS_FILE = "results.json"
+
+_MAY_DIFFER = ("device", "run_dir", "  workers", "  save_every", "  log_every")
+_VERSIONED = ("torch", "transformers", "numpy", "scipy")
+
+
+@dataclass
+class VisorConfig:
+    """VISOR's annotations as training data, in place of clip stores."""
+
+    annotations: str | None = None
+    """A json file of VISOR, or a folder of them; null for none."""
+
+    pictures: str | None = None
+    """Folder of the frames of EPIC-KITCHENS that it annotates."""
+
+
+@dataclass
+class TrainDetectorConfig:
+    """What to train, and on what."""
+
+    stores: list[str] = field(default_factory=list)
+    """Clip stores with boxes."""
+
+    visor: VisorConfig = field(default_factory=VisorConfig)
+    """Or VISOR's annotations."""
+
+    validation: list[str] = field(default_factory=list)
+    """Clip stores to choose the best weights by; empty for the first training pictures, which says
+    nothing of others."""
+
+    validation_pictures: int = 512
+    """At most so many of them, evenly spread."""
+
+    pictures: int | None = None
+    """Only so many training pictures, evenly spread; null for all."""
+
+    objects: str = "touched"
+    """``touched``: one label for what hands touch; ``named``: the data's categories; ``none``."""
+
+    init: str | None = None
+    """Hub id (PekingU/rtdetr_r18vd, ustc-community/dfine-small-obj365) or folder of the weights to
+    begin with; null for random ones."""
+
+    revision: str | None = None
+    """Branch, tag or commit of ``init`` on the hub."""
+
+    kind: str = "rt_detr"
+    """Without ``init``: ``rt_detr`` or ``d_fine``."""
+
+    size: str = "small"
+    """Without ``init``: ``small`` or ``tiny``."""
+
+    resolution: int = 320
+    """Side of the pictures, a multiple of 32."""
+
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    """How training pictures are cropped and coloured; half of them are mirrored besides."""
+
+    training: DetectorTrainingConfig = field(default_factory=DetectorTrainingConfig)
+    """How to train."""
+
+    steps: int = 10_000
+    """Optimisation steps."""
+
+    seed: int = 0
+    """Decides new weights, and the order and augmentation of pictures."""
+
+    device: str = "auto"
+    """``auto`` takes a GPU if there is one, or as torch names it."""
+
+    run_dir: str = "runs/detector"
+    """Folder of the run."""
+
+    def __post_init__(self) -> None:
+        """Refuse what the types let through.
+
+        Raises:
+            ConfigurationError: a number is out of range, or there is no data or more than one kind.
+        """
+        with_visor = self.visor.annotations is not None
+        if bool(self.stores) == with_visor or with_visor != (self.visor.pictures is not None):
+            raise ConfigurationError(
+                "Expected either stores=[STORE,...] or both visor.annotations=... and "
+                f"visor.pictures=..., got stores={self.stores}, visor.annotations="
+                f"{self.visor.annotations}, visor.pictures={self.visor.pictures}."
+            )
+        if self.resolution < 32 or self.resolution % 32 or self.steps < 1 or self.seed < 0:
+            raise ConfigurationError(
+                "Expected a resolution that is a multiple of 32, steps >= 1 and seed >= 0, got "
+                f"{self.resolution}, {self.steps} and {self.seed}."
+            )
+        if self.validation_pictures < 1 or (self.pictures is not None and self.pictures < 1):
+            raise ConfigurationError(
+                "Expected at least one picture, got "
+                f"pictures={self.pictures}, validation_pictures={self.validation_pictures}."
+            )
+
+
+class _Part:
+    """Some pictures of examples, evenly spread."""
+
+    def __init__(self, examples: Examples, count: int | None) -> None:
+        total = len(examples)
+        count = total if count is None else min(count, total)
+        self._chosen = [place * total // count for place in range(count)]
+        self._examples = examples
+        self.labels = examples.labels
+        self.fingerprint = f"{examples.fingerprint}:{count}"
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def read(self, index: int) -> Any:
+        """See :class:`~pretrain.annotate.detector_examples.Examples`."""
+        return self._examples.read(self._chosen[index])
+
+
+def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
+    """Run the training, or what is left of it.
+
+    Returns:
+        The content of ``results.json``.
+
+    Raises:
+        ResumeMismatchError: the run's folder holds a run with other settings or data.
+        EgoDTMRobotError: see the parts.
+    """
+    run_dir = Path(config.run_dir)
+    claim_run_dir(run_dir, config, _MAY_DIFFER)
+    results_file = run_dir / RESULTS_FILE
+    if results_file.is_file():
+        found: dict[str, Any] = json.loads(results_file.read_text())
+        return found
+    examples = _examples(config)
+    labels = examples.labels
+    train = _Part(examples, config.pictures)
+    validation: Examples = train
+    if config.validation:
+        validation = StoreExamples(config.validation, config.objects, labels)  # type: ignore[arg-type]
+    validation = _Part(validation, config.validation_pictures)
+    if config.init is None:
+        detector = new_detector(config.kind, config.size, labels, config.seed)
+    else:
+        detector = published_detector(config.init, config.revision, labels, config.seed)
+    parameters = sum(parameter.numel() for parameter in detector.parameters())
+    size = config.training.batch_size
+    progress: list[Progress] = []
+
+    def report(step: int, note: str) -> None:
+        if not progress:
+            # A resumed run's rate counts from where it went on.
+            progress.append(Progress("train", config.steps * size, start=step * size))
+        progress[0](step * size, f"step {step}  {note}")
+
+    trainer = DetectorTrainer(
+        config.training,
+        detector,
+        PictureDataset(train, config.resolution, config.augmentation, config.seed),
+        PictureDataset(validation, config.resolution, config.augmentation, config.seed),
+        run_dir / "checkpoints",
+        steps=config.steps,
+        seed=config.seed,
+        device=choose_device(config.device),
+        card={
+            "labels": labels,
+            "data": train.fingerprint,
+            "init": config.init,
+            "steps": config.steps,
+            "seed": config.seed,
+            "resolution": config.resolution,
+            "augmentation": dataclasses.asdict(config.augmentation),
+            "learning_rate": config.training.learning_rate,
+            "batch_size": size,
+            "versions": package_versions(_VERSIONED),
+        },
+        progress=report,
+    )
+    with StageClock(run_dir)("train"):
+        history = trainer.run()
+    results = {
+        "schema_version": 1,
+        "labels": list(labels),
+        "pictures": len(train),
+        "validation_pictures": len(validation),
+        "validated_on_training_pictures": not config.validation,
+        "parameters": parameters,
+        "best_step": trainer.best[0],
+        "best_ap50": trainer.best[1],
+        "checkpoints": {"best": f"checkpoints/{BEST}", "last": f"checkpoints/{LAST}"},
+        "curves": history,
+    }
+    write_atomically(results_file, (json.dumps(results, indent=2) + "\n").encode())
+    return results
+
+
+def _examples(config: TrainDetectorConfig) -> Examples:
+    if config.stores:
+        return StoreExamples(config.stores, config.objects)  # type: ignore[arg-type]
+    return VisorExamples(
+        str(config.visor.annotations),
+        str(config.visor.pictures),
+        config.objects,  # type: ignore[arg-type]
+    )
+
+
+@command(TrainDetectorConfig, "train_detector")
+def main(config: TrainDetectorConfig) -> None:
+    """Trains and says how well it finds what it was shown."""
+    results = train_detector(config)
+    print(
+        f"{config.run_dir}: best AP50 {results['best_ap50']:.3f} at step {results['best_step']} on "
+        f"{results['validation_pictures']} pictures"
+        + (" of the training set" if results["validated_on_training_pictures"] else "")
+    )
+
+
+if __name__ == "__main__":
+    main()
