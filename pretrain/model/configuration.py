@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 
 ACTIVATIONS = ("gelu", "quick_gelu")
+STEMS = ("pixels", "efficientnet_lite0")
 
 
 def _check_heads(part: str, width: int, heads: int) -> None:
@@ -29,6 +30,11 @@ class VisionConfig:
 
     patch_size: int = 16
     """Side of a patch in pixels. The sides of a frame must be multiples of it."""
+
+    stem: str = "pixels"
+    """What a patch shows to the encoder: its ``pixels``, as published, or frozen features of
+    ``efficientnet_lite0`` as ImageNet taught them: a start for models that have no CLIP to start
+    from."""
 
     frames: int = 4
     """Frames that the temporal embedding is stored for; other numbers are interpolated."""
@@ -60,6 +66,12 @@ class VisionConfig:
     def __post_init__(self) -> None:
         _check_heads("video encoder", self.width, self.heads)
         _check_activation(self.activation)
+        if self.stem not in STEMS:
+            raise UnknownNameError("stem", self.stem, STEMS)
+        if self.stem != "pixels" and self.patch_size != 16:
+            raise ConfigurationError(
+                f"Expected patch_size 16 for the stem {self.stem}, got {self.patch_size}."
+            )
         if self.image_size % self.patch_size:
             raise ConfigurationError(
                 f"Expected image_size to be a multiple of patch_size, got {self.image_size} and "

@@ -31,11 +31,18 @@ def initialise(model: "EgoDTM", generator: torch.Generator) -> None:
     Args:
         model: changed in place.
         generator: the only source of randomness.
+
+    Raises:
+        EncoderWeightsError: the stem's weights are not installed.
     """
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):
             module.reset_parameters()
+    if model.visual.stem is not None:
+        model.visual.stem.load_imagenet()
     for name, parameter in model.named_parameters():
+        if name.startswith("visual.stem."):
+            continue
         part, _, rest = name.partition(".")
         if _belongs_to_norm(model, name):
             continue

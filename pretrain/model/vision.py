@@ -7,6 +7,7 @@ from torch.nn import functional
 from egodtm_robot.core.errors import ModelInputError
 from pretrain.model.configuration import VisionConfig
 from pretrain.model.layers import Transformer
+from pretrain.model.stem import EfficientNetStem
 
 
 class VisionTransformer(nn.Module):
@@ -27,8 +28,10 @@ class VisionTransformer(nn.Module):
         width = config.width
         side = config.image_size // config.patch_size
         self.grid = (side, side)
+        self.stem = EfficientNetStem() if config.stem == "efficientnet_lite0" else None
+        channels = 3 * config.patch_size**2 if self.stem is None else self.stem.channels
         # A linear map of flattened patches is the convolution of CLIP, and faster.
-        self.conv1 = nn.Linear(3 * config.patch_size**2, width, bias=False)
+        self.conv1 = nn.Linear(channels, width, bias=False)
         self.class_embedding = nn.Parameter(torch.empty(width))
         self.positional_embedding = nn.Parameter(torch.empty(side * side + 1, width))
         self.temporal_embedding = nn.Parameter(torch.empty(config.frames, width))
@@ -67,9 +70,10 @@ class VisionTransformer(nn.Module):
         return tokens[:, 0], tokens[:, 1:].unflatten(1, (count, -1))
 
     def patches(self, frames: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
-        """Cut frames uint8 (B, T, H, W, 3) -> float32 (B, T, L, 3 * p * p), and the grid of L.
+        """Cut frames uint8 (B, T, H, W, 3) -> float32 (B, T, L, C), and the grid of L.
 
-        Values of a patch are ordered (colour, row, column), normalised.
+        C values of a patch are its pixels ordered (colour, row, column), normalised, or what the
+        stem makes of them.
         """
         size = self.config.patch_size
         if frames.ndim != 5 or frames.shape[-1] != 3 or frames.dtype != torch.uint8:
@@ -84,6 +88,8 @@ class VisionTransformer(nn.Module):
                 f"{size}, got {count} frames of {height} x {width}. Resize the frames first."
             )
         grid = (height // size, width // size)
+        if self.stem is not None:
+            return self.stem(frames), grid
         cut = frames.reshape(batch, count, grid[0], size, grid[1], size, 3)
         cut = cut.permute(0, 1, 2, 4, 6, 3, 5)  # batch, time, row, column, colour, within the patch
         mean = torch.tensor(self.config.mean, device=frames.device)[:, None, None]

@@ -9,6 +9,13 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from egodtm_robot.core import efficientnet
+from egodtm_robot.core.efficientnet import (
+    LAYERS,
+    EfficientNetLite0,
+    fold_batch_norms,
+    read_imagenet_weights,
+)
 from egodtm_robot.core.errors import (
     CheckpointMismatchError,
     EncoderInputError,
@@ -17,14 +24,7 @@ from egodtm_robot.core.errors import (
     UnknownNameError,
 )
 from egodtm_robot.core.weights import load_matching, read_tensors
-from egodtm_robot.encoders import efficientnet
-from egodtm_robot.encoders.efficientnet import (
-    LAYERS,
-    EfficientNetLite0,
-    EfficientNetLite0Encoder,
-    fold_batch_norms,
-    read_imagenet_weights,
-)
+from egodtm_robot.encoders.efficientnet import EfficientNetLite0Encoder
 
 needs_weights = pytest.mark.skipif(
     importlib.util.find_spec(efficientnet.WEIGHTS_PACKAGE) is None,

