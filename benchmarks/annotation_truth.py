@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from pretrain.annotate.association import Association
+from pretrain.annotate.association import Association, box_overlaps
 from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Detections
 from pretrain.annotate.byte_track import ByteTrack
 from pretrain.annotate.nouns import head
@@ -107,22 +107,12 @@ def detections_of(boxes: Boxes, errors: Errors, rng: np.random.Generator) -> Det
     )
 
 
-def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union (n, m) of boxes (n, 4) and (m, 4)."""
-    a, b = first[:, None], second[None]
-    inner = np.clip(
-        np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None
-    ).prod(-1)
-    areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (a, b)]
-    return inner / np.maximum(areas[0] + areas[1] - inner, 1e-9)
-
-
 def matches(found: Boxes, truth: Boxes, least: float = 0.3) -> dict[tuple[int, int], int]:
     """The true track by (track, frame) of what was found, of hands and objects apart."""
     pairs = {}
     for frame in np.unique(found.frame):
         rows, true_rows = np.flatnonzero(found.frame == frame), np.flatnonzero(truth.frame == frame)
-        likeness = overlaps(found.xyxy[rows], truth.xyxy[true_rows])
+        likeness = box_overlaps(found.xyxy[rows], truth.xyxy[true_rows])
         kind = [[same(found.category[r], truth.category[t]) for t in true_rows] for r in rows]
         likeness = np.where(np.array(kind, bool).reshape(likeness.shape), likeness, 0)
         for i, j in zip(*linear_sum_assignment(likeness, maximize=True), strict=True):

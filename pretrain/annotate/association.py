@@ -25,6 +25,7 @@ _COLOUR_BINS = 4
 _SAMPLES = 12
 _LEAST_PAIRS = 3
 _NEVER = -1e6
+_OTHER_SIDE = {LEFT: RIGHT, RIGHT: LEFT}
 
 
 def check_options(activation: float, reach: float, memory: int, batch_size: int) -> None:
@@ -49,18 +50,23 @@ def closeness(first: np.ndarray, second: np.ndarray, reach: float) -> np.ndarray
         with the distance and with the difference in size.
     """
     a, b = first[:, None].astype(np.float64), second[None].astype(np.float64)
-    overlap = np.clip(
-        np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None
-    )
-    areas = [
-        np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 1e-6), axis=-1) for boxes in (a, b)
-    ]
-    intersection = overlap.prod(axis=-1)
-    union = areas[0] + areas[1] - intersection
+    areas = [_areas(boxes) for boxes in (a, b)]
     way = np.linalg.norm((a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2, axis=-1)
     sizes = np.sqrt(np.minimum(*areas) / np.maximum(*areas))
     near = np.clip(1 - way / reach, 0, None)
-    return np.where(near > 0, (intersection / union + near * sizes) / 2, 0.0)
+    return np.where(near > 0, (box_overlaps(first, second) + near * sizes) / 2, 0.0)
+
+
+def box_overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Intersection over union (n, m) of boxes (n, 4) and (m, 4)."""
+    a, b = first[:, None].astype(np.float64), second[None].astype(np.float64)
+    inner = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    shared = np.clip(inner, 0, None).prod(axis=-1)
+    return np.asarray(shared / (_areas(a) + _areas(b) - shared))
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return np.asarray(np.prod(np.maximum(boxes[..., 2:] - boxes[..., :2], 1e-6), axis=-1))
 
 
 @dataclass
@@ -85,7 +91,7 @@ class Association(TrackingAnnotator):
         activation: least score with which a thing begins a track; boxes of lower scores only go on
             with one, 0 to 1.
         reach: way through the image that a thing may go from one frame to the next beyond what the
-            camera does, share of the image.
+            camera does, share of the image. A left or right hand may go anywhere.
         memory: frames that a thing may be out of sight.
         batch_size: clips at once.
 
@@ -96,7 +102,7 @@ class Association(TrackingAnnotator):
     def __init__(
         self,
         activation: float = 0.4,
-        reach: float = 0.5,
+        reach: float = 0.35,
         memory: int = 3,
         batch_size: int = 64,
     ) -> None:
@@ -150,13 +156,14 @@ class Association(TrackingAnnotator):
         possible = likeness > 0
         likeness += _COLOUR_WEIGHT * np.minimum(colours[last][:, None], colours[rows][None]).sum(-1)
         for number, track in enumerate(tracks):
-            same = [detections.category[row] == track.category for row in rows]
-            possible[number] &= same
-            other_side = {LEFT: RIGHT, RIGHT: LEFT}
             for column, row in enumerate(rows):
                 side = int(detections.side[row])
-                if side and track.sides[other_side[side]] > track.sides[side]:
+                votes = track.sides[side] - track.sides[_OTHER_SIDE[side]] if side else 0
+                if votes < 0:
                     likeness[number, column] -= _WRONG_SIDE
+                # The wearer has one hand of a side, wherever it went.
+                possible[number, column] |= votes > 0
+                possible[number, column] &= detections.category[row] == track.category
         chosen = linear_sum_assignment(np.where(possible, likeness, _NEVER), maximize=True)
         return [
             (tracks[number], int(rows[column]))

@@ -242,7 +242,11 @@ def _read(words: list[str], finite: bool) -> tuple[tuple[str, ...], tuple[str, .
         elif word in _ARTICLES:
             close()
             determined = True
-        elif word in _PRONOUNS or (word.endswith("ly") and word not in _THINGS_IN_LY):
+        elif (
+            word in _PRONOUNS
+            or word in _ADVERBS
+            or (word.endswith("ly") and word not in _THINGS_IN_LY)
+        ):
             close()
         elif word in ("hand", "hands", "finger", "fingers"):
             phrase.clear()

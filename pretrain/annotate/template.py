@@ -183,7 +183,7 @@ def _reversed(facts: Facts) -> Facts | None:
     if facts.parsed.direction:
         for pair in _SWAPS:
             for old, new in (pair, pair[::-1]):
-                pattern = rf"\b{old}\b"
+                pattern = rf"\b{old}\b(?! of\b)"
                 if text == facts.parsed.text and re.search(pattern, text):
                     text = re.sub(pattern, new, text)
         if text == facts.parsed.text:

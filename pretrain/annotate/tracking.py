@@ -115,27 +115,18 @@ def _side(sides: np.ndarray) -> int:
     return 0 if counts[1] == counts[2] else int(counts.argmax())
 
 
-def mask_boxes(masks: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
-    """Bounds of what masks show.
+def mask_bounds(mask: np.ndarray) -> np.ndarray | None:
+    """Bounds of what a mask shows.
 
     Args:
-        masks: uint8 (T, h, w), track + 1.
+        mask: bool (h, w).
 
     Returns:
-        float32 (4,) left, top, right and bottom as shares of the image, by (track, frame).
+        float32 (4,) left, top, right and bottom as shares of the image, or None of an empty mask.
     """
-    _, height, width = masks.shape
-    found = {}
-    for frame, mask in enumerate(masks):
-        for value in np.unique(mask[mask > 0]):
-            rows, columns = np.nonzero(mask == value)
-            found[int(value) - 1, frame] = np.array(
-                [
-                    columns.min() / width,
-                    rows.min() / height,
-                    (columns.max() + 1) / width,
-                    (rows.max() + 1) / height,
-                ],
-                np.float32,
-            )
-    return found
+    rows, columns = np.nonzero(mask)
+    if not len(rows):
+        return None
+    height, width = mask.shape
+    edges = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    return np.array(edges, np.float32) / np.array([width, height, width, height], np.float32)
