@@ -166,6 +166,7 @@ def _keep_frames(out: Path, shard: int, in_store: Set[str]) -> None:
             clips,
             record.failures,
             record.seconds,
+            record.cpu_seconds,
             record.statistics,
         )
         write_stage(file.path, output)

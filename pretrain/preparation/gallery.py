@@ -177,7 +177,7 @@ def _overlay(boxes: Boxes, frame: int, width: int, height: int) -> str:
     rows = np.flatnonzero(boxes.frame == frame)
     for row in rows:
         left, top, right, bottom = boxes.xyxy[row] * (width, height, width, height)
-        colour = _colour(boxes, row)
+        colour = _colour(boxes, int(row))
         touching = bool(boxes.contact[row])
         side = _SIDES[int(boxes.side[row])]
         name = f"{side}{boxes.category[row]} {boxes.track[row]}" + (" ●" if touching else "")

@@ -112,7 +112,8 @@ def make_plan(
     if count > LARGEST_SHARD_COUNT:
         raise ConfigurationError(
             f"Expected at most {LARGEST_SHARD_COUNT} shards, but {len(lines)} clips make {count} "
-            f"of {shard_clips}. Set shard_clips to at least {-(-len(lines) // LARGEST_SHARD_COUNT)}."
+            f"of {shard_clips}. Set shard_clips to at least "
+            f"{-(-len(lines) // LARGEST_SHARD_COUNT)}."
         )
     requests = folder / "requests"
     requests.mkdir(parents=True, exist_ok=True)

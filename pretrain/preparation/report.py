@@ -33,13 +33,16 @@ def make_report(plan: Plan, out: Path, stages: tuple[str, ...]) -> dict[str, Any
     clips_out = 0
     by_stage: dict[str, dict[str, Any]] = {}
     for stage in stages:
-        seconds, clips, parts, names = 0.0, 0, [], set()
+        seconds, cpu_seconds, clips = 0.0, 0.0, 0
+        parts: list[dict[str, Any]] = []
+        names: set[str] = set()
         for shard in plan.shards:
             record = read_record(stage_path(plan.folder, stage, shard.number))
             if record is None:
                 continue
             names.add(record.name)
             seconds += record.seconds
+            cpu_seconds += record.cpu_seconds
             clips += len(record.keys) + len(record.failures)
             parts.append({"clips": len(record.keys), **record.statistics})
             failures += [Failure(key, stage, text) for key, text in record.failures.items()]
@@ -48,7 +51,9 @@ def make_report(plan: Plan, out: Path, stages: tuple[str, ...]) -> dict[str, Any
             "clips_in": clips,
             "failures": sum(one.stage == stage for one in failures),
             "worker_seconds": round(seconds, 3),
-            "clips_per_worker_second": round(clips / seconds, 3) if seconds else None,
+            "cpu_seconds": round(cpu_seconds, 3),
+            "clips_per_worker_second": _rate(clips, seconds),
+            "clips_per_cpu_second": _rate(clips, cpu_seconds),
             **add_up(parts),
         }
     for shard in plan.shards:
@@ -79,9 +84,9 @@ def describe(report: dict[str, Any]) -> str:
         + _in_brackets(report["failures_by_stage"])
     ]
     for stage, numbers in report["stages"].items():
-        rate = numbers["clips_per_worker_second"]
-        rate_text = "" if rate is None else f"  {rate:.1f} clips/s a worker"
-        lines.append(f"  {stage:<13} {numbers['annotator']:<18}{rate_text}")
+        rate, on_core = numbers["clips_per_worker_second"], numbers["clips_per_cpu_second"]
+        rates = f"{rate:.1f} clips/s a worker, {on_core:.1f} a core" if rate and on_core else ""
+        lines.append(f"  {stage:<13} {numbers['annotator']:<18} {rates}".rstrip())
     if "hand_detections_per_clip" in report:
         lines.append(
             f"  {report['hand_detections_per_clip']:.2f} hand detections a clip; "
@@ -97,6 +102,10 @@ def describe(report: dict[str, Any]) -> str:
             f"{report['captions_enriched']:.0%} with two statements or more"
         )
     return "\n".join(lines)
+
+
+def _rate(clips: int, seconds: float) -> float | None:
+    return round(clips / seconds, 3) if seconds else None
 
 
 def _headlines(by_stage: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -44,7 +44,8 @@ class StageOutput:
         fingerprint: of the annotator and of all that it read.
         clips: fields of each clip that came through, by its key, in the order of the shard.
         failures: why the others did not, by their keys.
-        seconds: a worker was busy with them, loading models aside.
+        seconds: a worker was busy with them.
+        cpu_seconds: of them, on all of its threads: what a loaded machine does not lengthen.
         statistics: numbers that the report adds up.
     """
 
@@ -54,6 +55,7 @@ class StageOutput:
     clips: dict[str, Mapping[str, Any]]
     failures: dict[str, str]
     seconds: float
+    cpu_seconds: float
     statistics: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -75,6 +77,7 @@ class StageRecord:
         keys: clips that came through.
         failures: why the others did not.
         seconds: a worker was busy with them.
+        cpu_seconds: of them, on all of its threads.
         statistics: numbers that the report adds up.
         keys_in_store: clips whose frames lie in the clip store alone.
     """
@@ -86,6 +89,7 @@ class StageRecord:
     keys: tuple[str, ...]
     failures: dict[str, str]
     seconds: float
+    cpu_seconds: float
     statistics: dict[str, Any]
     keys_in_store: frozenset[str]
 
@@ -129,6 +133,7 @@ def write_stage(path: Path, output: StageOutput) -> None:
         "identity": output.identity,
         "failures": output.failures,
         "seconds": output.seconds,
+        "cpu_seconds": output.cpu_seconds,
         "statistics": output.statistics,
         "clips": described,
     }
@@ -179,6 +184,7 @@ class StageFile:
                 keys=tuple(self._kinds),
                 failures=dict(meta["failures"]),
                 seconds=meta["seconds"],
+                cpu_seconds=meta["cpu_seconds"],
                 statistics=meta["statistics"],
                 keys_in_store=frozenset(
                     key for key, kinds in self._kinds.items() if kinds.get("frames") == IN_STORE

@@ -123,6 +123,23 @@ class AnnotatorCard:
     fingerprint: str
 
 
+class _Clock:
+    """Time since it was made."""
+
+    def __init__(self) -> None:
+        self._began, self._cpu_began = time.perf_counter(), time.process_time()
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds."""
+        return time.perf_counter() - self._began
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Seconds of all threads of this process on a core."""
+        return time.process_time() - self._cpu_began
+
+
 class Worker:
     """Does jobs. Annotators are made when a stage first needs them, and kept."""
 
@@ -169,7 +186,7 @@ class Worker:
                 working_file(self.context.folder, job).unlink(missing_ok=True)
 
     def _decode(self, job: Job) -> Done:
-        began = time.perf_counter()
+        clock = _Clock()
         requests = [
             request
             for request in read_requests(self.context.folder, job.shard)
@@ -189,12 +206,12 @@ class Worker:
         missing = {request.key for request in requests} - set(found) - set(failures)
         assert not missing, f"decoding gave no answer for {sorted(missing)[:3]}"
         return self._write(
-            job, "pyav", {key: found[key] for key in order}, failures, len(requests), began
+            job, "pyav", {key: found[key] for key in order}, failures, len(requests), clock
         )
 
     def _annotate(self, job: Job) -> Done:
         annotator = self._annotator(job.stage)
-        began = time.perf_counter()
+        clock = _Clock()
         found: dict[str, Mapping[str, Any]] = {}
         failures: dict[str, str] = {}
         with ShardReader(self.context.out, job.shard, job.before) as reader:
@@ -208,13 +225,12 @@ class Worker:
                         failures[key] = result.reason
                     else:
                         found[key] = result
-        return self._write(job, annotator.name, found, failures, len(keys), began)
+        return self._write(job, annotator.name, found, failures, len(keys), clock)
 
     def _assemble(self, job: Job) -> Done:
-        began = time.perf_counter()
+        clock = _Clock()
         clips, failures = assemble(self.context.out, job.shard, job.before, job.fingerprint)
-        seconds = time.perf_counter() - began
-        return Done(job.stage, job.shard, clips, failures, seconds, job.fingerprint)
+        return Done(job.stage, job.shard, clips, failures, clock.seconds, job.fingerprint)
 
     def _results(
         self, annotator: Annotator, clips: list[AnnotatedClip]
@@ -257,14 +273,22 @@ class Worker:
         clips: dict[str, Mapping[str, Any]],
         failures: dict[str, str],
         looked_at: int,
-        began: float,
+        clock: _Clock,
     ) -> Done:
         statistics = stage_statistics(job.stage, clips)
-        seconds = time.perf_counter() - began
-        output = StageOutput(job.stage, name, job.fingerprint, clips, failures, seconds, statistics)
+        output = StageOutput(
+            stage=job.stage,
+            name=name,
+            fingerprint=job.fingerprint,
+            clips=clips,
+            failures=failures,
+            seconds=clock.seconds,
+            cpu_seconds=clock.cpu_seconds,
+            statistics=statistics,
+        )
         write_stage(stage_path(self.context.folder, job.stage, job.shard), output)
-        seconds = time.perf_counter() - began
-        return Done(job.stage, job.shard, looked_at, len(failures), seconds, output.identity)
+        failed, identity = len(failures), output.identity
+        return Done(job.stage, job.shard, looked_at, failed, clock.seconds, identity)
 
     def _annotator(self, stage: str) -> Annotator:
         if stage not in self._annotators:
