@@ -20,8 +20,8 @@ Shares = tuple[float, float, float, float]
 
 _UNSPECIFIED, _BT2020_CONSTANT = 2, 10
 _FEWEST_HD_ROWS = 720
-# Downscaling widens the cubic kernel, so nothing aliases; the flags make it exact on any processor.
-_SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+# Downscaling widens the kernel, so nothing aliases; the flags make it the same on any processor.
+_SCALER = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
 @dataclass(frozen=True)

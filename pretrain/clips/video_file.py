@@ -116,9 +116,12 @@ class VideoFile:
         start = self._container.start_time
         self._origin = round(Fraction(start or 0, av.time_base) / self._time_base)
         rate = stream.average_rate or stream.guessed_rate or _DEFAULT_RATE
-        self._interval_s = float(1 / rate) if rate else float(1 / _DEFAULT_RATE)
-        self._group_s = _UNKNOWN_GROUP_S
-        self._last_key_s = math.nan
+        self._interval = max(1, round(1 / (rate * self._time_base)))
+        self._group = round(_UNKNOWN_GROUP_S / self._time_base)
+        entries = stream.index_entries
+        # MP4's index has times of decoding; those of presentation come this much later.
+        first = entries[0].timestamp if len(entries) else 0
+        self._delay = max(0, (stream.start_time or first) - first)
         self._restart(at_start=True)
 
     def _restart(self, *, at_start: bool) -> None:
@@ -159,9 +162,10 @@ class VideoFile:
             TruncatedVideoError: it should not have, by its header.
             DamagedVideoError: the frame was decoded from changed bytes.
         """
-        if self._worth_seeking(time_s):
-            self._seek(time_s)
-        self._advance(time_s)
+        limit = self._last_tick(time_s)
+        if self._worth_seeking(limit):
+            self._seek(limit)
+        self._advance(limit)
         # Before the first frame is shown nothing is; the first frame is what comes next.
         shown = self._shown or self._next
         if shown is None:
@@ -173,7 +177,8 @@ class VideoFile:
                 f"Expected intact data in {self.path} at {time_s:.3f} s, got bytes that do not "
                 "decode. Copy the file anew."
             )
-        return Picture(shown.time_s, shown.frame, _orientation(shown.frame), self._pixel_aspect)
+        orientation = _orientation(shown.frame)
+        return Picture(self._seconds(shown.ticks), shown.frame, orientation, self._pixel_aspect)
 
     def pictures(self, start_s: float = 0.0) -> Iterator[Picture]:
         """Every picture that is first shown at or after a time, in order.
@@ -186,14 +191,12 @@ class VideoFile:
         if shown.time_s >= start_s:
             yield shown
         while self._next is not None:
-            yield self.at(self._next.time_s)
+            yield self.at(self._seconds(self._next.ticks))
         if self._shown is not None and self.duration_s is not None:
             self._check_end(self.duration_s, self._shown)
 
     def _check_end(self, time_s: float, last: "_Frame") -> None:
-        duration = last.frame.duration
-        shown_s = float(duration * self._time_base) if duration else self._interval_s
-        end_s = last.time_s + max(shown_s, self._interval_s)
+        end_s = self._seconds(last.ticks + max(last.frame.duration or 0, self._interval))
         if time_s <= end_s + END_SLACK_S:
             return
         promised = self.duration_s
@@ -211,14 +214,19 @@ class VideoFile:
     def _seconds(self, ticks: int) -> float:
         return float((ticks - self._origin) * self._time_base)
 
-    def _ticks(self, time_s: float) -> int:
-        return math.floor(time_s / self._time_base) + self._origin
+    def _last_tick(self, time_s: float) -> int:
+        """The last of the stream's ticks that is not after a time."""
+        tick = math.floor(Fraction(time_s) / self._time_base) + self._origin
+        # The fraction and its nearest float may lie on different sides of a tick.
+        while self._seconds(tick + 1) <= time_s:
+            tick += 1
+        return tick
 
-    def _advance(self, time_s: float) -> None:
-        """Decode until the next frame is one that comes after ``time_s``."""
+    def _advance(self, limit: int) -> None:
+        """Decode until the next frame is one that comes after ``limit``."""
         while not self._ended:
             if self._next is not None:
-                if self._next.time_s > time_s:
+                if self._next.ticks > limit:
                     return
                 self._shown = self._next
             self._next = next(self._decoded, None)
@@ -227,19 +235,19 @@ class VideoFile:
     def _decode(self, at_start: bool) -> "Iterator[_Frame]":
         """Frames from where the container stands, in the order of presentation."""
         damaged = False
-        floor_s = -math.inf
+        last_key: int | None = None
         # Frames before the key frame that was jumped to lean on ones that are not decoded.
-        unknown_floor = not at_start
+        floor: int | None = None
         for packet in self._packets():
-            if packet.is_keyframe and packet.pts is not None:
-                key_s = self._seconds(packet.pts)
-                if key_s > self._last_key_s:
-                    self._group_s = max(self._group_s, key_s - self._last_key_s)
-                self._last_key_s = key_s
-                if unknown_floor:
-                    floor_s, unknown_floor = key_s, False
+            key = None if packet is None or not packet.is_keyframe else packet.pts
+            if key is not None:
+                if last_key is not None:
+                    self._group = max(self._group, key - last_key)
+                last_key = key
+                if floor is None and not at_start:
+                    floor = key
             try:
-                frames = packet.decode()
+                frames = self._stream.codec_context.decode(packet)
             except av.error.FFmpegError:
                 damaged = True
                 continue
@@ -254,46 +262,45 @@ class VideoFile:
                         "Put it into a container that has them: ffmpeg -i "
                         f"{self.path.name} -c copy timed.mp4"
                     )
-                time_s = self._seconds(ticks)
-                if time_s >= floor_s:
-                    yield _Frame(time_s, frame, damaged)
+                if floor is None or ticks >= floor:
+                    yield _Frame(ticks, frame, damaged)
 
-    def _packets(self) -> Iterator[av.Packet]:
-        """Packets of the stream, and an empty one that makes the decoder give what it holds."""
+    def _packets(self) -> "Iterator[av.Packet | None]":
+        """Packets of the stream, then None, at which the decoder gives what it holds."""
         packets = self._container.demux(self._stream)
         while True:
             try:
                 packet = next(packets, None)
             except (av.error.FFmpegError, OSError):
                 # A file that ends in the middle of something: what was read still counts.
-                yield av.Packet()
+                packet = None
+            if packet is None or not packet.size:
+                yield None
                 return
-            if packet is None:
-                return
-            self.counts.packets += packet.size > 0
+            self.counts.packets += 1
             yield packet
 
     # -- seeking ---------------------------------------------------------------------------------
 
-    def _worth_seeking(self, time_s: float) -> bool:
-        if self._shown is not None and time_s < self._shown.time_s:
+    def _worth_seeking(self, limit: int) -> bool:
+        if self._shown is not None and limit < self._shown.ticks:
             return True
-        position_s = self._next.time_s if self._next is not None else 0.0
-        if self._ended or time_s <= position_s:
+        position = self._next.ticks if self._next is not None else self._origin
+        if self._ended or limit <= position:
             return False
-        gain_s = _SEEK_COST_FRAMES * self._interval_s
+        gain = _SEEK_COST_FRAMES * self._interval
         entries = self._stream.index_entries
         known = len(entries)
-        if known and time_s < self._seconds(entries[known - 1].timestamp) + self._group_s:
-            place = entries.search_timestamp(self._ticks(time_s))
-            return place >= 0 and self._seconds(entries[place].timestamp) > position_s + gain_s
-        return time_s > position_s + self._group_s + gain_s
+        if not known or limit > entries[known - 1].timestamp + self._group:
+            return limit > position + self._group + gain
+        place = entries.search_timestamp(limit - self._delay)
+        return place >= 0 and entries[place].timestamp + self._delay > position + gain
 
-    def _seek(self, time_s: float) -> None:
-        """Stand at the last key frame that is shown at or before ``time_s``."""
-        target = self._ticks(time_s)
+    def _seek(self, limit: int) -> None:
+        """Stand at the last key frame that is shown at or before ``limit``."""
+        target = limit
         first = self._stream.start_time or 0
-        step = max(1, round(self._group_s / self._time_base))
+        step = self._group
         while target > first:
             self.counts.seeks += 1
             try:
@@ -302,7 +309,7 @@ class VideoFile:
                 break
             self._restart(at_start=False)
             self._next = next(self._decoded, None)
-            if self._next is not None and self._next.time_s <= time_s:
+            if self._next is not None and self._next.ticks <= limit:
                 return
             # Some containers seek by the time of decoding, and land behind what they were asked.
             target -= step
@@ -314,7 +321,9 @@ class VideoFile:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    time_s: float
+    """A decoded frame, when it is shown, and whether it leans on bytes that do not decode."""
+
+    ticks: int
     frame: av.VideoFrame
     damaged: bool
 
