@@ -223,9 +223,8 @@ def measure_captions(
                 rich += sum(statement.kind != "hand" for statement in said) >= LEAST_STATEMENTS
             if number < examples:
                 print(f"  {clip.narration}\n    {result['caption']}")
-                print(
-                    f"    false: {[s.to_json() for s, v in zip(said, verdicts, strict=True) if not v]}"
-                )
+                wrong = [s.to_json() for s, v in zip(said, verdicts, strict=True) if not v]
+                print(f"    false: {wrong}")
         every = [verdict for verdicts in kinds.values() for verdict in verdicts]
         print(
             f"{name:32} {rich / max(hands, 1):.1%} of {hands} clips with a hand say "

@@ -119,7 +119,7 @@ def _import_library() -> tuple[Any, str]:
             f"{advice}."
         ) from error
 
-    class Similarity(BaseIoU):  # type: ignore[misc]
+    class Similarity(BaseIoU):
         """Closeness of boxes, see :func:`closeness`."""
 
         def __init__(self, reach: float) -> None:

@@ -54,7 +54,8 @@ _SPATIAL = {
 """Words of space and what they come to."""
 
 _RELATION = re.compile(
-    r"\b(?P<relation>(?:left|right|top|front|side) of|(?:nearer|closer|farther|further) (?:than|to)|"
+    r"\b(?P<relation>(?:left|right|top|front|side) of|"
+    r"(?:nearer|closer|farther|further) (?:than|to)|"
     r"near|next to|beside|behind|above|below|beneath|under|over|between|inside) "
     r"(?:the |a |an )?(?P<noun>[a-z' -]+)"
 )
@@ -111,9 +112,9 @@ class LanguageModelCaptions(CaptionAnnotator):
                 results[index]["caption_report"]["fallback"] = f"no answer: {answer}"
                 continue
             caption = tidy(answer, facts[index])
-            reason = check(caption, facts[index])
-            if reason is not None:
-                results[index]["caption_report"]["fallback"] = reason
+            refusal = check(caption, facts[index])
+            if refusal is not None:
+                results[index]["caption_report"]["fallback"] = refusal
                 results[index]["caption_report"]["refused"] = caption
                 continue
             results[index] = self._accepted(clips[index].key, caption, facts[index])

@@ -237,7 +237,7 @@ def _read(words: list[str], finite: bool) -> tuple[tuple[str, ...], tuple[str, .
             if word == "of" and phrase and phrase[-1] in _PARTITIVES:
                 phrase.clear()
             close()
-            waiting = word in ("and", "then", "while", "or", "to")
+            waiting = word in ("and", "then", "while", "as", "or", "to", "which", "who")
             determined = False
         elif word in _ARTICLES:
             close()
@@ -310,7 +310,7 @@ def _direction(text: str, verbs: tuple[str, ...]) -> Direction:
     last = lowered.split()[-1:]
     for way in ("up", "down"):
         if last == [way] and not any(verb.endswith(f" {way}") for verb in verbs):
-            return way  # type: ignore[return-value]
+            return way
     return ""
 
 

@@ -48,7 +48,10 @@ _OPPOSITE_VERBS = (
     ("plug", "unplug"),
     ("roll", "unroll"),
 )
-_OPPOSITES = {first: second for pair in _OPPOSITE_VERBS for first, second in (pair[::-1], pair)}
+# Of several contraries the first one counts.
+_OPPOSITES = {
+    first: second for pair in reversed(_OPPOSITE_VERBS) for first, second in (pair[::-1], pair)
+}
 
 _SWAPS = (
     ("to the left", "to the right"),
