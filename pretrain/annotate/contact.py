@@ -1,8 +1,9 @@
 """Which hands touch which objects, from boxes, masks and depth.
 
 With masks: a hand touches an object if pixels of the two lie side by side and are about equally
-far; of several the one that it borders on most. With boxes alone: if the boxes overlap and what is
-in them is about equally far; of several the one that it overlaps most. Without depth the distance
+far; of several the one of which the largest part borders on it: a hand at a sink borders on more of
+the sink than of the cup in it. With boxes alone: if the boxes overlap and what is in them is about
+equally far; of several the one whose box is most like the hand's. Without depth the distance
 does not count, and things that are merely behind a hand are taken for touched: precision falls
 (docs/annotators.md has the figures).
 
@@ -13,12 +14,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from pretrain.annotate.box_geometry import intersection_over_union, overlaps
 from pretrain.clips.clip import HAND, Boxes, DepthKind
 
 BORDER_TOLERANCE_M = 0.04
 """Largest step in depth between neighbouring pixels of a hand and what it touches, metres."""
 
-BOX_TOLERANCE_M = 0.10
+BOX_TOLERANCE_M = 0.15
 """Largest difference between the median depths of two boxes that touch, metres."""
 
 SPREAD_M = 1.2
@@ -81,7 +83,7 @@ def depth_unit(depth: np.ndarray | None, kind: DepthKind | None) -> float:
 
 
 def box_scores(hands: np.ndarray, objects: np.ndarray, depth: np.ndarray | None) -> np.ndarray:
-    """How much hands and objects of a frame overlap where they may touch.
+    """How alike the boxes of hands and objects of a frame are where they may touch.
 
     Args:
         hands: float (n, 4), left, top, right, bottom as shares of the image.
@@ -89,21 +91,19 @@ def box_scores(hands: np.ndarray, objects: np.ndarray, depth: np.ndarray | None)
         depth: float (h, w) in metres, NaN where not known, or None.
 
     Returns:
-        float64 (n, m), the share of the smaller box that lies in the other; 0 where they do not
-        touch.
+        float64 (n, m), intersection over union; 0 where they do not touch.
     """
-    overlap = overlaps(hands, objects)
-    touches = overlap >= OVERLAP
+    touches = overlaps(hands, objects) >= OVERLAP
     if depth is not None:
         far = np.array([_median_depth(depth, box) for box in (*hands, *objects)])
         step = np.abs(far[: len(hands), None] - far[None, len(hands) :])
         # Where depth is not known it speaks neither for nor against.
         touches &= ~(step > BOX_TOLERANCE_M)
-    return np.where(touches, overlap, 0.0)
+    return np.where(touches, intersection_over_union(hands, objects), 0.0)
 
 
 def mask_score(hand: np.ndarray, thing: np.ndarray, depth: np.ndarray | None) -> float:
-    """How many pixels of a thing border on a hand, 0 if the two do not touch.
+    """Which share of a thing's pixels borders on a hand, 0 if the two do not touch.
 
     Args:
         hand: bool (h, w).
@@ -124,16 +124,7 @@ def mask_score(hand: np.ndarray, thing: np.ndarray, depth: np.ndarray | None) ->
         return 0.0
     if depth is not None and np.isfinite(step).any() and step.min() > BORDER_TOLERANCE_M:
         return 0.0
-    return float(pixels)
-
-
-def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Share of the smaller box that lies in the other: (n, 4), (m, 4) -> float64 (n, m)."""
-    a, b = first[:, None].astype(np.float64), second[None].astype(np.float64)
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    common = np.clip(sides, 0, None).prod(axis=-1)
-    smaller = np.minimum((a[..., 2:] - a[..., :2]).prod(-1), (b[..., 2:] - b[..., :2]).prod(-1))
-    return common / np.maximum(smaller, 1e-12)
+    return pixels / float(thing.sum())
 
 
 def cut_out(values: np.ndarray, box: np.ndarray) -> np.ndarray:

@@ -103,7 +103,7 @@ def to_grid(depth: np.ndarray, size: int) -> np.ndarray:
 
 
 def depth_from_disparity(
-    disparity: np.ndarray, inversion: Inversion = "reciprocal", near_share: float = 0.1
+    disparity: np.ndarray, inversion: Inversion = "reciprocal", near_share: float = 0.15
 ) -> np.ndarray:
     """Turn disparity of unknown scale and shift round, see the module's text.
 

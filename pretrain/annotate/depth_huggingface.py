@@ -174,7 +174,7 @@ class HuggingFaceDepth(DepthAnnotator):
         revision: str | None = None,
         output: Output = "auto",
         inversion: Inversion = "reciprocal",
-        near_share: float = 0.1,
+        near_share: float = 0.15,
         size: int = DEFAULT_SIZE,
         batch_size: int = 4,
         device: str = "auto",

@@ -44,6 +44,9 @@ _TRANSFORMER: dict[str, dict[str, Any]] = {
         "hidden_expansion": 0.5,
     },
 }
+_READ_STAGES: dict[str, Any] = {"out_indices": [2, 3, 4]}
+"""Of a backbone: maps of strides 8, 16 and 32."""
+
 _RESNET: dict[str, dict[str, Any]] = {
     "tiny": {"embedding_size": 16, "hidden_sizes": [16, 32, 64, 128], "depths": [1, 1, 2, 1]},
     "small": {"embedding_size": 64, "hidden_sizes": [64, 128, 256, 512], "depths": [2, 2, 2, 2]},
@@ -100,7 +103,7 @@ def new_detector(kind: str, size: str, labels: Sequence[str], seed: int) -> Any:
         torch.manual_seed(seed)
         if kind == "rt_detr":
             resnet = transformers.RTDetrResNetConfig(
-                layer_type="basic", out_indices=[2, 3, 4], **_RESNET[size]
+                layer_type="basic", **_RESNET[size], **_READ_STAGES
             )
             return transformers.RTDetrForObjectDetection(
                 transformers.RTDetrConfig(
@@ -110,10 +113,10 @@ def new_detector(kind: str, size: str, labels: Sequence[str], seed: int) -> Any:
                 )
             )
         hgnet = transformers.HGNetV2Config(
-            out_indices=[2, 3, 4],
             depths=_HGNET[size]["stage_num_blocks"],
             hidden_sizes=_HGNET[size]["stage_out_channels"],
             **_HGNET[size],
+            **_READ_STAGES,
         )
         return transformers.DFineForObjectDetection(
             transformers.DFineConfig(

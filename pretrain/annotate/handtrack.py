@@ -27,12 +27,13 @@ import numpy as np
 from egodtm_robot.core.errors import UnknownNameError
 from egodtm_robot.core.fingerprints import hash_file, hash_parts
 from pretrain.annotate.base import AnnotatedClip
+from pretrain.annotate.box_geometry import suppress
 from pretrain.annotate.errors import (
     AnnotatorOptionError,
     AnnotatorWeightsError,
     require_package,
 )
-from pretrain.annotate.hands_objects import Detector, FrameBoxes, suppress
+from pretrain.annotate.hands_objects import Detector, FrameBoxes
 from pretrain.clips.clip import HAND
 
 CLASSES = ("background", "open", "closed", "pinch", "point", "face", "pointtip", "pinchtip")
@@ -164,7 +165,7 @@ def choose(
 
 def _open(path: Path, threads: int) -> Any:
     require_package("onnxruntime", "onnxruntime", "The hand detector handtrack")
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -15,8 +15,9 @@ import torch
 
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
 from pretrain.annotate.base import AnnotatedClip
+from pretrain.annotate.box_geometry import suppress
 from pretrain.annotate.errors import AnnotatorOptionError
-from pretrain.annotate.hands_objects import Detector, FrameBoxes, suppress
+from pretrain.annotate.hands_objects import Detector, FrameBoxes
 from pretrain.annotate.pixels import (
     INTERPOLATIONS,
     Interpolation,

@@ -18,8 +18,9 @@ from torch.nn import functional
 
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
 from pretrain.annotate.base import AnnotatedClip
+from pretrain.annotate.box_geometry import suppress
 from pretrain.annotate.errors import AnnotatorOptionError, AnnotatorWeightsError
-from pretrain.annotate.hands_objects import Detector, FrameBoxes, suppress
+from pretrain.annotate.hands_objects import Detector, FrameBoxes
 from pretrain.annotate.nouns import parse
 from pretrain.annotate.pixels import (
     INTERPOLATIONS,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pretrain.annotate.box_geometry import intersection_over_union
+
 
 @dataclass
 class Found:
@@ -49,9 +51,6 @@ def average_precision(images: Sequence[Found], least_overlap: float = 0.5) -> fl
 
 def match(image: Found, least_overlap: float = 0.5) -> np.ndarray:
     """Which true box each detection claims, the surest first; int (n,), -1 for none."""
-    # Imported late: annotators build on this package's clips.
-    from pretrain.annotate.hands_objects import intersection_over_union
-
     claimed = np.full(len(image.xyxy), -1)
     overlap = intersection_over_union(image.xyxy, image.truth)
     for index in np.argsort(-image.score, kind="stable"):
