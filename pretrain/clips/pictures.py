@@ -109,6 +109,21 @@ class Picture:
         square = orientation(image[top : top + resolution, left : left + resolution])
         return np.ascontiguousarray(square)
 
+    def whole(self, short_side: int, reformatter: VideoReformatter) -> np.ndarray:
+        """All of the picture, no larger than ``short_side`` at its short side.
+
+        Args:
+            short_side: pixels; a smaller picture stays as it is.
+            reformatter: of the video.
+
+        Returns:
+            uint8 (H, W, 3), RGB, of even height and width as codecs want them.
+        """
+        width, height = self.frame.width * self.pixel_aspect, float(self.frame.height)
+        scale = min(1.0, short_side / min(width, height))
+        columns, rows = (max(2, 2 * round(length * scale / 2)) for length in (width, height))
+        return np.ascontiguousarray(self.orientation(_rgb(self.frame, columns, rows, reformatter)))
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the upright picture, in square pixels."""

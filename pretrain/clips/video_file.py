@@ -71,6 +71,8 @@ class VideoFile:
     Args:
         path: of the file.
         threads: of the decoder; 1 suits many processes, 0 takes one for each core.
+        origin_s: the container's own time that counts as 0 s; None for the one at which its first
+            stream begins, as players count.
 
     Raises:
         VideoNotFoundError: there is no such file.
@@ -78,8 +80,9 @@ class VideoFile:
         TruncatedVideoError: an MP4 without its index, as an interrupted copy leaves it.
     """
 
-    def __init__(self, path: str | Path, threads: int = 1) -> None:
+    def __init__(self, path: str | Path, threads: int = 1, origin_s: float | None = None) -> None:
         self.path = Path(path)
+        self._given_origin_s = origin_s
         self.counts = ReadCounts()
         self._threads = threads
         self._open()
@@ -113,8 +116,10 @@ class VideoFile:
         self._time_base = stream.time_base or Fraction(1, av.time_base)
         aspect = stream.sample_aspect_ratio
         self._pixel_aspect = float(aspect) if aspect else 1.0
-        start = self._container.start_time
-        self._origin = round(Fraction(start or 0, av.time_base) / self._time_base)
+        start_s = Fraction(self._container.start_time or 0, av.time_base)
+        if self._given_origin_s is not None:
+            start_s = Fraction(self._given_origin_s)
+        self._origin = round(start_s / self._time_base)
         rate = stream.average_rate or stream.guessed_rate or _DEFAULT_RATE
         self._interval = max(1, round(1 / (rate * self._time_base)))
         self._group = round(_UNKNOWN_GROUP_S / self._time_base)
@@ -130,6 +135,11 @@ class VideoFile:
         self._shown: _Frame | None = None
         self._next: _Frame | None = None
         self._ended = False
+
+    @property
+    def fps(self) -> float:
+        """Frames a second, as the header has it or as it looks at the start."""
+        return float(1 / (self._interval * self._time_base))
 
     @property
     def duration_s(self) -> float | None:

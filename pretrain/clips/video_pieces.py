@@ -1,8 +1,8 @@
 """A video that was cut into short files, as one video again."""
 
+import bisect
+import math
 from pathlib import Path
-
-import numpy as np
 
 from pretrain.clips.pictures import Picture
 from pretrain.clips.video_file import UnreadableVideoError, VideoFile
@@ -30,17 +30,16 @@ class VideoPieces:
             raise UnreadableVideoError(
                 f"Expected pieces of a video such as 0{PIECE_SUFFIX} in {self.path}, got none."
             )
-        self._open: tuple[int, VideoFile] | None = None
+        self._open: dict[int, VideoFile] = {}
         last = self._starts[-1]
         with VideoFile(self._file(last)) as piece:
             length_s = piece.duration_s
         self.duration_s = None if length_s is None else last + length_s
 
     def close(self) -> None:
-        """Close the piece that is open."""
-        if self._open is not None:
-            self._open[1].close()
-            self._open = None
+        """Close the pieces that are open."""
+        while self._open:
+            self._open.popitem()[1].close()
 
     def __enter__(self) -> "VideoPieces":
         return self
@@ -50,12 +49,21 @@ class VideoPieces:
 
     def at(self, time_s: float) -> Picture:
         """The picture shown at a time of the whole video, see :meth:`VideoFile.at`."""
-        place = int(np.searchsorted(self._starts, time_s, side="right")) - 1
-        start = self._starts[max(0, place)]
-        if self._open is None or self._open[0] != start:
-            self.close()
-            self._open = (start, VideoFile(self._file(start), self._threads))
-        picture = self._open[1].at(time_s - start)
+        place = max(0, bisect.bisect_right(self._starts, time_s) - 1)
+        picture = self._at(place, time_s)
+        if picture.time_s > time_s and place:
+            # What is shown when a piece begins is the last frame of the one before.
+            return self._at(place - 1, math.nextafter(self._starts[place], 0))
+        return picture
+
+    def _at(self, place: int, time_s: float) -> Picture:
+        start = self._starts[place]
+        if start not in self._open:
+            # Two, because clips overlap.
+            while len(self._open) > 1:
+                self._open.pop(next(iter(self._open))).close()
+            self._open[start] = VideoFile(self._file(start), self._threads, origin_s=0.0)
+        picture = self._open[start].at(time_s - start)
         picture.time_s += start
         return picture
 
