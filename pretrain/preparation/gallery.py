@@ -286,8 +286,9 @@ def _marked(narration: str, caption: str) -> str:
 
 def _summary(numbers: _Statistics, total: int) -> str:
     scenes = f"{len(numbers.scenes)} scene" + ("s" if len(numbers.scenes) != 1 else "")
-    shown = f"{numbers.clips} of {total} clips" if numbers.clips < total else f"{total} clips"
-    return f"{shown}, {scenes}"
+    if numbers.clips == total:
+        return f"{total} clips, {scenes}"
+    return f"{numbers.clips} of {total} clips, {scenes}; the numbers are of those shown"
 
 
 def _statistics(numbers: _Statistics) -> str:

@@ -265,8 +265,8 @@ def _check_same(
     Options of a source may change, and it may grow; a folder whose first clips have all gone is
     rather another data set, whose shards would take the place of these.
     """
-    if not before:
-        return
+    if not before or not any((out / FOLDER).glob("decode/*.npz")):
+        return  # a plan that nothing has come of binds nobody
     kind, wanted = before["source"].get("_target_"), plan["source"].get("_target_")
     there = {request.key for request in read_requests(out / FOLDER, 0)}
     if kind != wanted or not there & {json.loads(line)["key"] for line in lines}:

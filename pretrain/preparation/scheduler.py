@@ -19,7 +19,7 @@ from egodtm_robot.core.errors import EgoDTMRobotError
 from pretrain.preparation.assembly import read_assembled, recover
 from pretrain.preparation.plan import Plan, PlannedShard, fingerprint
 from pretrain.preparation.pool import Death, Pool, Refusal, Task, WorkerDiedError
-from pretrain.preparation.stage_files import read_record, stage_path
+from pretrain.preparation.stage_files import StageRecord, read_record, stage_path
 from pretrain.preparation.work import AnnotatorCard, Done, Job, WorkContext, keys_in_work
 
 DECODE_VERSION = 1
@@ -190,8 +190,8 @@ class Scheduler:
     def _identity_if_fresh(self, shard: _Shard, stage: str) -> str | None:
         """What a stage has written for a shard, by its identity; None if it has to run."""
         number = shard.planned.number
-        assembled = read_assembled(self._context.out, number)
         if stage == "assemble":
+            assembled = read_assembled(self._context.out, number)
             is_fresh = assembled and assembled.fingerprint == self._expected(shard, stage)
             return assembled.fingerprint if assembled and is_fresh else None
         record = read_record(stage_path(self._context.folder, stage, number))
@@ -201,10 +201,9 @@ class Scheduler:
                 raise self._missing(stage, number, "has not run on it")
             return None
         if stage == "decode":
-            has_frames = not record.keys_in_store or (
-                assembled is not None and assembled.decoded == record.identity
-            )
-            if record.fingerprint != self._expected(shard, stage) or not has_frames:
+            if record.fingerprint != self._expected(shard, stage) or not self._has_frames(
+                number, record
+            ):
                 if not is_chosen:
                     raise self._missing(stage, number, "ran on other clips, or its frames are gone")
                 return None
@@ -213,6 +212,13 @@ class Scheduler:
         if is_chosen and self._choice.retry_failed and record.failures:
             return None
         return record.identity
+
+    def _has_frames(self, shard: int, record: StageRecord) -> bool:
+        """Whether the frames that were moved into the store are still there."""
+        if not record.keys_in_store:
+            return True
+        assembled = read_assembled(self._context.out, shard)
+        return assembled is not None and assembled.decoded == record.identity
 
     def _expected(self, shard: _Shard, stage: str) -> str:
         """The fingerprint of a stage's output if it is made now."""

@@ -354,13 +354,21 @@ def test_a_source_may_grow(squares, run, log, tmp_path):
     assert keys(tmp_path / "out") == keys(squares)
 
 
-def test_another_source_or_shard_size_is_refused(run, squares, tmp_path):
-    run()
+def test_another_source_or_shard_size_is_refused(run, squares, tmp_path, monkeypatch):
+    monkeypatch.setattr("pretrain.prepare.check_free_space", _full)
+    with pytest.raises(DiskSpaceError):
+        run(shard_clips=5)
+    monkeypatch.undo()
+    run()  # nothing had come of the other plan
     with pytest.raises(ForeignStoreError, match="shards of 2 clips"):
         run(shard_clips=2)
     other = make_store(tmp_path / "other", range(20, 23))
     with pytest.raises(ForeignStoreError, match="but they are of"):
         run(source__store=other)
+
+
+def _full(path, required_bytes):
+    raise DiskSpaceError(errno.ENOSPC, f"no {required_bytes} bytes")
 
 
 def test_other_things_are_not_written_over(run, tmp_path):
