@@ -182,6 +182,13 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
         detector = new_detector(config.kind, config.size, labels, config.seed)
     else:
         detector = published_detector(config.init, config.revision, labels, config.seed)
+    cells = sum((config.resolution // stride) ** 2 for stride in detector.config.feat_strides)
+    if cells < detector.config.num_queries:
+        raise ConfigurationError(
+            f"Expected a resolution at which the detector sees at least as many places as the "
+            f"{detector.config.num_queries} boxes that it gives, got {config.resolution} with "
+            f"{cells}."
+        )
     parameters = sum(parameter.numel() for parameter in detector.parameters())
     size = config.training.batch_size
     progress: list[Progress] = []

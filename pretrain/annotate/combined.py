@@ -79,7 +79,7 @@ def _detector(role: str, given: Detector | Mapping[str, Any]) -> Detector:
         # Imported late: preparation builds on annotators.
         from pretrain.preparation.annotators import make_annotator
 
-        made: object = make_annotator(f"hands_objects.{role}", given)
+        made: object = make_annotator(Detector.stage, given)
     else:
         made = given
     if not isinstance(made, Detector):

@@ -14,6 +14,7 @@ from pretrain.annotate.errors import (
     AnnotatorWeightsError,
     require_package,
 )
+from pretrain.annotate.pretrained import quiet_transformers
 from pretrain.annotate.trained_detector import MODEL_KINDS
 
 KINDS = ("rt_detr", "d_fine")
@@ -148,7 +149,7 @@ def published_detector(model: str, revision: str | None, labels: Sequence[str], 
 
     names = dict(enumerate(labels))
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), quiet_transformers():
             torch.manual_seed(seed)
             detector, info = AutoModelForObjectDetection.from_pretrained(
                 model,

@@ -54,6 +54,8 @@ class Handtrack(Detector):
         weights: path of the ONNX file.
         threshold: least score of a hand.
         most_overlap: intersection over union up to which two boxes of a frame are two hands.
+        largest: share of the image that a hand covers at most. What the model takes for larger ones
+            are floors and tables.
         most_hands: the surest so many of a frame are kept.
         classes: of HAND_CLASSES, which count as hands.
         threads: of onnxruntime; it is run in one process a core.
@@ -71,6 +73,7 @@ class Handtrack(Detector):
         weights: str,
         threshold: float = 0.4,
         most_overlap: float = 0.3,
+        largest: float = 0.2,
         most_hands: int = 4,
         classes: Sequence[str] = HAND_CLASSES,
         threads: int = 1,
@@ -80,10 +83,14 @@ class Handtrack(Detector):
         for name in classes:
             if name not in HAND_CLASSES:
                 raise UnknownNameError("class of a hand", name, HAND_CLASSES)
-        if not 0 < threshold < 1 or not 0 <= most_overlap < 1 or most_hands < 1 or not classes:
+        if not 0 < threshold < 1 or not 0 <= most_overlap < 1 or not 0 < largest <= 1:
             raise AnnotatorOptionError(
-                "Expected threshold in (0, 1), most_overlap in [0, 1), most_hands of at least 1 "
-                f"and a class, got {threshold}, {most_overlap}, {most_hands} and {classes}."
+                "Expected threshold in (0, 1), most_overlap in [0, 1) and largest in (0, 1], got "
+                f"{threshold}, {most_overlap} and {largest}."
+            )
+        if most_hands < 1 or not classes:
+            raise AnnotatorOptionError(
+                f"Expected most_hands of at least 1 and a class, got {most_hands} and {classes}."
             )
         path = Path(weights).expanduser()
         if not path.is_file():
@@ -95,6 +102,7 @@ class Handtrack(Detector):
         self._input = self._session.get_inputs()[0].name
         self.threshold = threshold
         self.most_overlap = most_overlap
+        self.largest = largest
         self.most_hands = most_hands
         self._columns = [CLASSES.index(name) for name in classes]
         fingerprint = hash_parts(
@@ -103,6 +111,7 @@ class Handtrack(Detector):
             hash_file(path),
             threshold,
             most_overlap,
+            largest,
             most_hands,
             classes,
         )
@@ -121,6 +130,7 @@ class Handtrack(Detector):
             self._columns,
             self.threshold,
             self.most_overlap,
+            self.largest,
             self.most_hands,
         )
 
@@ -141,6 +151,7 @@ def choose(
     columns: Sequence[int],
     threshold: float,
     most_overlap: float,
+    largest: float,
     most_hands: int,
 ) -> FrameBoxes:
     """Hands among the model's anchors.
@@ -151,14 +162,16 @@ def choose(
         columns: of the scores that count as hands.
         threshold: least score.
         most_overlap: intersection over union up to which two boxes both stay.
+        largest: share of the image that a hand covers at most.
         most_hands: so many of the surest are kept.
     """
     score = scores[:, columns].max(axis=1)
     is_hand = (score >= threshold) & (score > scores[:, CLASSES.index("face")])
     candidates = np.flatnonzero(is_hand)
     xyxy = boxes[candidates][:, [1, 0, 3, 2]].clip(0, 1)
-    large = (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)
-    candidates, xyxy = candidates[large], xyxy[large]
+    sides = xyxy[:, 2:] - xyxy[:, :2]
+    fits = (sides > 0).all(axis=1) & (sides.prod(axis=1) <= largest)
+    candidates, xyxy = candidates[fits], xyxy[fits]
     kept = suppress(xyxy, score[candidates], most_overlap)[:most_hands]
     return FrameBoxes([HAND] * len(kept), score[candidates][kept], xyxy[kept])
 

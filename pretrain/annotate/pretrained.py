@@ -31,7 +31,7 @@ def load_pretrained(model_class: Any, model: str, revision: str | None = None) -
     try:
         # Tensors that a checkpoint lacks would be drawn from the global generator before the check
         # below refuses them.
-        with torch.random.fork_rng(devices=[]), _quiet():
+        with torch.random.fork_rng(devices=[]), quiet_transformers():
             loaded, info = model_class.from_pretrained(
                 model,
                 revision=revision,
@@ -90,7 +90,7 @@ def choose_device(device: str) -> torch.device:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """No report and no bar while loading: what is wrong raises an error."""
     from transformers.utils import logging
 

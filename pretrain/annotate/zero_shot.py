@@ -11,6 +11,7 @@ phrases back as text that has to be guessed to phrases again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,7 +91,7 @@ class ZeroShotDetector(Detector):
         batch_size: int = 2,
         device: str = "auto",
     ) -> None:
-        from transformers import AutoModelForZeroShotObjectDetection, AutoTokenizer
+        from transformers import AutoModelForZeroShotObjectDetection
 
         if not 0 < threshold < 1 or not 0 <= most_overlap < 1 or most_each < 1:
             raise AnnotatorOptionError(
@@ -106,13 +107,7 @@ class ZeroShotDetector(Detector):
                 f"Expected a model of a kind among {', '.join((*GROUNDED, *EMBEDDED))}, got "
                 f"{self.kind}."
             )
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
-        except (OSError, ValueError, KeyError) as error:
-            raise AnnotatorWeightsError(
-                f"Expected the tokenizer of {model!r} beside it, and could not load it "
-                f"({type(error).__name__})."
-            ) from error
+        self._tokenizer = _load_tokenizer(model, revision)
         self.asks_for_hands = hands
         self.also = tuple(also)
         self.threshold = threshold
@@ -251,3 +246,22 @@ class ZeroShotDetector(Detector):
             most = self.most_each * (2 if phrase == HAND else 1)
             kept += own[suppress(xyxy[own], score[own], self.most_overlap)[:most]].tolist()
         return FrameBoxes([phrases[best[index]] for index in kept], score[kept], xyxy[kept])
+
+
+def _load_tokenizer(model: str, revision: str | None) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
+    except (OSError, ValueError, KeyError) as error:
+        raise AnnotatorWeightsError(
+            f"Expected the tokenizer of {model!r} beside it, and could not load it "
+            f"({type(error).__name__})."
+        ) from error
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        # Without files transformers makes a tokenizer that knows no word.
+        raise AnnotatorWeightsError(
+            f"Expected the tokenizer of {model!r} beside it, found none. Copy all files of the "
+            "model, tokenizer.json among them."
+        )
+    return tokenizer
