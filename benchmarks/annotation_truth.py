@@ -1,6 +1,7 @@
 """Trackers and captions against the truth of synthetic clips.
 
-    python benchmarks/annotation_truth.py STORE [--clips 256] [--depth true|none]
+    python benchmarks/annotation_truth.py STORE [--clips 256] [--depth true|egodtm|none]
+                                           [--handtrack WEIGHTS]
 
 STORE is a clip store that ``python -m pretrain.generate`` wrote. Trackers and template captions see
 its frames and narrations, and boxes: the true ones, the same with errors as detectors make them
@@ -9,20 +10,24 @@ they write is compared with the store's own tracks, masks and depth.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from pretrain.annotate.association import Association, box_overlaps
-from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Detections
+from pretrain.annotate.association import Association
+from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Annotator, Detections
+from pretrain.annotate.box_geometry import intersection_over_union
 from pretrain.annotate.byte_track import ByteTrack
+from pretrain.annotate.depth_egodtm import EgoDTMDepth
+from pretrain.annotate.handtrack import Handtrack
 from pretrain.annotate.nouns import head
 from pretrain.annotate.template import LEAST_STATEMENTS, TemplateCaptions
 from pretrain.annotate.tracking import TrackingAnnotator
-from pretrain.clips.clip import HAND, Boxes, Clip
+from pretrain.clips.clip import HAND, Boxes, Clip, DepthKind
 from pretrain.clips.statements import (
     APPROACH,
     SHIFT,
@@ -112,7 +117,7 @@ def matches(found: Boxes, truth: Boxes, least: float = 0.3) -> dict[tuple[int, i
     pairs = {}
     for frame in np.unique(found.frame):
         rows, true_rows = np.flatnonzero(found.frame == frame), np.flatnonzero(truth.frame == frame)
-        likeness = box_overlaps(found.xyxy[rows], truth.xyxy[true_rows])
+        likeness = intersection_over_union(found.xyxy[rows], truth.xyxy[true_rows])
         kind = [[same(found.category[r], truth.category[t]) for t in true_rows] for r in rows]
         likeness = np.where(np.array(kind, bool).reshape(likeness.shape), likeness, 0)
         for i, j in zip(*linear_sum_assignment(likeness, maximize=True), strict=True):
@@ -184,33 +189,41 @@ def confirmed(statement: Statement, found: Boxes, clip: Clip) -> bool:
     return statement.kind in [r for r, _, _ in relations(truth, own[0], {other: ""}, first, 0, 0)]
 
 
-def measure_trackers(clips: Sequence[Clip], trackers: Sequence[TrackingAnnotator]) -> None:
+def measure_trackers(
+    clips: Sequence[Clip],
+    sources: dict[str, Sequence[Detections]],
+    trackers: Sequence[TrackingAnnotator],
+) -> None:
     """Print the identity switches of each tracker."""
     for tracker in trackers:
-        for name, errors in SOURCES.items():
+        for name, found in sources.items():
             total = np.zeros(2, int)
-            for number, clip in enumerate(clips):
-                shown = bare(clip)
-                detections = detections_of(clip.boxes, errors, np.random.default_rng([number, 1]))
-                total += switches(tracker.track(shown, detections)[0], clip.boxes)
+            for clip, detections in zip(clips, found, strict=True):
+                total += switches(tracker.track(bare(clip), detections)[0], clip.boxes)
             share = total[0] / max(total[1], 1)
-            print(f"{tracker.name:12} {name:32} {total[0]:4d} of {total[1]} ({share:.2%})")
+            print(
+                f"{tracker.name:12} {name:32} {total[0]:4d} of {total[1]} ({share:.2%})", flush=True
+            )
 
 
 def measure_captions(
-    clips: Sequence[Clip], tracker: TrackingAnnotator, depth: str, examples: int
+    clips: Sequence[Clip],
+    sources: dict[str, Sequence[Detections]],
+    tracker: TrackingAnnotator,
+    depths: Sequence[np.ndarray | None],
+    kind: DepthKind | None,
+    examples: int,
 ) -> None:
     """Print how much template captions say, and how much of it is true."""
     writer = TemplateCaptions()
-    for name, errors in SOURCES.items():
+    for name, found in sources.items():
         kinds: dict[str, list[bool]] = {}
         rich = hands = 0
         for number, clip in enumerate(clips):
             shown = bare(clip)
-            if depth == "none":
-                shown.depth = shown.depth_kind = None
-            detections = detections_of(clip.boxes, errors, np.random.default_rng([number, 1]))
-            shown.detections = detections
+            shown.depth = depths[number]
+            shown.depth_kind = None if depths[number] is None else kind
+            detections = shown.detections = found[number]
             shown.boxes, shown.masks = tracker.track(shown, detections)
             (result,) = writer.annotate([shown])
             assert not isinstance(result, AnnotationFailure)
@@ -231,7 +244,10 @@ def measure_captions(
             f"{LEAST_STATEMENTS} things of space or more; {len(every)} statements, "
             f"{np.mean(every):.1%} true"
         )
-        print("    " + ", ".join(f"{k} {np.mean(v):.1%} of {len(v)}" for k, v in kinds.items()))
+        print(
+            "    " + ", ".join(f"{k} {np.mean(v):.1%} of {len(v)}" for k, v in kinds.items()),
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -239,16 +255,45 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("store")
     parser.add_argument("--clips", type=int, default=256)
-    parser.add_argument("--depth", choices=("true", "none"), default="true")
+    parser.add_argument("--depth", choices=("true", "egodtm", "none"), default="true")
+    parser.add_argument("--handtrack", help="weights of the hand detector, to measure it as well")
+    parser.add_argument("--boxes", nargs="+", help="only these, such as 'true boxes' or handtrack")
     parser.add_argument("--part", choices=("tracks", "captions"))
     parser.add_argument("--examples", type=int, default=0)
     options = parser.parse_args()
     store = ClipStore.open(options.store)
     clips = [store[index] for index in range(min(options.clips, len(store)))]
+    sources: dict[str, Sequence[Detections]] = {
+        name: [
+            detections_of(clip.boxes, errors, np.random.default_rng([number, 1]))
+            for number, clip in enumerate(clips)
+        ]
+        for name, errors in SOURCES.items()
+        if name in (options.boxes or SOURCES)
+    }
+    if options.handtrack:
+        detector = Handtrack(weights=options.handtrack)
+        sources["handtrack"] = [annotated(detector, clip)["detections"] for clip in clips]
+    depths: list[np.ndarray | None] = [None] * len(clips)
+    kind: DepthKind | None = "metric"
+    if options.depth == "true":
+        depths = [clip.depth for clip in clips]
+    elif options.depth == "egodtm":
+        decoder, kind = EgoDTMDepth(), "relative"
+        depths = [annotated(decoder, clip)["depth"] for clip in clips]
     if options.part != "captions":
-        measure_trackers(clips, [Association(), ByteTrack()])
+        measure_trackers(clips, sources, [Association(), ByteTrack()])
     if options.part != "tracks":
-        measure_captions(clips, Association(), options.depth, options.examples)
+        measure_captions(clips, sources, Association(), depths, kind, options.examples)
+
+
+def annotated(annotator: Annotator, clip: Clip) -> Mapping[str, Any]:
+    """What an annotator writes of a clip of which it sees the frames alone."""
+    shown = bare(clip)
+    shown.depth = shown.depth_kind = None
+    (result,) = annotator.annotate([shown])
+    assert not isinstance(result, AnnotationFailure), result.reason
+    return result
 
 
 if __name__ == "__main__":

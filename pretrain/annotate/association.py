@@ -14,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from egodtm_robot.core.fingerprints import hash_parts
 from pretrain.annotate.base import AnnotatedClip, Detections
+from pretrain.annotate.box_geometry import intersection_over_union
 from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.tracking import TrackingAnnotator, tracked_boxes
 from pretrain.clips.clip import HAND, LEFT, RIGHT, Boxes
@@ -54,15 +55,7 @@ def closeness(first: np.ndarray, second: np.ndarray, reach: float) -> np.ndarray
     way = np.linalg.norm((a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2, axis=-1)
     sizes = np.sqrt(np.minimum(*areas) / np.maximum(*areas))
     near = np.clip(1 - way / reach, 0, None)
-    return np.where(near > 0, (box_overlaps(first, second) + near * sizes) / 2, 0.0)
-
-
-def box_overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union (n, m) of boxes (n, 4) and (m, 4)."""
-    a, b = first[:, None].astype(np.float64), second[None].astype(np.float64)
-    inner = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    shared = np.clip(inner, 0, None).prod(axis=-1)
-    return np.asarray(shared / (_areas(a) + _areas(b) - shared))
+    return np.where(near > 0, (intersection_over_union(first, second) + near * sizes) / 2, 0.0)
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:

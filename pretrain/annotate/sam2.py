@@ -18,8 +18,8 @@ from scipy.optimize import linear_sum_assignment
 from torch.nn import functional
 
 from egodtm_robot.core.fingerprints import hash_parts
-from pretrain.annotate.association import box_overlaps
 from pretrain.annotate.base import AnnotatedClip, Detections
+from pretrain.annotate.box_geometry import intersection_over_union
 from pretrain.annotate.contact import update_contact
 from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.pixels import Normalisation, resize, to_channels_first
@@ -185,7 +185,7 @@ class Sam2Tracker(TrackingAnnotator):
         seen = [thing for thing in things if frame in thing.boxes]
         taken: set[int] = set()
         if seen and len(rows):
-            likeness = box_overlaps(
+            likeness = intersection_over_union(
                 np.stack([thing.boxes[frame] for thing in seen]), detections.xyxy[rows]
             )
             same = [[detections.category[row] == thing.category for row in rows] for thing in seen]
