@@ -49,6 +49,7 @@ def main() -> None:
             f"model={arguments.model}",
             f"objective={arguments.objective}",
             f"training.batch_size={arguments.batch_size}",
+            "training.image_share=0",
             "training.save_every=1000000",
             "training.validate_every=1000000",
         ],

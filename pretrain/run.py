@@ -50,6 +50,7 @@ from pretrain.training import (
     Trainer,
     TrainingConfig,
     TrainingResult,
+    image_steps,
     last_saved_step,
     make_accelerator,
 )
@@ -90,7 +91,7 @@ class PretrainConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """How."""
 
-    steps: int = 400
+    steps: int = 240
     """Optimisation steps; 0 saves and measures the initial weights, a baseline."""
 
     seed: int = 0
@@ -314,7 +315,7 @@ class _Progress:
 
     def _samples(self, step: int) -> int:
         training = self._config.training
-        images = min(step, training.image_steps)
+        images = min(step, image_steps(training, self._config.steps))
         return images * training.image_batch_size + (step - images) * training.batch_size
 
 

@@ -49,9 +49,10 @@ class TrainingConfig:
     batch_size: int = 64
     """Clips a step in all processes together; each is compared with the texts of all others."""
 
-    image_steps: int = 0
-    """Steps of the beginning on single frames of the clips. A model from nothing sees several times
-    as many scenes in the same time; the published one starts from CLIP, trained on images."""
+    image_share: float = 0.0
+    """Share of the steps, from the first on, whose samples are single frames. A model from nothing
+    sees several times as many scenes in the same time; the published one starts from CLIP, trained
+    on images."""
 
     image_batch_size: int = 256
     """Frames of such a step in all processes together."""
@@ -110,8 +111,8 @@ class TrainingConfig:
         for name in ("batch_size", "image_batch_size", "validate_every", "save_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Expected {name} >= 1, got {getattr(self, name)}.")
-        if self.image_steps < 0:
-            raise ConfigurationError(f"Expected image_steps >= 0, got {self.image_steps}.")
+        if not 0 <= self.image_share <= 1:
+            raise ConfigurationError(f"Expected image_share in [0, 1], got {self.image_share}.")
         if self.workers < 0 or (self.threads is not None and self.threads < 1):
             raise ConfigurationError(
                 f"Expected workers >= 0 and threads >= 1, got {self.workers} and {self.threads}."
@@ -128,6 +129,11 @@ class TrainingConfig:
 
 _NOT_DECISIVE = ("compile", "save_every", "log_every", "workers", "threads")
 """Settings that may differ between the parts of a run: they change nothing, or rounding alone."""
+
+
+def image_steps(config: TrainingConfig, steps: int) -> int:
+    """How many of ``steps`` steps, the first ones, are on single frames."""
+    return round(config.image_share * steps)
 
 
 def learning_rate(config: TrainingConfig, step: int, steps: int) -> float:
@@ -293,6 +299,7 @@ class Trainer:
             self.model.compile()
         wrapped, optimizer = accelerator.prepare(self.model, self.optimizer)
         trained = [p for p in self.model.parameters() if p.requires_grad]
+        on_images = image_steps(config, self.steps)
         sampler = StreamSampler(
             len(self.dataset),
             self.seed,
@@ -301,7 +308,7 @@ class Trainer:
             self.steps,
             accelerator.process_index,
             accelerator.num_processes,
-            config.image_steps,
+            on_images,
             config.image_batch_size,
         )
         on_gpu = accelerator.device.type == "cuda"
@@ -332,7 +339,7 @@ class Trainer:
             counted += 1
             now = time.perf_counter()
             # The first batch waits for the workers to start; steps on images are another matter.
-            if self.step - sampler.start > 1 and self.step > config.image_steps:
+            if self.step - sampler.start > 1 and self.step > on_images:
                 self.trained_s += now - began
                 self.waited_s += waited
                 self.timed_clips += config.batch_size

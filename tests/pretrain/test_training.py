@@ -40,7 +40,14 @@ from tiny_model import tiny_config
 FAKES = Path(__file__).parents[1] / "fakes"
 
 CONFIG = TrainingConfig(
-    batch_size=6, validate_every=4, save_every=3, log_every=2, workers=0, threads=1
+    batch_size=6,
+    image_share=0.25,
+    image_batch_size=8,
+    validate_every=4,
+    save_every=3,
+    log_every=2,
+    workers=0,
+    threads=1,
 )
 ALL = ObjectiveConfig(name="all", text=1.0, depth=0.5, region=0.25)
 STEPS = 8
