@@ -23,7 +23,7 @@ BORDER_TOLERANCE_M = 0.04
 BOX_TOLERANCE_M = 0.15
 """Largest difference between the median depths of two boxes that touch, metres."""
 
-SPREAD_M = 1.2
+SPREAD_M = 0.9
 """How far a relative depth's range, from its 2nd to its 98th hundredth, is taken to reach, metres:
 what lies before the hands of somebody who works at a table."""
 

@@ -223,7 +223,7 @@ class _Builder:
         )
         fused = attributes.get("fused_ops", {}).get("list", {}).get("s", [])
         if "Relu6" in [_text(one) for one in fused]:
-            limits = [self.constant(np.float32(0)), self.constant(np.float32(6))]
+            limits = [self.constant(np.array(limit, np.float32)) for limit in (0, 6)]
             result = self.add("Clip", [result, *limits])
         return self.add("Transpose", [result], perm=[0, 2, 3, 1])
 

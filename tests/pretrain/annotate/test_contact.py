@@ -115,7 +115,7 @@ def test_one_smooth_place_on_the_border_is_enough():
 def test_relative_depth_counts_by_its_range(scale: float):
     depth = np.linspace(0, scale, 100).reshape(1, 10, 10)
     unit = depth_unit(depth, "relative")
-    assert unit == pytest.approx(0.96 * scale / 1.2)
+    assert unit == pytest.approx(0.96 * scale / 0.9)
     assert depth_unit(depth, "metric") == 1
     assert depth_unit(None, None) == 1
     near = box_scores(np.array([HAND_BOX]), np.array([CUP_BOX]), np.full((10, 10), 3.0))
