@@ -101,6 +101,9 @@ def describe(report: dict[str, Any]) -> str:
             f"{_in_brackets(report['stages']['captions']['fallbacks'])}; "
             f"{report['captions_enriched']:.0%} with two statements or more"
         )
+        problems = report["stages"]["captions"]["problems"]
+        if problems:
+            lines.append(f"  {problems} narrations could not be read: see caption_report.problem")
     return "\n".join(lines)
 
 

@@ -8,19 +8,17 @@ from egodtm_robot.core.configuration import compose
 from pretrain.clips import ClipStore
 from pretrain.prepare import PrepareConfig, prepare
 
-FAKES = Path(__file__).parents[2] / "fakes"
-sys.path.append(str(FAKES))
+sys.path.append(str(Path(__file__).parents[2] / "fakes"))
 from fake_clips import make_store
+
+FAKES = Path(__file__).parents[2] / "fakes"
 
 pytest.importorskip("ray")
 
-# Two starts of Ray would take half a minute and a gigabyte each: tests in several processes take
-# turns, see the mark in pyproject.toml.
-pytestmark = pytest.mark.xdist_group("ray")
-
 
 def test_a_cluster_loses_nothing_when_a_worker_is_killed(tmp_path, monkeypatch):
-    # Ray's processes import what this one can.
+    # One start of Ray for everything: it takes seconds, and half a gigabyte.
+    # Its processes import what this one can.
     path = os.pathsep.join([str(FAKES), os.environ.get("PYTHONPATH", "")])
     monkeypatch.setenv("PYTHONPATH", path)
     squares = make_store(tmp_path / "squares", range(5))
