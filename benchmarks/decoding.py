@@ -3,8 +3,9 @@
     python benchmarks/decoding.py VIDEO... [--repeats 5] [--threads 1]
 
 Dense: clips of one second end to end, and overlapping by half, four frames of 224 px each, beside
-PyAV's own loop over all frames of the same video that does nothing with them. Both are timed in
-turns, so that what else the machine does falls on both; processor time counts what wall time hides.
+PyAV's own loop over all frames of the same video, once with nothing else and once with its own
+conversion to RGB of as many frames as the clips end to end have. All are timed in turns, so that
+what else the machine does falls on all; processor time counts what wall time hides.
 
 Sparse: single clips at random times, each with the video opened anew: frames decoded beyond those
 from the clip's first to its last, beside the length of the group of pictures that it begins in.
@@ -50,6 +51,7 @@ def dense(path: Path, repeats: int, threads: int) -> None:
     overlapping = [Span(s / 2, s / 2 + CLIP_S) for s in range(2 * seconds - 1)]
     runs: dict[str, Callable[[], object]] = {
         "PyAV": lambda: pyav(path, threads),
+        "PyAV, RGB": lambda: pyav(path, threads, every=frames // (seconds * FRAMES)),
         "end to end": lambda: clips(path, end_to_end, threads),
         "overlapping": lambda: clips(path, overlapping, threads),
     }
@@ -62,23 +64,30 @@ def dense(path: Path, repeats: int, threads: int) -> None:
             wall[name].append(time.perf_counter() - began)
             processor[name].append(time.process_time() - used)
     alone = min(processor["PyAV"])
-    print(f"{path.name}: {frames} frames of {size[0]} x {size[1]}, PyAV {frames / alone:.0f}/s")
+    print(
+        f"{path.name}: {frames} frames of {size[0]} x {size[1]}, PyAV decodes {frames / alone:.0f} "
+        f"frames/s and {frames / min(processor['PyAV, RGB']):.0f} with some made RGB"
+    )
     for name, spans in (("end to end", end_to_end), ("overlapping", overlapping)):
+        used_s = min(processor[name])
         print(
-            f"  {name:<12} {alone / min(processor[name]):.2f} of PyAV's rate "
-            f"(wall {min(wall['PyAV']) / min(wall[name]):.2f}), "
-            f"{len(spans) / min(processor[name]):.1f} clips/s"
+            f"  {name:<11} {alone / used_s:.2f} of PyAV's rate (wall "
+            f"{min(wall['PyAV']) / min(wall[name]):.2f}), "
+            f"{min(processor['PyAV, RGB']) / used_s:.2f} of that with RGB, "
+            f"{len(spans) / used_s:.1f} clips/s"
         )
 
 
-def pyav(path: Path, threads: int) -> None:
-    """Decode every frame and leave it."""
+def pyav(path: Path, threads: int, every: int = 0) -> None:
+    """Decode every frame and leave it, or make every n-th RGB with 224 rows."""
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
         stream.codec_context.thread_count = threads
         stream.codec_context.thread_type = "AUTO" if threads != 1 else "SLICE"
-        for _ in file.decode(stream):
-            pass
+        for number, frame in enumerate(file.decode(stream)):
+            if every and number % every == 0:
+                width = round(frame.width * RESOLUTION / frame.height)
+                frame.to_ndarray(format="rgb24", width=width, height=RESOLUTION)
 
 
 def clips(path: Path, spans: list[Span], threads: int) -> None:

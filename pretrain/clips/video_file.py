@@ -329,7 +329,7 @@ class VideoFile:
         self._open()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Frame:
     """A decoded frame, when it is shown, and whether it leans on bytes that do not decode."""
 

@@ -21,7 +21,7 @@ from pretrain.clips.decoding import (
     open_video,
     segment_times,
 )
-from pretrain.clips.pictures import Orientation, check_crop
+from pretrain.clips.pictures import Orientation, Picture, check_crop
 from pretrain.clips.tone_mapping import HLG, PQ, tone_map
 from pretrain.clips.video_file import (
     ClipSpanError,
@@ -208,6 +208,32 @@ def test_a_part_of_the_picture_is_cut_before_it_is_resized(tmp_path):
     assert numbers == [10 * row + column for row in range(4) for column in range(4)]
     with pytest.raises(ValueError, match="left, top, right and bottom"):
         check_crop([0.5, 0, 0.25, 1])
+
+
+@pytest.mark.parametrize("form", ["yuv420p", "rgb24", "yuv422p10le"])
+@pytest.mark.parametrize("size", [(480, 360), (641, 361), (360, 640), (1280, 720)])
+@pytest.mark.parametrize("crop", [None, (0.5, 0.25, 1.0, 0.75)])
+def test_squares_are_those_of_another_library(form, size, crop):
+    width, height = size
+    y, x = np.mgrid[:height, :width]
+    image = np.stack([255 * x / width, 255 * y / height, 128 + 90 * np.sin(x / 40)], axis=2)
+    frame = av.VideoFrame.from_ndarray(image.astype(np.uint8), format="rgb24")
+    # Unnamed, a picture of 720 rows or more is BT.709, and a smaller one BT.601.
+    matrix = 1 if height >= 720 else 5
+    frame = frame.reformat(format=form, dst_colorspace=matrix)
+    frame.colorspace = 2
+    found = Picture(0.0, frame).square(112, VideoReformatter(), crop)
+    left, top, right, bottom = (np.array(crop or (0, 0, 1, 1)) * (size * 2)).tolist()
+    side = min(right - left, bottom - top)
+    left, top = (left + right - side) / 2, (top + bottom - side) / 2
+    whole = Image.fromarray(image.astype(np.uint8))
+    box = (left, top, left + side, top + side)
+    wanted = whole.resize((112, 112), Image.Resampling.BILINEAR, box)
+    difference = found.astype(int) - np.asarray(wanted)
+    # The scaler's defaults make pictures two levels too dark, and a wrong matrix shifts hues by 10.
+    assert np.abs(difference.mean(axis=(0, 1))).max() < 1.3
+    assert np.abs(difference).mean() < 2
+    assert np.abs(difference).max() < 14
 
 
 def test_pixels_that_are_not_square_are_shown_as_wide_as_they_are(tmp_path):
