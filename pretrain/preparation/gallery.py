@@ -26,7 +26,7 @@ _FRAME_QUALITY = 75
 _LOSSLESS = None
 _DEPTH_QUALITY = 90
 _FEW_BOXES = 6
-"""In a frame with more, only hands and what is in contact are labelled; pointing tells the rest."""
+"""In a frame with more, only hands and what is in contact get a label; pointing tells the rest."""
 
 _MOST_COMMON = 12
 _SIDES = {NO_SIDE: "", LEFT: "left ", RIGHT: "right "}
@@ -184,7 +184,8 @@ def _overlay(boxes: Boxes, frame: int, width: int, height: int) -> str:
         track = (boxes.track == boxes.track[row]) & (boxes.frame <= frame)
         corners = boxes.xyxy[track][np.argsort(boxes.frame[track], kind="stable")]
         centres = (corners[:, :2] + corners[:, 2:]) / 2 * (width, height)
-        if len(centres) > 1:
+        is_main = len(rows) <= _FEW_BOXES or touching or boxes.category[row] == HAND
+        if len(centres) > 1 and is_main:
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in centres)
             parts.append(f'<polyline points="{points}" stroke="{colour}"/>')
         thickness = 3 if touching else 1.6
@@ -193,7 +194,7 @@ def _overlay(boxes: Boxes, frame: int, width: int, height: int) -> str:
             f'height="{bottom - top:.1f}" stroke="{colour}" stroke-width="{thickness}">'
             f"<title>{html.escape(name)}</title></rect>"
         )
-        if len(rows) > _FEW_BOXES and not touching and boxes.category[row] != HAND:
+        if not is_main:
             continue
         # A label stays within the picture: below the upper edge, and short of the right one.
         x = min(max(float(left), 1.0), max(1.0, width - 0.024 * width * len(name)))

@@ -159,3 +159,22 @@ def test_the_command_refuses_what_cannot_be(tmp_path):
     with pytest.raises(SystemExit):
         main([f"clips={tmp_path / 'nowhere'}", f"html={tmp_path / 'page.html'}"])
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_crowd_is_labelled_where_hands_and_contact_are(tmp_path):
+    clip = make_clip(0)
+    count = 9
+    clip.boxes = Boxes(
+        frame=np.zeros(count, np.int16),
+        track=np.arange(count, dtype=np.int16),
+        category=["hand", *(f"mug {index}" for index in range(count - 1))],
+        side=np.zeros(count, np.int8),
+        contact=np.arange(count) == 3,
+        xyxy=np.tile(np.array([0.2, 0.2, 0.5, 0.5], np.float32), (count, 1)),
+    )
+    with ClipStoreWriter.create(tmp_path / "store") as writer:
+        writer.append([clip])
+    text, page = page_of(tmp_path)
+    assert len(page.all("rect")) == count
+    assert re.findall(r"<text[^>]*>([^<]*)</text>", text) == ["hand 0", "mug 2 3 ●"]
+    assert "<title>mug 7 8</title>" in text
