@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self, get_args
 
+import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
@@ -16,6 +17,7 @@ from pretrain.clips.video_file import (
     END_SLACK_S,
     ClipSpanError,
     DecodingError,
+    UnreadableVideoError,
     VideoFile,
 )
 from pretrain.clips.video_pieces import VideoPieces, is_video_pieces
@@ -221,19 +223,31 @@ def decode_spans(
         crop = spans[number].crop
         try:
             picture = video.at(time_s)
+            if picture.time_s != shown_s:
+                shown_s = picture.time_s
+                squares.clear()
+            if crop not in squares:
+                squares[crop] = _square(picture, resolution, reformatter, crop)
         except DecodingError as error:
             del clips[number]
             yield number, error
             continue
-        if picture.time_s != shown_s:
-            shown_s = picture.time_s
-            squares.clear()
-        if crop not in squares:
-            squares[crop] = picture.square(resolution, reformatter, crop)
         clip.frames[place] = squares[crop]
         clip.times[place] = picture.time_s
         if place == frames - 1:
             yield number, clips.pop(number)
+
+
+def _square(
+    picture: Picture, resolution: int, reformatter: VideoReformatter, crop: Shares | None
+) -> np.ndarray:
+    try:
+        return picture.square(resolution, reformatter, crop)
+    except av.error.FFmpegError as error:
+        raise UnreadableVideoError(
+            f"Expected {picture.frame.format.name} pictures that can be made RGB, but FFmpeg "
+            f"refuses those of {picture.frame.width} x {picture.frame.height}: {error}."
+        ) from error
 
 
 def check_span(

@@ -2,8 +2,8 @@
 
 A picture is turned as the recording asks for, cut to the part that is wanted, resized so that its
 short side has the resolution, and cut to the square in its middle: the geometry of CLIP's own
-preprocessing. Letterboxing would spend a fifth of a wide picture's patches on black bars; what is
-cut off is the periphery, where hands at work seldom are.
+preprocessing. Letterboxing would spend 44 % of a 16:9 picture's patches on black bars; what is cut
+off is the periphery, where hands at work seldom are.
 """
 
 import math

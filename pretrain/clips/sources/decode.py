@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 from PIL import Image
 
@@ -116,7 +117,7 @@ def _decode_video(
                     yield Failure(kept[number].key, "decode", str(found))
                 else:
                     yield _with_depth(_annotated(kept[number], found), kept[number], video, config)
-    except (EgoDTMRobotError, OSError) as error:
+    except (EgoDTMRobotError, av.error.FFmpegError, OSError) as error:
         for number in sorted(left):
             yield Failure(kept[number].key, "decode", str(error))
 

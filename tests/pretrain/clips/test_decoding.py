@@ -36,8 +36,9 @@ from pretrain.clips.video_file import (
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
 from fake_videos import SIDE, decoded_frames, number_frame, read_number, write_video
 
-TIMES = (2.05, 0.0, 2.75, 1.0, 1.999, 0.95, 2.9)
-"""Forward and back, on frames' times and between them, at both sides of a key frame's."""
+TIMES = (2.05, 0.0, 2.75, 1.0, 1.999, 0.95, 2.9, 0.35)
+"""Forward and back, on frames' times and between them, at both sides of a key frame's, and from the
+end to the start."""
 
 UNEVEN = (0.0, 0.1, 0.15, 0.2, 0.9, 1.0, 1.35, 1.36, 2.3, 2.5)
 
@@ -392,6 +393,17 @@ def test_what_is_no_video_is_named(tmp_path, content, error, message):
         decode_clip(path, 0, 1)
     assert str(path) in str(raised.value)
     assert isinstance(raised.value, DecodingError)
+
+
+def test_a_picture_that_cannot_be_converted_costs_its_clip(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mp4")
+
+    def refuse(*arguments, **options):
+        raise av.error.ArgumentError(22, "Invalid argument")
+
+    monkeypatch.setattr(Picture, "square", refuse)
+    with pytest.raises(UnreadableVideoError, match="yuv420p pictures that can be made RGB"):
+        decode_clip(path, 0, 1)
 
 
 def test_a_file_of_sound_alone_is_named(tmp_path):
