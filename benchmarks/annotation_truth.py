@@ -23,6 +23,7 @@ from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Annotator, 
 from pretrain.annotate.box_geometry import intersection_over_union
 from pretrain.annotate.byte_track import ByteTrack
 from pretrain.annotate.depth_egodtm import EgoDTMDepth
+from pretrain.annotate.hands_objects import FrameBoxes, complete
 from pretrain.annotate.handtrack import Handtrack
 from pretrain.annotate.nouns import head
 from pretrain.annotate.template import LEAST_STATEMENTS, TemplateCaptions
@@ -51,6 +52,8 @@ class Errors:
         wrong_sides: share of hands' boxes with the other side.
         wrong_contact: share of boxes with the other contact.
         names: ``phrases`` keeps categories such as "red mug", ``heads`` their last word.
+        rules: whether sides and contact are taken away and found again by the rules that stand
+            behind every detector: nothing but names and boxes is known then.
     """
 
     missed: float = 0.0
@@ -59,13 +62,16 @@ class Errors:
     wrong_sides: float = 0.0
     wrong_contact: float = 0.0
     names: str = "phrases"
+    rules: bool = False
 
 
 SOURCES = {
     "true boxes": Errors(),
     "true boxes, nouns alone": Errors(names="heads"),
+    "true boxes, the rest by rule": Errors(rules=True),
     "with errors": Errors(0.1, 0.05, 0.2, 0.05, 0.1),
     "with errors, nouns alone": Errors(0.1, 0.05, 0.2, 0.05, 0.1, "heads"),
+    "with errors, the rest by rule": Errors(0.1, 0.05, 0.2, rules=True),
     "with many errors, nouns alone": Errors(0.25, 0.1, 0.5, 0.15, 0.2, "heads"),
 }
 
@@ -110,6 +116,16 @@ def detections_of(boxes: Boxes, errors: Errors, rng: np.random.Generator) -> Det
         contact=np.concatenate([found.contact, np.zeros(count, bool)]),
         xyxy=np.concatenate([found.xyxy, np.hstack([corner, corner + size]).astype(np.float32)]),
     )
+
+
+def by_rule(found: Detections, clip: Clip) -> Detections:
+    """The same boxes with sides and contact as the rules find them from boxes and true depth."""
+    frames = []
+    for frame in range(len(clip.frames)):
+        rows = np.flatnonzero(found.frame == frame)
+        names = [found.category[row] for row in rows]
+        frames.append(FrameBoxes(names, found.score[rows], found.xyxy[rows]))
+    return complete(frames, clip.depth, clip.depth_kind)
 
 
 def matches(found: Boxes, truth: Boxes, least: float = 0.3) -> dict[tuple[int, int], int]:
@@ -263,14 +279,15 @@ def main() -> None:
     options = parser.parse_args()
     store = ClipStore.open(options.store)
     clips = [store[index] for index in range(min(options.clips, len(store)))]
-    sources: dict[str, Sequence[Detections]] = {
-        name: [
-            detections_of(clip.boxes, errors, np.random.default_rng([number, 1]))
+    sources: dict[str, Sequence[Detections]] = {}
+    for name in [name for name in SOURCES if name in (options.boxes or SOURCES)]:
+        found = [
+            detections_of(clip.boxes, SOURCES[name], np.random.default_rng([number, 1]))
             for number, clip in enumerate(clips)
         ]
-        for name, errors in SOURCES.items()
-        if name in (options.boxes or SOURCES)
-    }
+        if SOURCES[name].rules:
+            found = [by_rule(*pair) for pair in zip(found, clips, strict=True)]
+        sources[name] = found
     if options.handtrack:
         detector = Handtrack(weights=options.handtrack)
         sources["handtrack"] = [annotated(detector, clip)["detections"] for clip in clips]
