@@ -24,7 +24,8 @@ FORMAT = 1
 """Raised whenever an older reader would misread a checkpoint."""
 
 _LARGEST_CARD = 4 * 2**20
-_OWN_KEYS = ("format", "model", "parameters", "dtype", "weights_sha256")
+OWN_KEYS = ("format", "model", "parameters", "dtype", "weights_sha256")
+"""What every card holds, written by :func:`save_checkpoint`."""
 
 
 def save_checkpoint(
@@ -43,7 +44,7 @@ def save_checkpoint(
         CheckpointError: the path ends otherwise, or the card has a key that we write ourselves.
     """
     path = _checked(path)
-    taken = sorted(set(card) & set(_OWN_KEYS))
+    taken = sorted(set(card) & set(OWN_KEYS))
     if taken:
         raise CheckpointError(f"Expected a card without {', '.join(taken)}: they are added here.")
     weights = safetensors.torch.save(
@@ -134,8 +135,8 @@ def load_card(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"Expected {place} to be JSON, got something else: {error}."
         ) from error
-    if not isinstance(card, dict) or not set(_OWN_KEYS) <= set(card):
-        raise CheckpointError(f"Expected {place} to hold the keys {', '.join(_OWN_KEYS)}.")
+    if not isinstance(card, dict) or not set(OWN_KEYS) <= set(card):
+        raise CheckpointError(f"Expected {place} to hold the keys {', '.join(OWN_KEYS)}.")
     if card["format"] != FORMAT:
         raise CheckpointError(
             f"Expected a checkpoint of format {FORMAT}, {place} says {card['format']}. Use the "

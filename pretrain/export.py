@@ -1,0 +1,96 @@
+"""Writes a checkpoint to be passed on: ``python -m pretrain.export run_dir=... out=...``.
+
+The weights of a run go to half precision, and the card gets what the run has measured on its test
+clips. The checkpoint that comes with the package was written by this command.
+"""
+
+if __name__ == "__main__":
+    from egodtm_robot.core.startup import prepare_command
+
+    prepare_command()
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import egodtm_robot
+from egodtm_robot.core.configuration import command
+from egodtm_robot.core.errors import CheckpointError, UnknownNameError
+from egodtm_robot.core.storage import format_bytes
+from pretrain.checkpoints import load_checkpoint, save_checkpoint
+from pretrain.checkpoints.files import OWN_KEYS
+from pretrain.run import RESULTS_FILE
+from pretrain.training import BEST
+
+PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+
+_MEASURED = ("retrieval", "multiple_choice", "depth", "regions", "test_clips", "best_step")
+
+
+@dataclass
+class ExportConfig:
+    """What to export, and where to."""
+
+    run_dir: str = "???"
+    """Folder of a finished run of ``pretrain/run.py``."""
+
+    out: str = "???"
+    """Path of the weights, ending in ``.safetensors``; their card goes beside them."""
+
+    precision: str = "float16"
+    """``float16``, ``bfloat16`` or ``float32``."""
+
+    made_by: str = ""
+    """The command that reproduces the run, for the card."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise UnknownNameError("precision", self.precision, list(PRECISIONS))
+
+
+def export(config: ExportConfig) -> Path:
+    """Write the checkpoint and its card.
+
+    Returns:
+        The path of the weights.
+
+    Raises:
+        CheckpointError: the run is not finished, its checkpoint can't be read, or a weight is too
+            large for the precision.
+    """
+    folder = Path(config.run_dir)
+    try:
+        results = json.loads((folder / RESULTS_FILE).read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"Expected a finished run with {RESULTS_FILE} in {folder}, and could not read it: "
+            f"{error}. Run the same pretraining again to finish it."
+        ) from error
+    model, card = load_checkpoint(folder / "checkpoints" / BEST)
+    dtype = PRECISIONS[config.precision]
+    for name, tensor in model.state_dict().items():
+        if not torch.isfinite(tensor.to(dtype)).all():
+            raise CheckpointError(
+                f"Expected weights that {config.precision} can hold; {name} is too large. Choose "
+                "precision=float32."
+            )
+    kept = {name: value for name, value in card.items() if name not in OWN_KEYS}
+    measured = {name: results[name] for name in _MEASURED if results.get(name) is not None}
+    extra = {"package": egodtm_robot.__version__, "made_by": config.made_by, "test": measured}
+    path = Path(config.out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(path, model, {**kept, **extra}, dtype)
+    return path
+
+
+@command(ExportConfig, "export")
+def main(config: ExportConfig) -> None:
+    """Exports and says how large it is."""
+    path = export(config)
+    print(f"{path} ({format_bytes(path.stat().st_size)}) and {path.with_suffix('.json').name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Checkpoints to pass on."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from egodtm_robot.core.errors import CheckpointError, UnknownNameError
+from pretrain.checkpoints import load_checkpoint, save_checkpoint
+from pretrain.export import ExportConfig, export
+from pretrain.model import EgoDTM
+
+sys.path.append(str(Path(__file__).parents[1] / "fakes"))
+from tiny_model import tiny_config
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    card = {"steps": 7, "data": {"kind": "synthetic"}}
+    save_checkpoint(folder / "checkpoints" / "best.safetensors", EgoDTM(tiny_config()), card)
+    results = {"depth": {"delta1": 0.5}, "retrieval": None, "test_clips": 3, "curves": [1, 2]}
+    (folder / "results.json").write_text(json.dumps(results))
+    return folder
+
+
+def test_half_the_size_and_the_same_model_with_what_was_measured(run: Path, tmp_path: Path):
+    out = tmp_path / "new" / "mine.safetensors"
+    export(ExportConfig(run_dir=str(run), out=str(out), made_by="python pretrain/run.py steps=7"))
+    whole = run / "checkpoints" / "best.safetensors"
+    assert out.stat().st_size < 0.6 * whole.stat().st_size
+    model, card = load_checkpoint(out)
+    original, _ = load_checkpoint(whole)
+    for name, tensor in original.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], tensor, atol=1e-3, rtol=1e-3)
+    assert card["dtype"] == "float16"
+    assert card["steps"] == 7
+    assert card["test"] == {"depth": {"delta1": 0.5}, "test_clips": 3}
+    assert card["made_by"] == "python pretrain/run.py steps=7"
+
+
+def test_an_unfinished_run_is_refused(run: Path, tmp_path: Path):
+    (run / "results.json").unlink()
+    with pytest.raises(CheckpointError, match="finished run"):
+        export(ExportConfig(run_dir=str(run), out=str(tmp_path / "mine.safetensors")))
+
+
+def test_weights_that_half_precision_cannot_hold_are_refused(run: Path, tmp_path: Path):
+    path = run / "checkpoints" / "best.safetensors"
+    model, _ = load_checkpoint(path)
+    with torch.no_grad():
+        model.image_projection[0, 0] = 1e6
+    save_checkpoint(path, model, {})
+    out = tmp_path / "mine.safetensors"
+    with pytest.raises(CheckpointError, match=r"image_projection is too large.*float32"):
+        export(ExportConfig(run_dir=str(run), out=str(out)))
+    export(ExportConfig(run_dir=str(run), out=str(out), precision="bfloat16"))
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(UnknownNameError, match="float16"):
+        ExportConfig(run_dir="run", out="x", precision="half")
