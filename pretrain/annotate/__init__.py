@@ -1,1 +1,1 @@
-"""Annotators: what turns decoded video into clips with depth, hands, objects, tracks and captions."""
+"""Annotators: decoded video in, depth, hands, objects, tracks and captions out."""
