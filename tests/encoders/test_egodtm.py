@@ -16,7 +16,7 @@ from egodtm_robot.core.errors import (
 )
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.encoders.egodtm import EgoDTMEncoder
-from pretrain.checkpoints import save_checkpoint, shipped
+from pretrain.checkpoints import load_checkpoint, save_checkpoint, shipped
 from pretrain.model import EgoDTM
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
@@ -123,3 +123,15 @@ def test_wrong_options_and_images_are_refused_by_name(checkpoint: str, tmp_path:
         EgoDTMEncoder(str(tmp_path / "none.safetensors"))
     with pytest.raises(EncoderInputError, match=r"\(B, 4, H, W, 3\)"):
         EgoDTMEncoder(checkpoint, history=4).encode(windows(1))
+
+
+def test_the_shipped_checkpoint_is_small_says_what_it_is_and_sees():
+    path = shipped.shipped_checkpoint()
+    assert path.stat().st_size <= 32e6
+    _, card = load_checkpoint(path)
+    assert card["made_by"].startswith("torchrun")
+    assert card["test"]["retrieval"]["text_to_video"]["r1"] > 0.15
+    encoder = make_encoder("egodtm")
+    features = encoder.encode(windows(2, size=112))
+    assert features.shape == (2, 64, 192)
+    assert np.abs(features[0] - features[1]).max() > 0.1
