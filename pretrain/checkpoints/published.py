@@ -131,6 +131,10 @@ def initialise_from(model: EgoDTM, tensors: Mapping[str, torch.Tensor], origin: 
         origin=origin,
     )
     model.load_state_dict(found, strict=False)
+    if "visual.temporal_embedding" in kept:
+        # Weights of pictures know no time; what stands for it begins at nothing, as published.
+        with torch.no_grad():
+            model.visual.temporal_embedding.zero_()
     return sorted(kept - {"logit_scale"})
 
 
