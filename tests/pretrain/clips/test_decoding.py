@@ -234,7 +234,7 @@ def test_squares_are_those_of_another_library(form, size, crop):
     # The scaler's defaults make pictures two levels too dark, and a wrong matrix shifts hues by 10.
     assert np.abs(difference.mean(axis=(0, 1))).max() < 1.3
     assert np.abs(difference).mean() < 2
-    # All but a thousandth: in 10 bits and 4:2:2 the scaler spoils a few pixels at a row's beginning.
+    # All but a thousandth: in 10 bits and 4:2:2 the scaler spoils a few pixels of a row's start.
     assert np.quantile(np.abs(difference), 0.999) < 14
 
 
