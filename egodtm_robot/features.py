@@ -25,10 +25,11 @@ from egodtm_robot.core.errors import (
     EncoderWeightsError,
     UnknownNameError,
 )
+from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.storage import check_free_space, format_bytes
 from egodtm_robot.demos.store import DemonstrationStore, estimate_bytes
-from egodtm_robot.encoders.base import Encoder, hash_parts
+from egodtm_robot.encoders.base import Encoder
 from egodtm_robot.encoders.reducer import FIT_TOKENS, MAXIMUM_CHANNELS, Reducer
 
 STATE_STREAM = "state"

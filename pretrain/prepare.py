@@ -25,9 +25,9 @@ from egodtm_robot.core.errors import ConfigurationError, StoreExistsError, Unkno
 from egodtm_robot.core.locking import FileLock
 from egodtm_robot.core.storage import check_free_space
 from pretrain.annotate.base import STAGES
+from pretrain.annotate.registry import check_annotator, is_enabled
 from pretrain.clips.decoding import DecodingConfig
 from pretrain.clips.sources.registry import make_source
-from pretrain.preparation.annotators import check_annotator, is_enabled
 from pretrain.preparation.assembly import read_assembled
 from pretrain.preparation.plan import FOLDER, Plan, make_plan, remove_shards_beyond
 from pretrain.preparation.progress import StageProgress

@@ -5,8 +5,6 @@ and whenever they are computed, so that demonstrations are embedded once and a r
 the policy was trained on.
 """
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -16,6 +14,7 @@ import torch
 from torch import nn
 
 from egodtm_robot.core.errors import EncoderInputError, EncoderOptionError
+from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
 
 Source = Literal["rgb", "privileged", "none"]
 
@@ -169,20 +168,3 @@ def check_images(images: np.ndarray, history: int, encoder: str) -> None:
             f"got {getattr(images, 'dtype', type(images).__name__)} of shape {shape}. "
             "Images go in as they come from the camera; the encoder normalises them itself."
         )
-
-
-def hash_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes of tensors, whatever device they are on."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        # Viewed as bytes because numpy has no bfloat16.
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def hash_parts(*parts: Any) -> str:
-    """First 16 hexadecimal digits of the SHA-256 of values that JSON can hold."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -20,9 +20,9 @@ from egodtm_robot.core.efficientnet import (
     read_imagenet_weights,
 )
 from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
+from egodtm_robot.core.images import pair, pool_to_grid, resize, to_channels_first
 from egodtm_robot.core.weights import load_matching
 from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
-from egodtm_robot.encoders.preprocessing import pair, pool_to_grid, resize, to_channels_first
 
 
 class EfficientNetLite0Encoder(ImageEncoder):

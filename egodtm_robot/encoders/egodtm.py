@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
+from egodtm_robot.core.images import pair, pool_to_grid, resize, to_channels_first
 from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
-from egodtm_robot.encoders.preprocessing import pair, pool_to_grid, resize, to_channels_first
 from pretrain.checkpoints import load_checkpoint
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.model import EgoDTM

@@ -6,17 +6,13 @@ nor PIL is needed and a batch is prepared on the device that encodes it.
 
 import inspect
 import math
-import pickle
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.image_processing_base import ImageProcessingMixin
-from transformers.utils import logging as transformers_logging
 
 from egodtm_robot.core.errors import (
     CheckpointMismatchError,
@@ -24,8 +20,7 @@ from egodtm_robot.core.errors import (
     EncoderWeightsError,
     UnknownNameError,
 )
-from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
-from egodtm_robot.encoders.preprocessing import (
+from egodtm_robot.core.images import (
     Interpolation,
     center_crop,
     pair,
@@ -33,6 +28,13 @@ from egodtm_robot.encoders.preprocessing import (
     resize,
     to_channels_first,
 )
+from egodtm_robot.core.pretrained import (
+    LOADING_ERRORS,
+    first_line,
+    from_pretrained,
+    mismatched_tensors,
+)
+from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
 
 Output = Literal["grid", "class"]
 
@@ -296,44 +298,11 @@ def _load(path: str, revision: str | None, config: PretrainedConfig) -> PreTrain
         # A pooler is trained by few of the checkpoints and read by no output of ours.
         extra["add_pooling_layer"] = False
     try:
-        # Tensors that a checkpoint lacks would be drawn from the global generator before the
-        # check below refuses them.
-        with torch.random.fork_rng(devices=[]), _quiet_transformers():
-            model, info = model_class.from_pretrained(
-                path,
-                config=config,
-                revision=revision,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                **extra,
-            )
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        RuntimeError,
-        SafetensorError,
-        pickle.UnpicklingError,
-    ) as error:
+        model, info = from_pretrained(model_class, path, config=config, revision=revision, **extra)
+    except LOADING_ERRORS as error:
         raise _not_loadable(path, error) from error
     _check_loading(path, model, info)
     return model
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """No load report and bar: left-over text towers are meant, and the rest raises an error."""
-    verbosity = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
 
 
 def _check_loading(path: str, model: PreTrainedModel, info: Mapping[str, Any]) -> None:
@@ -344,32 +313,24 @@ def _check_loading(path: str, model: PreTrainedModel, info: Mapping[str, Any]) -
     """
     own_parts = {name.split(".")[0] for name in model.state_dict()}
     prefix = model.base_model_prefix + "."
-    problems = [f"missing    {name}" for name in sorted(info["missing_keys"])]
-    problems += [
-        f"unexpected {name}"
-        for name in sorted(info["unexpected_keys"])
-        if name.removeprefix(prefix).split(".")[0] in own_parts
-        and not name.endswith("position_ids")
-        and ".pooler." not in f".{name}"
-    ]
-    problems += [
-        f"shape      {name}: expected {tuple(expected)}, got {tuple(found)}"
-        for name, found, expected in sorted(info["mismatched_keys"])
-    ]
-    if problems:
-        listed = "\n  ".join(problems[:20])
-        raise CheckpointMismatchError(
-            f"{len(problems)} tensors of {path} do not match {type(model).__name__}:\n  {listed}\n"
-            "Use a checkpoint whose config.json describes its tensors."
+
+    def belongs(name: str) -> bool:
+        return (
+            name.removeprefix(prefix).split(".")[0] in own_parts
+            and not name.endswith("position_ids")
+            and ".pooler." not in f".{name}"
         )
+
+    problems = mismatched_tensors(path, model, info, belongs)
+    if problems:
+        raise CheckpointMismatchError(problems)
 
 
 def _not_loadable(path: str, error: Exception) -> EncoderWeightsError:
-    reason = str(error).strip().splitlines()
     return EncoderWeightsError(
         "Expected encoder.model to be a vision model's hub id, or a folder with config.json, "
         f"preprocessor_config.json and model.safetensors; could not load {path!r} "
-        f"({type(error).__name__}: {reason[0] if reason else ''}). Without a network, give the "
+        f"({type(error).__name__}: {first_line(error)}). Without a network, give the "
         "path of a copy."
     )
 

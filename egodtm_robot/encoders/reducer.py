@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from egodtm_robot.core.errors import CheckpointMismatchError, EncoderInputError
-from egodtm_robot.encoders.base import hash_tensors
+from egodtm_robot.core.fingerprints import hash_tensors
 
 MAXIMUM_CHANNELS = 64
 FIT_TOKENS = 50_000

@@ -4,31 +4,24 @@ There is no table of encoders: a file in ``configs/encoder`` names the class by 
 (``_target_``), so a new encoder is a module and a file, and a user's own is an import path.
 """
 
-import importlib
 import inspect
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
+from egodtm_robot.core.errors import EncoderOptionError
+from egodtm_robot.core.instantiation import (
+    check_options,
+    group_config,
+    group_names,
+    import_target,
+    plain,
+)
 from egodtm_robot.encoders.base import Encoder
-
-_MISSING = "???"
-"""OmegaConf's mark of a value that the user has to give."""
 
 
 def encoder_names() -> tuple[str, ...]:
     """Names of the encoders that have a file in ``configs/encoder``."""
-    folder = resources.files("configs") / "encoder"
-    return tuple(
-        sorted(
-            entry.name.removesuffix(".yaml")
-            for entry in folder.iterdir()
-            if entry.name.endswith(".yaml")
-        )
-    )
+    return group_names("encoder")
 
 
 def encoder_config(name: str) -> dict[str, Any]:
@@ -37,10 +30,7 @@ def encoder_config(name: str) -> dict[str, Any]:
     Raises:
         UnknownNameError: there is no such file.
     """
-    if name not in encoder_names():
-        raise UnknownNameError("encoder", name, encoder_names())
-    text = (resources.files("configs") / "encoder" / f"{name}.yaml").read_text(encoding="utf-8")
-    return _plain(OmegaConf.create(text))
+    return group_config("encoder", name)
 
 
 def make_encoder(config: str | Mapping[str, Any]) -> Encoder:
@@ -65,7 +55,7 @@ def make_encoder(config: str | Mapping[str, Any]) -> Encoder:
         EncoderOptionError: the import path leads nowhere or to something that is no encoder, or an
             option is unknown or missing.
     """
-    given = {"name": config} if isinstance(config, str) else _plain(config)
+    given = {"name": config} if isinstance(config, str) else plain(config)
     name = given.pop("name", None)
     target = given.pop("_target_", None)
     defaults: dict[str, Any] = {}
@@ -86,7 +76,7 @@ def make_encoder(config: str | Mapping[str, Any]) -> Encoder:
             for key, value in given.items()
             if key not in defaults or value != defaults[key]
         }
-    _check_options(encoder_class, given)
+    check_options("encoder", encoder_class, given, EncoderOptionError)
     encoder = encoder_class(**given)
     if name is not None:
         encoder.name = str(name)
@@ -94,52 +84,10 @@ def make_encoder(config: str | Mapping[str, Any]) -> Encoder:
 
 
 def _import_encoder(path: str) -> type[Encoder]:
-    module_name, _, class_name = path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise EncoderOptionError(
-            f"Expected encoder._target_ to be the import path of an encoder class "
-            f"(package.module.Class), got {path!r}: {error}. The module must be installed or lie "
-            "in a folder of PYTHONPATH."
-        ) from error
+    found = import_target("encoder", path, EncoderOptionError)
     if not (inspect.isclass(found) and issubclass(found, Encoder)):
         raise EncoderOptionError(
             f"Expected encoder._target_ to name a subclass of egodtm_robot.encoders.Encoder, got "
             f"{path!r}, which is {found!r}."
         )
     return found
-
-
-def _parameters(encoder_class: type[Encoder]) -> dict[str, inspect.Parameter]:
-    return dict(inspect.signature(encoder_class).parameters)
-
-
-def _check_options(encoder_class: type[Encoder], options: Mapping[str, Any]) -> None:
-    parameters = _parameters(encoder_class)
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return
-    for option in options:
-        if option not in parameters:
-            raise UnknownNameError(
-                f"option of encoder {encoder_class.__name__}", option, tuple(parameters)
-            )
-    missing = [
-        option
-        for option, parameter in parameters.items()
-        if parameter.default is inspect.Parameter.empty
-        and parameter.kind is not inspect.Parameter.VAR_POSITIONAL
-        and options.get(option) in (None, _MISSING)
-    ]
-    if missing:
-        listed = ", ".join(f"encoder.{option}=..." for option in missing)
-        raise EncoderOptionError(f"Encoder {encoder_class.__name__} needs {listed}.")
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    """A mapping of lists, dictionaries and numbers instead of OmegaConf's containers."""
-    if not OmegaConf.is_config(config):
-        config = OmegaConf.create(dict(config))
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}

@@ -3,7 +3,8 @@
 import numpy as np
 
 from egodtm_robot.core.errors import EncoderInputError
-from egodtm_robot.encoders.base import Encoder, Source, hash_parts
+from egodtm_robot.core.fingerprints import hash_parts
+from egodtm_robot.encoders.base import Encoder, Source
 
 
 class OracleEncoder(Encoder):

@@ -77,7 +77,7 @@ def _joined(hands: FrameBoxes, objects: FrameBoxes) -> FrameBoxes:
 def _detector(role: str, given: Detector | Mapping[str, Any]) -> Detector:
     if isinstance(given, Mapping):
         # Imported late: preparation builds on annotators.
-        from pretrain.preparation.annotators import make_annotator
+        from pretrain.annotate.registry import make_annotator
 
         made: object = make_annotator(Detector.stage, given)
     else:

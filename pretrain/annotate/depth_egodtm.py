@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
+from egodtm_robot.core.images import resize, to_channels_first
 from pretrain.annotate.base import AnnotatedClip, AnnotationFailure
 from pretrain.annotate.depth import DEFAULT_SIZE, DepthAnnotator
-from pretrain.annotate.pixels import resize, to_channels_first
 from pretrain.annotate.pretrained import choose_device
 from pretrain.checkpoints import load_checkpoint
 from pretrain.checkpoints.shipped import shipped_checkpoint

@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from egodtm_robot.core.errors import UnknownNameError
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
+from egodtm_robot.core.images import Interpolation, resize, to_channels_first
 from pretrain.annotate.base import AnnotatedClip, AnnotationFailure
 from pretrain.annotate.depth import (
     DEFAULT_SIZE,
@@ -34,13 +35,7 @@ from pretrain.annotate.depth import (
     depth_from_disparity,
 )
 from pretrain.annotate.errors import AnnotatorOptionError
-from pretrain.annotate.pixels import (
-    INTERPOLATIONS,
-    Interpolation,
-    Normalisation,
-    resize,
-    to_channels_first,
-)
+from pretrain.annotate.pixels import INTERPOLATIONS, Normalisation
 from pretrain.annotate.pretrained import choose_device, load_pretrained, load_processor_config
 from pretrain.clips.clip import DepthKind
 

@@ -9,12 +9,12 @@ import torch
 
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import UnknownNameError
+from egodtm_robot.core.pretrained import quiet_transformers
 from pretrain.annotate.errors import (
     AnnotatorOptionError,
     AnnotatorWeightsError,
     require_package,
 )
-from pretrain.annotate.pretrained import quiet_transformers
 from pretrain.annotate.trained_detector import MODEL_KINDS
 
 KINDS = ("rt_detr", "d_fine")

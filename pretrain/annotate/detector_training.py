@@ -25,9 +25,9 @@ from egodtm_robot.core.errors import (
     TrainingDivergedError,
     UnknownNameError,
 )
+from egodtm_robot.core.images import to_channels_first
 from pretrain.annotate.detector_examples import PictureBatch, PictureDataset
 from pretrain.annotate.detector_model import save_detector
-from pretrain.annotate.pixels import to_channels_first
 from pretrain.annotate.trained_detector import corners
 from pretrain.clips.dataset import Draw, StreamSampler
 from pretrain.evaluate.detection import Found, average_precision

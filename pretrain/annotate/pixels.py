@@ -5,12 +5,10 @@ the device of the model.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
-from torch.nn import functional
 
-Interpolation = Literal["bilinear", "bicubic"]
+from egodtm_robot.core.images import Interpolation
 
 INTERPOLATIONS: dict[int, Interpolation] = {2: "bilinear", 3: "bicubic"}
 """By PIL's numbers, as processor files give them."""
@@ -45,18 +43,3 @@ class Normalisation:
         mean = torch.tensor(self.mean, device=pixels.device)[:, None, None]
         std = torch.tensor(self.std, device=pixels.device)[:, None, None]
         return (pixels * self.rescale - mean) / std
-
-
-def to_channels_first(frames: torch.Tensor) -> torch.Tensor:
-    """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) of range 0 to 255."""
-    return frames.permute(0, 3, 1, 2).float()
-
-
-def resize(
-    pixels: torch.Tensor, size: tuple[int, int], interpolation: Interpolation
-) -> torch.Tensor:
-    """Resize float images (N, 3, H, W) of range 0 to 255 to (N, 3, *size), antialiased."""
-    if tuple(pixels.shape[-2:]) == tuple(size):
-        return pixels
-    resized = functional.interpolate(pixels, size, mode=interpolation, antialias=True)
-    return resized.clamp_(0, 255)

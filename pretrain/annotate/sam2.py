@@ -18,11 +18,12 @@ from scipy.optimize import linear_sum_assignment
 from torch.nn import functional
 
 from egodtm_robot.core.fingerprints import hash_parts
+from egodtm_robot.core.images import resize, to_channels_first
 from pretrain.annotate.base import AnnotatedClip, Detections
 from pretrain.annotate.box_geometry import intersection_over_union
 from pretrain.annotate.contact import update_contact
 from pretrain.annotate.errors import AnnotatorOptionError
-from pretrain.annotate.pixels import Normalisation, resize, to_channels_first
+from pretrain.annotate.pixels import Normalisation
 from pretrain.annotate.pretrained import choose_device, load_pretrained
 from pretrain.annotate.tracking import (
     MAX_TRACKS,

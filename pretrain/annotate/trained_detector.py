@@ -14,17 +14,12 @@ import numpy as np
 import torch
 
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
+from egodtm_robot.core.images import Interpolation, resize, to_channels_first
 from pretrain.annotate.base import AnnotatedClip
 from pretrain.annotate.box_geometry import suppress
 from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.hands_objects import Detector, FrameBoxes
-from pretrain.annotate.pixels import (
-    INTERPOLATIONS,
-    Interpolation,
-    Normalisation,
-    resize,
-    to_channels_first,
-)
+from pretrain.annotate.pixels import INTERPOLATIONS, Normalisation
 from pretrain.annotate.pretrained import choose_device, load_pretrained, load_processor_config
 from pretrain.clips.clip import HAND, LEFT, NO_SIDE, RIGHT
 

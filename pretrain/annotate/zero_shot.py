@@ -18,17 +18,13 @@ import torch
 from torch.nn import functional
 
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
+from egodtm_robot.core.images import resize, to_channels_first
 from pretrain.annotate.base import AnnotatedClip
 from pretrain.annotate.box_geometry import suppress
 from pretrain.annotate.errors import AnnotatorOptionError, AnnotatorWeightsError
 from pretrain.annotate.hands_objects import Detector, FrameBoxes
 from pretrain.annotate.nouns import parse
-from pretrain.annotate.pixels import (
-    INTERPOLATIONS,
-    Normalisation,
-    resize,
-    to_channels_first,
-)
+from pretrain.annotate.pixels import INTERPOLATIONS, Normalisation
 from pretrain.annotate.pretrained import choose_device, load_pretrained, load_processor_config
 from pretrain.annotate.trained_detector import corners
 from pretrain.clips.clip import HAND

@@ -17,11 +17,11 @@ from typing import Any, Literal, get_args
 
 from egodtm_robot.core.errors import DiskSpaceError, EgoDTMRobotError
 from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Annotator, Stage
+from pretrain.annotate.registry import make_annotator
 from pretrain.clips.decoding import DecodingConfig
 from pretrain.clips.sources.base import Failure
 from pretrain.clips.sources.decode import decode_requests
 from pretrain.clips.store import shard_name
-from pretrain.preparation.annotators import make_annotator
 from pretrain.preparation.assembly import assemble
 from pretrain.preparation.plan import FOLDER, read_requests
 from pretrain.preparation.shard import ShardReader

@@ -277,8 +277,11 @@ def test_preprocessing_equals_the_models_own_processor(shape: tuple[int, int]):
     ours = DepthPreprocessing.of_processor("depth_anything", PROCESSOR)
     found = ours(torch.from_numpy(np.asarray(image).copy())[None])
     assert found.shape == expected.shape
-    # PIL rounds to grey levels.
-    np.testing.assert_allclose(found.numpy(), expected, atol=1.5 / 255 / 0.224)
+    levels = np.abs(found.numpy() - expected) * 255 * 0.224
+    # Nearly all grey levels are PIL's own; its fixed-point sums round the rest another way, a level
+    # in each of two passes.
+    assert (levels > 0.1).mean() < 0.1
+    assert levels.max() < 2.1
 
 
 def test_mirrored_borders_are_cut_off_again():

@@ -4,16 +4,12 @@ There is no table of them: a file in ``configs/<stage>`` names the class by its 
 (``_target_``), so a new annotator is a module and a file, and a user's own is an import path.
 """
 
-import importlib
-import inspect
 from collections.abc import Mapping
 from typing import Any, cast
 
-from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.core.errors import ConfigurationError
+from egodtm_robot.core.instantiation import MISSING, check_options, import_target
 from pretrain.annotate.base import Annotator
-
-_MISSING = "???"
-"""OmegaConf's mark of a value that the user has to give."""
 
 
 def is_enabled(config: Mapping[str, Any]) -> bool:
@@ -27,7 +23,7 @@ def check_annotator(stage: str, config: Mapping[str, Any]) -> None:
     Raises:
         ConfigurationError: an option that has no default is missing.
     """
-    missing = [name for name, value in config.items() if value == _MISSING]
+    missing = [name for name, value in config.items() if value == MISSING]
     if missing:
         listed = ", ".join(f"{stage}.{name}=..." for name in missing)
         raise ConfigurationError(f"{stage} {config.get('name', '')!r} needs {listed}.")
@@ -48,17 +44,8 @@ def make_annotator(stage: str, config: Mapping[str, Any]) -> Annotator:
     """
     options = {name: value for name, value in config.items() if name not in ("_target_", "name")}
     target = str(config.get("_target_"))
-    annotator_class = _import(stage, target)
-    parameters = inspect.signature(annotator_class).parameters
-    if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        for option in options:
-            if option not in parameters:
-                raise UnknownNameError(
-                    f"option of {stage} annotator {target.rpartition('.')[2]}",
-                    option,
-                    tuple(parameters),
-                )
-    check_annotator(stage, {"name": config.get("name", target), **options})
+    annotator_class = import_target(stage, target)
+    check_options(stage, annotator_class, options)
     annotator = annotator_class(**options)
     if getattr(annotator, "stage", None) != stage or not callable(
         getattr(annotator, "annotate", None)
@@ -68,20 +55,3 @@ def make_annotator(stage: str, config: Mapping[str, Any]) -> Annotator:
             f"whose stage is {getattr(annotator, 'stage', None)!r}."
         )
     return cast(Annotator, annotator)
-
-
-def _import(stage: str, path: str) -> Any:
-    module_name, _, class_name = path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigurationError(
-            f"Expected {stage}._target_ to be the import path of an annotator "
-            f"(package.module.Class), got {path!r}: {error}. The module must be installed or lie "
-            "in a folder of PYTHONPATH."
-        ) from error
-    if not callable(found):
-        raise ConfigurationError(
-            f"Expected {stage}._target_ to name a class, got {path!r}, which is {found!r}."
-        )
-    return found
