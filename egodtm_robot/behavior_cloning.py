@@ -17,27 +17,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import (
     ConfigurationError,
     DatasetError,
-    ResumeMismatchError,
     TrainingDivergedError,
     UnknownNameError,
 )
+from egodtm_robot.core.training_state import TrainingStates
 from egodtm_robot.demos.store import DemonstrationStore
 from policies.base import FEATURES_PREFIX, PROPRIOCEPTION, FeatureShape, PolicySpec
 from policies.checkpoints import save_policy
 from policies.mlp import MLPPolicy, MLPPolicyConfig, make_policy
 
 SCHEDULES = ("cosine", "constant")
-_KEPT_STATES = 2
 _EMBEDDED_AT_ONCE = 4_096
 
 
@@ -372,7 +368,6 @@ class _Trainer:
         self, event_dir: Path | None, progress: Callable[[int, int, float], None] | None
     ) -> TrainResult:
         config = self.config
-        self.resume_dir.mkdir(parents=True, exist_ok=True)
         self._resume()
         resumed_step = self.step
         writer = _event_writer(event_dir, self.step) if self.step < config.steps else None
@@ -483,77 +478,27 @@ class _Trainer:
     # -- resume --------------------------------------------------------------------------------
 
     def _save(self) -> None:
-        """Write the state in one file, so that it is whole or absent, and drop older ones."""
-        tensors = {f"policy.{k}": v for k, v in self.policy.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
         record = {
-            "identity": self.identity,
-            "step": self.step,
             "train_loss": self.train_loss,
             "checkpoints": [
                 [c.step, c.path.name, c.train_loss, c.validation_loss] for c in self.checkpoints
             ],
         }
-        data = safetensors.torch.save(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            metadata={"record": json.dumps(record)},
-        )
-        write_atomically(self.resume_dir / f"state_{self.step:07d}.safetensors", data)
-        for old in self._saved_states()[:-_KEPT_STATES]:
-            old.unlink()
-
-    def _saved_states(self) -> list[Path]:
-        return sorted(self.resume_dir.glob("state_*.safetensors"))
+        self._states.save(self.step, self.policy, self.optimizer, record)
 
     def _resume(self) -> None:
-        """Take up the newest readable state; a damaged one costs the steps since the one before."""
-        for path in reversed(self._saved_states()):
-            try:
-                with safetensors.safe_open(path, framework="pt") as file:
-                    record = json.loads(file.metadata()["record"])
-                    tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            except Exception:  # damaged in any way: the state before it will do
-                path.unlink()
-                continue
-            different = [
-                name
-                for name in sorted(self.identity.keys() | record["identity"].keys())
-                if self.identity.get(name) != record["identity"].get(name)
+        record = self._states.restore(self.policy, self.optimizer)
+        if record is not None:
+            self.step = record["step"]
+            self.train_loss = record["train_loss"]
+            self.checkpoints = [
+                PolicyCheckpoint(step, self.out_dir / name, train_loss, validation_loss)
+                for step, name, train_loss, validation_loss in record["checkpoints"]
             ]
-            if different:
-                raise ResumeMismatchError(
-                    f"{self.out_dir} holds a run with other settings: "
-                    + "; ".join(
-                        f"{name} was {record['identity'].get(name)!r}, "
-                        f"is {self.identity.get(name)!r}"
-                        for name in different
-                    )
-                    + ". Choose another run_dir, or remove this one."
-                )
-            self._restore(record, tensors)
-            return
 
-    def _restore(self, record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        weights = {}
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            part, rest = name.split(".", 1)
-            if part == "policy":
-                weights[rest] = tensor
-            else:
-                index, moment = rest.split(".", 1)
-                moments.setdefault(int(index), {})[moment] = tensor
-        self.policy.load_state_dict(weights)
-        state = self.optimizer.state_dict()
-        state["state"] = moments
-        self.optimizer.load_state_dict(state)
-        self.step = record["step"]
-        self.train_loss = record["train_loss"]
-        self.checkpoints = [
-            PolicyCheckpoint(step, self.out_dir / name, train_loss, validation_loss)
-            for step, name, train_loss, validation_loss in record["checkpoints"]
-        ]
+    @property
+    def _states(self) -> TrainingStates:
+        return TrainingStates(self.resume_dir, self.identity)
 
 
 class _Tensors:

@@ -6,7 +6,6 @@ holds is therefore the weights, the optimiser's moments, the loss scaler, and ho
 """
 
 import dataclasses
-import json
 import math
 import os
 import time
@@ -15,19 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import (
     ConfigurationError,
-    ResumeMismatchError,
     TrainingDivergedError,
     UnknownNameError,
 )
+from egodtm_robot.core.training_state import TrainingStates, saved_states
 from pretrain.checkpoints import save_checkpoint
 from pretrain.clips.dataset import ClipDataset, StreamSampler, training_loader
 from pretrain.model import EgoDTM
@@ -38,8 +34,6 @@ PRECISIONS = {"float32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 """Checkpoints that a run keeps, each with a card beside it."""
-
-_KEPT_STATES = 2
 
 
 @dataclass
@@ -416,9 +410,9 @@ class Trainer:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the weights, as JSON gives it back."""
+        """Everything that decides the weights."""
         training = dataclasses.asdict(self.config)
-        settings = {
+        return {
             "training": {k: v for k, v in training.items() if k not in _NOT_DECISIVE},
             "objective": dataclasses.asdict(self.objective),
             "model": dataclasses.asdict(self.model.config),
@@ -429,86 +423,42 @@ class Trainer:
             "seed": self.seed,
             "torch": torch.__version__,
         }
-        return json.loads(json.dumps(settings))
 
     def _save(self) -> None:
-        """Write the state in one file, so that it is whole or absent, and drop older ones."""
+        """Write a state to resume from; the work of one process."""
         if not self.accelerator.is_main_process:
             return
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
         scaler = self.accelerator.scaler
         record = {
-            "identity": self.identity,
-            "step": self.step,
             "best": list(self.best),
             "history": self.history,
             "times": [self.trained_s, self.waited_s, self.timed_clips],
             "scaler": None if scaler is None else scaler.state_dict(),
         }
-        data = safetensors.torch.save(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            metadata={"record": json.dumps(record)},
-        )
-        folder = self.out_dir / "resume"
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / f"state_{self.step:07d}.safetensors", data)
-        for old in _saved_states(self.out_dir)[:-_KEPT_STATES]:
-            old.unlink()
+        self._states().save(self.step, self.model, self.optimizer, record)
 
     def _resume(self) -> None:
-        """Take up the newest readable state; a damaged one costs the steps since the one before."""
-        for path in reversed(_saved_states(self.out_dir)):
-            try:
-                with safetensors.safe_open(path, framework="pt") as file:
-                    record = json.loads(file.metadata()["record"])
-                    tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            except Exception:  # damaged in any way: the state before it will do
-                continue
-            before, now = record["identity"], self.identity
-            different = [
-                f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
-                for key in sorted(before.keys() | now.keys())
-                if before.get(key) != now.get(key)
-            ]
-            if different:
-                raise ResumeMismatchError(
-                    f"{self.out_dir} holds a run with other settings: {'; '.join(different)}. "
-                    "Choose another run_dir, or remove this one."
-                )
-            self._restore(record, tensors)
-            break
+        """Take up the newest readable state, if there is one."""
+        record = self._states().restore(self.model, self.optimizer)
+        if record is not None:
+            if record["scaler"] is not None and self.accelerator.scaler is not None:
+                self.accelerator.scaler.load_state_dict(record["scaler"])
+            self.step = record["step"]
+            self.best = (record["best"][0], record["best"][1])
+            self.history = record["history"]
+            self.trained_s, self.waited_s, self.timed_clips = record["times"]
         # All have read before one of them may remove a state.
         self.accelerator.wait_for_everyone()
 
-    def _restore(self, record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-        weights = {}
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in tensors.items():
-            part, rest = name.split(".", 1)
-            if part == "model":
-                weights[rest] = tensor
-            else:
-                index, moment = rest.split(".", 1)
-                moments.setdefault(int(index), {})[moment] = tensor
-        self.model.load_state_dict(weights)
-        state = self.optimizer.state_dict()
-        state["state"] = moments
-        self.optimizer.load_state_dict(state)
-        if record["scaler"] is not None and self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(record["scaler"])
-        self.step = record["step"]
-        self.best = (record["best"][0], record["best"][1])
-        self.history = record["history"]
-        self.trained_s, self.waited_s, self.timed_clips = record["times"]
+    def _states(self) -> TrainingStates:
+        return TrainingStates(_resume_folder(self.out_dir), self.identity)
 
 
 def last_saved_step(out_dir: Path) -> int | None:
     """The step of the newest state in a folder of checkpoints; None if there is none."""
-    states = _saved_states(out_dir)
+    states = saved_states(_resume_folder(out_dir))
     return int(states[-1].stem.removeprefix("state_")) if states else None
 
 
-def _saved_states(out_dir: Path) -> list[Path]:
-    return sorted((out_dir / "resume").glob("state_*.safetensors"))
+def _resume_folder(out_dir: Path) -> Path:
+    return out_dir / "resume"

@@ -13,19 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from torch.utils.data import DataLoader
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import (
     ConfigurationError,
-    ResumeMismatchError,
     TrainingDivergedError,
     UnknownNameError,
 )
 from egodtm_robot.core.images import to_channels_first
+from egodtm_robot.core.training_state import TrainingStates
 from pretrain.annotate.detector_examples import PictureBatch, PictureDataset
 from pretrain.annotate.detector_model import save_detector
 from pretrain.annotate.trained_detector import corners
@@ -36,8 +33,6 @@ BEST, LAST = "best", "last"
 """Folders of the detectors that a run keeps."""
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
-
-_KEPT_STATES = 2
 
 
 @dataclass
@@ -267,63 +262,19 @@ class DetectorTrainer:
             save_detector(self.out_dir / name, self.detector, self.dataset.resolution, card)
 
     def _save(self) -> None:
-        """Write the state in one file, so that it is whole or absent, and drop older ones."""
-        tensors = {f"model.{name}": t for name, t in self.detector.state_dict().items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-        record = {
-            "card": self.card,
-            "step": self.step,
-            "best": list(self.best),
-            "history": self.history,
-        }
-        # Cloned, because tied tensors share their memory.
-        data = safetensors.torch.save(
-            {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()},
-            metadata={"record": json.dumps(record)},
-        )
-        folder = self.out_dir / "resume"
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / f"state_{self.step:07d}.safetensors", data)
-        for old in sorted(folder.glob("state_*.safetensors"))[:-_KEPT_STATES]:
-            old.unlink()
+        record = {"best": list(self.best), "history": self.history}
+        self._states.save(self.step, self.detector, self.optimizer, record)
 
     def _resume(self) -> None:
-        """Take up the newest readable state; a damaged one costs the steps since the one before."""
-        states = sorted((self.out_dir / "resume").glob("state_*.safetensors"))
-        for path in reversed(states):
-            try:
-                with safetensors.safe_open(path, framework="pt") as file:
-                    record = json.loads(file.metadata()["record"])
-                    tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            except Exception:  # damaged in any way: the state before it will do
-                continue
-            if record["card"] != self.card:
-                different = [k for k in self.card if record["card"].get(k) != self.card[k]]
-                raise ResumeMismatchError(
-                    f"{self.out_dir} holds a run with other settings or data "
-                    f"({', '.join(different)}). Choose another run_dir, or remove this one."
-                )
-            self._restore(record, tensors)
-            return
+        record = self._states.restore(self.detector, self.optimizer)
+        if record is not None:
+            self.step = record["step"]
+            self.best = (record["best"][0], record["best"][1])
+            self.history = record["history"]
 
-    def _restore(self, record: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-        weights = {}
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in tensors.items():
-            part, rest = name.split(".", 1)
-            if part == "model":
-                weights[rest] = tensor
-            else:
-                index, moment = rest.split(".", 1)
-                moments.setdefault(int(index), {})[moment] = tensor
-        self.detector.load_state_dict(weights)
-        state = self.optimizer.state_dict()
-        state["state"] = moments
-        self.optimizer.load_state_dict(state)
-        self.step = record["step"]
-        self.best = (record["best"][0], record["best"][1])
-        self.history = record["history"]
+    @property
+    def _states(self) -> TrainingStates:
+        return TrainingStates(self.out_dir / "resume", self.card)
 
 
 def _optimizer(detector: Any, config: DetectorTrainingConfig) -> torch.optim.AdamW:
