@@ -12,7 +12,7 @@ import numpy as np
 from egodtm_robot.core.errors import ConfigurationError, DatasetError, UnknownNameError
 from pretrain.clips.dataset import AugmentationConfig
 from pretrain.clips.store import ClipStore
-from pretrain.clips.synthetic import SPLITS, SyntheticClipConfig
+from pretrain.clips.synthetic import SPLITS, Split, SyntheticClipConfig
 from pretrain.clips.synthetic.generate import generate, store_attributes
 
 KINDS = ("synthetic", "store")
@@ -154,7 +154,7 @@ def make_clips(config: DataConfig) -> None:
     if config.kind == "synthetic":
         for split, count in _synthetic_counts(config).items():
             folder = cache_folder(config) / split
-            generate(config.synthetic, split, count, folder, config.workers)  # type: ignore[arg-type]
+            generate(config.synthetic, split, count, folder, config.workers)
 
 
 def open_splits(config: DataConfig) -> Splits:
@@ -201,7 +201,7 @@ def cache_folder(config: DataConfig) -> Path:
     return Path(config.cache) / f"synthetic-{config.synthetic.resolution}px-{name}"
 
 
-def _synthetic_counts(config: DataConfig) -> dict[str, int]:
+def _synthetic_counts(config: DataConfig) -> dict[Split, int]:
     assert config.clips is not None
     return dict(
         zip(SPLITS, (config.clips, config.validation_clips, config.test_clips), strict=True)

@@ -11,11 +11,12 @@ if __name__ == "__main__":
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from egodtm_robot.core.configuration import command
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from egodtm_robot.core.storage import format_bytes
-from pretrain.clips.synthetic import SPLITS, SyntheticClipConfig, generate
+from pretrain.clips.synthetic import SPLITS, Split, SyntheticClipConfig, generate
 
 
 @dataclass
@@ -53,7 +54,7 @@ def main(config: GenerateConfig) -> None:
     began = time.perf_counter()
     drawn = generate(
         config.synthetic,
-        config.split,  # type: ignore[arg-type]
+        cast(Split, config.split),
         config.clips,
         config.out,
         config.workers,

@@ -14,6 +14,7 @@ turned round here in one of two ways:
 Which comes nearer to true depth is measured by ``benchmarks/detectors.py`` (docs/annotators.md).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -37,7 +38,7 @@ LOWEST, HIGHEST = 0.01, 0.99
 """Quantiles of a clip's disparity that become 0 and 1: one pixel must not squeeze all others."""
 
 
-class DepthAnnotator:
+class DepthAnnotator(ABC):
     """Base of annotators of depth: a subclass defines :meth:`predict`.
 
     Args:
@@ -63,9 +64,9 @@ class DepthAnnotator:
         self.size = size
         self.batch_size = batch_size
 
+    @abstractmethod
     def predict(self, clip: AnnotatedClip) -> tuple[np.ndarray, DepthKind] | AnnotationFailure:
         """Depth float32 (T, any height, any width) of a clip, near is small, and its kind."""
-        raise NotImplementedError
 
     def annotate(
         self, clips: Sequence[AnnotatedClip]

@@ -4,6 +4,7 @@ A detector finds boxes; which hand is left or right, and what is touched, is tol
 the depth of the clip by the same rules for all of them.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,7 @@ class FrameBoxes:
         return len(self.category)
 
 
-class Detector:
+class Detector(ABC):
     """Base of detectors: a subclass defines :meth:`detect`.
 
     Args:
@@ -64,9 +65,9 @@ class Detector:
         self.fingerprint = fingerprint
         self.batch_size = batch_size
 
+    @abstractmethod
     def detect(self, clip: AnnotatedClip) -> list[FrameBoxes]:
         """Boxes of each of a clip's T frames."""
-        raise NotImplementedError
 
     def annotate(
         self, clips: Sequence[AnnotatedClip]

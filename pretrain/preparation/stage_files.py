@@ -7,8 +7,6 @@ boxes and detections ``i/<field>/<column>``.
 
 import dataclasses
 import json
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -18,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from egodtm_robot.core.atomic_files import sync_folder
+from egodtm_robot.core.atomic_files import atomic_file
 from egodtm_robot.core.errors import CorruptStoreError
 from pretrain.annotate.base import Detections
 from pretrain.clips.clip import Boxes
@@ -140,20 +138,8 @@ def write_stage(path: Path, output: StageOutput) -> None:
     text = json.dumps(meta, ensure_ascii=False, allow_nan=False).encode()
     arrays = {"meta": np.frombuffer(text, np.uint8), **arrays}
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    with atomic_file(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 class StageFile:

@@ -221,7 +221,8 @@ def test_squares_are_those_of_another_library(form, size, crop):
     frame = av.VideoFrame.from_ndarray(image.astype(np.uint8), format="rgb24")
     # Unnamed, a picture of 720 rows or more is BT.709, and a smaller one BT.601.
     matrix = 1 if height >= 720 else 5
-    frame = frame.reformat(format=form, dst_colorspace=matrix)
+    # One thread: where two meet, the scaler spoils a few pixels of what is to be read.
+    frame = frame.reformat(format=form, dst_colorspace=matrix, threads=1)
     frame.colorspace = 2
     found = Picture(0.0, frame).square(112, VideoReformatter(), crop)
     left, top, right, bottom = (np.array(crop or (0, 0, 1, 1)) * (size * 2)).tolist()
@@ -234,8 +235,7 @@ def test_squares_are_those_of_another_library(form, size, crop):
     # The scaler's defaults make pictures two levels too dark, and a wrong matrix shifts hues by 10.
     assert np.abs(difference.mean(axis=(0, 1))).max() < 1.3
     assert np.abs(difference).mean() < 2
-    # All but a thousandth: in 10 bits and 4:2:2 the scaler spoils a few pixels of a row's start.
-    assert np.quantile(np.abs(difference), 0.999) < 14
+    assert np.abs(difference).max() < 14
 
 
 def test_pixels_that_are_not_square_are_shown_as_wide_as_they_are(tmp_path):
