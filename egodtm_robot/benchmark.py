@@ -1,4 +1,4 @@
-"""Compares encoders: ``python -m egodtm_robot.benchmark tasks=[microwave,light] seeds=[0,1,2]``.
+r"""Compares encoders: ``python -m egodtm_robot.benchmark tasks=[microwave,light] seeds=[0,1,2]``.
 
 Runs ``train_bc`` for every encoder, task and seed, several at a time, each in a process of its
 own, and writes a table with intervals. Runs that are finished are not repeated, so an interrupted
@@ -8,9 +8,9 @@ features are shared through the store: the n-th encoder of a task collects nothi
 Pretrainings are compared as rows of their own, with pretraining seed and policy seed varied
 together, so that the intervals hold both::
 
-    python -m egodtm_robot.benchmark 'encoders=[text,text_depth,efficientnet_lite0]' \
-        'checkpoints={text:runs/text_seed{seed}/checkpoints/best.safetensors,
-                      text_depth:runs/text_depth_seed{seed}/checkpoints/best.safetensors}'
+    python -m egodtm_robot.benchmark encoders=[text,text_depth,pixels] \
+        "+checkpoints.text='runs/text_seed{seed}/checkpoints/best.safetensors'" \
+        "+checkpoints.text_depth='runs/text_depth_seed{seed}/checkpoints/best.safetensors'"
 """
 
 if __name__ == "__main__":

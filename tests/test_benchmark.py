@@ -6,6 +6,7 @@ import pytest
 
 from egodtm_robot import benchmark
 from egodtm_robot.benchmark import BenchmarkConfig, BenchmarkRunError, run_benchmark
+from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import CheckpointError, ConfigurationError, UnknownNameError
 from egodtm_robot.report import RunResults, success_summary
 
@@ -61,6 +62,14 @@ def test_finished_runs_are_not_repeated_and_an_encoder_more_costs_its_own(monkey
     assert {run["encoder"] for run in more.started} == {"oracle"}
     assert len(more.started) == 4
     assert ("oracle", "light") in table.cells
+
+
+def test_checkpoints_are_given_on_the_command_line(tmp_path):
+    (tmp_path / "text_seed0.safetensors").write_bytes(b"weights")
+    path = str(tmp_path / "text_seed{seed}.safetensors")
+    given = ["encoders=[text,pixels]", "seeds=[0]", f"+checkpoints.text='{path}'"]
+    config = compose(BenchmarkConfig, "benchmark", given)
+    assert config.checkpoint("text", 0) == tmp_path / "text_seed0.safetensors"
 
 
 def test_overrides_come_after_the_benchmarks_own_choices(monkeypatch, tmp_path):
