@@ -31,6 +31,7 @@ from pretrain.run import PretrainConfig
 from pretrain.training import Trainer, make_accelerator
 
 CLIPS = 256
+OTHER_VERBS = ("puts down", "opens", "pushes", "turns")
 
 
 def main() -> None:
@@ -105,9 +106,8 @@ def make_dataset(path: Path, config: PretrainConfig) -> ClipDataset:
                         ),
                         camera_pose=None,
                         narration=f"#C C picks up thing {start + number}",
-                        caption=f"#C C picks up thing {start + number} with the right hand from "
-                        "the left side of the counter and lifts it towards the cupboard",
-                        distractors=(),
+                        caption=caption("picks up", start + number),
+                        distractors=tuple(caption(verb, start + number) for verb in OTHER_VERBS),
                         key=str(start + number),
                         scene="noise",
                         source="noise",
@@ -121,8 +121,17 @@ def make_dataset(path: Path, config: PretrainConfig) -> ClipDataset:
         (rows, columns) if config.objective.depth else None,
         config.objective.region > 0,
         config.objective.texts,
+        config.objective.negatives,
     )
     return ClipDataset(ClipStore.open(path), spec, config.data.augmentation)
+
+
+def caption(verb: str, number: int) -> str:
+    """A caption of the usual length."""
+    return (
+        f"#C C {verb} thing {number} with the right hand from the left side of the counter and "
+        "lifts it towards the cupboard"
+    )
 
 
 def ours(

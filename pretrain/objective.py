@@ -31,7 +31,7 @@ class ObjectiveConfig:
     """Weight of the contrastive loss between videos and texts; 0 leaves the text encoder out."""
 
     depth: float = 1.0
-    """Weight of depth estimation; 0 leaves the depth decoder out. The paper's ratio is 1 : 1."""
+    """Weight of depth estimation; 0 leaves the depth decoder out. The published ratio is 1 : 1."""
 
     region: float = 0.0
     """Weight of the boxes of hands and objects, the 2D counterpart of depth."""
@@ -40,7 +40,7 @@ class ObjectiveConfig:
     """Text that a clip is trained with: ``narration``, ``caption`` (which adds space and motion),
     or ``random``, one of the two drawn for every sample, as published."""
 
-    negatives: int = 2
+    negatives: int = 0
     """Captions that differ from the true one in action, direction or hand, as far as a clip has
     them: so many, drawn for every sample whose text is its caption, are added to what the video is
     compared with. Without them the object's name alone tells most clips of a small batch apart."""

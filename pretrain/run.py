@@ -421,7 +421,8 @@ def describe(results: dict[str, Any], run_dir: Path) -> str:
         low, high = choice["wilson95"]
         lines.append(
             f"  multiple choice: {choice['accuracy']:.1%} [{low:.1%}, {high:.1%}] of "
-            f"{choice['questions']} questions, chance {choice['chance']:.0%}"
+            f"{choice['questions']} questions, chance {choice['chance']:.0%}, without looking "
+            f"{choice['blind']:.1%}"
         )
     depth = results["depth"]
     if depth is not None:

@@ -20,16 +20,21 @@ def multiple_choice(video: np.ndarray, choices: Sequence[np.ndarray]) -> dict[st
             the true one are left out.
 
     Returns:
-        ``accuracy`` with ``wilson95``, ``questions``, the mean number of ``choices`` and what
-        ``chance`` gives; None without a question. The true caption has to be strictly nearest.
+        ``accuracy`` with ``wilson95``, ``questions``, the mean number of ``choices``, what
+        ``chance`` gives, and what the texts alone give away: ``blind`` is the accuracy of the mean
+        of all clips in place of each. None without a question. The true caption has to be strictly
+        nearest.
     """
+    mean = np.mean(video, axis=0, dtype=np.float64)
     correct = []
+    blind = []
     numbers = []
     for clip, captions in zip(np.asarray(video, np.float64), choices, strict=True):
         if len(captions) < 2:
             continue
-        similarity = np.asarray(captions, np.float64) @ clip
-        correct.append(bool(similarity[0] > similarity[1:].max()))
+        seen, unseen = np.stack([clip, mean]) @ np.asarray(captions, np.float64).T
+        correct.append(bool(seen[0] > seen[1:].max()))
+        blind.append(bool(unseen[0] > unseen[1:].max()))
         numbers.append(len(captions))
     if not correct:
         return None
@@ -40,4 +45,5 @@ def multiple_choice(video: np.ndarray, choices: Sequence[np.ndarray]) -> dict[st
         "questions": len(correct),
         "choices": float(np.mean(numbers)),
         "chance": float(np.mean(1 / np.array(numbers))),
+        "blind": sum(blind) / len(blind),
     }

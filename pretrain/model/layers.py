@@ -1,7 +1,6 @@
 """Blocks that the encoders and decoders share. Parameters have the names of published checkpoints.
 
-Attention goes through torch's ``scaled_dot_product_attention``, which picks the fastest kernel of
-the device and never keeps the matrix of attention weights.
+Attention goes through torch's ``scaled_dot_product_attention``, see :func:`attention`.
 """
 
 from collections.abc import Callable
@@ -9,7 +8,11 @@ from collections.abc import Callable
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
+
+_FEW_KEYS = 512
+"""Up to so many keys the matrix of attention weights is kept on a CPU."""
 
 
 def quick_gelu(values: torch.Tensor) -> torch.Tensor:
@@ -32,6 +35,28 @@ def split_heads(tokens: torch.Tensor, heads: int) -> torch.Tensor:
 def join_heads(tokens: torch.Tensor) -> torch.Tensor:
     """(B, heads, L, d) -> (B, L, heads * d)."""
     return tokens.transpose(1, 2).flatten(2)
+
+
+def attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None = None,
+    causal: bool = False,
+) -> torch.Tensor:
+    """Scaled dot-product attention, (B, heads, L, d) each, by the fastest kernel there is.
+
+    Torch chooses, but for one case. Its fused kernel for CPUs takes several times as long as plain
+    products for the gradients of short sequences (``benchmarks/model_step.py``), so that where
+    gradients are wanted of at most 512 keys, plain products are taken; the matrix of weights, which
+    fused kernels do not keep, is then small.
+    """
+    if query.device.type == "cpu" and key.shape[2] <= _FEW_KEYS and torch.is_grad_enabled():
+        with sdpa_kernel(SDPBackend.MATH):
+            return functional.scaled_dot_product_attention(
+                query, key, value, mask, is_causal=causal
+            )
+    return functional.scaled_dot_product_attention(query, key, value, mask, is_causal=causal)
 
 
 class SelfAttention(nn.Module):
@@ -61,9 +86,7 @@ class SelfAttention(nn.Module):
         query, key, value = (
             split_heads(part, self.heads) for part in self.Wqkv(tokens).chunk(3, dim=-1)
         )
-        attended = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=causal
-        )
+        attended = attention(query, key, value, mask, causal)
         return self.out_proj(join_heads(attended))
 
 
@@ -89,7 +112,7 @@ class CrossAttention(nn.Module):
         key, value = functional.linear(
             memory, self.in_proj_weight[width:], self.in_proj_bias[width:]
         ).chunk(2, dim=-1)
-        attended = functional.scaled_dot_product_attention(
+        attended = attention(
             split_heads(query, self.heads),
             split_heads(key, self.heads),
             split_heads(value, self.heads),

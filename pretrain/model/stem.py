@@ -28,6 +28,11 @@ _LAYERS = ("stride8", "stride16")
 _BLOCKS = max(LAYERS[layer][0] for layer in _LAYERS)
 
 
+_AT_ONCE = 8
+"""Frames that go through the network together on a CPU: more do not fit into its caches and take
+up to three times as long each."""
+
+
 class EfficientNetStem(nn.Module):
     """Frozen features of the strides 8 and 16, normalised, for each patch of 16 pixels.
 
@@ -44,12 +49,18 @@ class EfficientNetStem(nn.Module):
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Uint8 (B, T, H, W, 3) -> (B, T, L, C), sides multiples of PATCH_SIZE."""
         with torch.no_grad():
-            pixels = frames.flatten(0, 1).permute(0, 3, 1, 2).to(self.norm.weight.dtype)
-            fine, coarse = self.network(pixels.sub(MEAN).div_(SCALE), _LAYERS)
-            maps = torch.cat([functional.pixel_unshuffle(fine, 2), coarse], dim=1)
-            patches = maps.flatten(2).transpose(1, 2)
+            images = frames.flatten(0, 1)
+            parts = images.split(_AT_ONCE) if frames.device.type == "cpu" else (images,)
+            patches = torch.cat([self._patches(part) for part in parts])
         normalised: torch.Tensor = self.norm(patches)
         return normalised.unflatten(0, frames.shape[:2])
+
+    def _patches(self, images: torch.Tensor) -> torch.Tensor:
+        """Uint8 (N, H, W, 3) -> (N, L, C)."""
+        pixels = images.permute(0, 3, 1, 2).to(self.norm.weight.dtype)
+        fine, coarse = self.network(pixels.sub(MEAN).div_(SCALE), _LAYERS)
+        maps = torch.cat([functional.pixel_unshuffle(fine, 2), coarse], dim=1)
+        return maps.flatten(2).transpose(1, 2)
 
     @torch.no_grad()
     def load_imagenet(self) -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import subprocess
@@ -130,6 +131,10 @@ def test_the_defaults_are_those_that_the_documents_name():
     assert (base.data.synthetic.resolution, base.data.synthetic.frames) == (224, 4)
     region = compose(PretrainConfig, "pretrain", ["objective=region"])
     assert region.model.region_decoder.enabled
+    published = compose(PretrainConfig, "pretrain", ["objective=published"]).objective
+    weights = dataclasses.asdict(published.depth_loss)
+    assert (published.text, published.depth, published.texts) == (1, 1, "random")
+    assert (published.negatives, {name for name, one in weights.items() if one}) == (0, {"mse"})
 
 
 def test_the_command_runs_from_any_folder_by_its_path(tmp_path):

@@ -20,6 +20,15 @@ def test_accuracy_equals_its_definition():
     assert result["chance"] == pytest.approx(0.2)
 
 
+def test_texts_that_give_themselves_away_are_found_out():
+    video = np.array([[1.0, 0.0, 0.2], [1.0, 0.0, -0.2]])
+    # The first is nearest to whatever is seen; the second asks for the third channel's sign.
+    telling = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    asking = np.array([[0.0, 0.0, -1.0], [0.0, 0.0, 1.0]])
+    result = multiple_choice(video, [telling, asking])
+    assert (result["accuracy"], result["blind"]) == (1.0, 0.5)
+
+
 def test_ties_are_wrong_and_clips_without_distractors_ask_nothing():
     video = np.eye(3)
     same = np.tile(video[0], (5, 1))

@@ -71,3 +71,13 @@ def test_impossible_stems_are_refused():
         VisionConfig(stem="efficientnet")
     with pytest.raises(ConfigurationError, match="patch_size 16"):
         VisionConfig(stem="efficientnet_lite0", patch_size=32)
+
+
+def test_patches_do_not_depend_on_how_many_frames_are_looked_at_together():
+    stem = EfficientNetStem()
+    for parameter in stem.network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(1))
+    clips = frames(10)  # 20 frames, more than go through the network at once
+    together = stem(clips)
+    alone = torch.cat([stem(clips[index : index + 1]) for index in range(10)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
