@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from egodtm_robot.core.errors import EgoDTMRobotError
 from egodtm_robot.core.fingerprints import hash_parts
-from pretrain.annotate.errors import AnnotatorOptionError
+from pretrain.annotate.errors import AnnotatorOptionError, AnnotatorRefusedError
 from pretrain.annotate.language_model import LanguageModelCaptions, Message, Unanswered
 from pretrain.annotate.template import CODE_VERSION as TEMPLATE_VERSION
 
@@ -23,7 +22,7 @@ _PASSING = frozenset((408, 409, 425, 429, 500, 502, 503, 504))
 """Status codes that another try may do away with."""
 
 
-class EndpointError(EgoDTMRobotError, RuntimeError):
+class EndpointError(AnnotatorRefusedError):
     """An endpoint refuses to answer, and asking again would not help."""
 
 

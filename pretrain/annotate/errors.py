@@ -13,6 +13,12 @@ class AnnotatorWeightsError(EgoDTMRobotError, RuntimeError):
     """The weights of an annotator are not to be had, not readable, or not those of its model."""
 
 
+class AnnotatorRefusedError(EgoDTMRobotError, RuntimeError):
+    """An annotator can answer for no clip at all: a run stops, where other errors of an annotator
+    cost the clips that they came with.
+    """
+
+
 class MissingPackageError(EgoDTMRobotError, ImportError):
     """An optional package that an annotator needs is not installed."""
 

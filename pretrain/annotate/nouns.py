@@ -39,6 +39,7 @@ _PRONOUNS = frozenset(_LEXICON["pronouns"].split())
 _PARTITIVES = frozenset(_LEXICON["partitives"].split())
 _PEOPLE = frozenset(_LEXICON["people"].split())
 _ALWAYS_PLURAL = frozenset(_LEXICON["plurals"].split())
+_SINGULARS_IN_S = frozenset(_LEXICON["singulars_in_s"].split())
 _THINGS_IN_LY = frozenset(_LEXICON["things_in_ly"].split())
 _PHRASAL = {particle: verbs.split() for particle, verbs in _LEXICON["phrasal"].items()}
 
@@ -121,8 +122,12 @@ def head(noun: str) -> str:
 
 def singular(word: str) -> str:
     """A noun's singular by its spelling; words that have none ("scissors") stay."""
-    if word in _ALWAYS_PLURAL or len(word) < 4 or word.endswith(("ss", "us", "is")):
+    if word in _ALWAYS_PLURAL | _SINGULARS_IN_S:
         return word
+    if len(word) < 4 or word.endswith(("ss", "us", "is")):
+        return word
+    if word.endswith("es") and word[:-2] in _SINGULARS_IN_S:
+        return word[:-2]
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     if word.endswith("ves"):

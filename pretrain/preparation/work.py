@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from egodtm_robot.core.errors import DiskSpaceError, EgoDTMRobotError
 from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Annotator, Stage
+from pretrain.annotate.errors import AnnotatorRefusedError
 from pretrain.annotate.registry import make_annotator
 from pretrain.clips.decoding import DecodingConfig
 from pretrain.clips.sources.base import Failure
@@ -238,6 +239,8 @@ class Worker:
         """The annotator's answers; where it raises, only the clips that cause it fail."""
         try:
             results = annotator.annotate(clips)
+        except AnnotatorRefusedError:
+            raise
         except Exception as error:
             if len(clips) > 1:
                 return [one for clip in clips for one in self._results(annotator, [clip])]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Detections
+from pretrain.annotate.errors import AnnotatorRefusedError
 from pretrain.clips.clip import Boxes
 
 
@@ -21,6 +22,7 @@ class FakeAnnotator:
         version: part of the fingerprint.
         fails: clips that are a failure.
         raises: clips at which it raises.
+        refuses: clips at which it says that it can answer for none.
         kills: clips at which it kills its process.
         kills_once: the same, but no more once the file beside the log is there.
         sleep_s: how long each batch takes.
@@ -34,6 +36,7 @@ class FakeAnnotator:
         version: int = 1,
         fails: Sequence[str] = (),
         raises: Sequence[str] = (),
+        refuses: Sequence[str] = (),
         kills: Sequence[str] = (),
         kills_once: Sequence[str] = (),
         sleep_s: float = 0.0,
@@ -44,6 +47,7 @@ class FakeAnnotator:
         self.batch_size = batch_size
         self.version, self._log, self._sleep = version, log, sleep_s
         self._fails, self._raises = tuple(fails), tuple(raises)
+        self._refuses = tuple(refuses)
         self._kills, self._kills_once = tuple(kills), tuple(kills_once)
 
     def annotate(self, clips: Sequence[AnnotatedClip]) -> list[Any]:
@@ -58,6 +62,8 @@ class FakeAnnotator:
             if (self._kills and clip.key.endswith(self._kills)) or (once and not mark.exists()):
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
+            if self._refuses and clip.key.endswith(self._refuses):
+                raise AnnotatorRefusedError("Expected a key, got a wrong key.")
             if self._raises and clip.key.endswith(self._raises):
                 raise ValueError(f"cannot look at {clip.key}")
             if self._fails and clip.key.endswith(self._fails):

@@ -200,6 +200,15 @@ def test_failures_are_told_and_cost_no_other_clip(run, tmp_path):
     assert not ClipStore.open(tmp_path / "out").verify()
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_annotator_that_would_refuse_every_clip_stops_the_run(run, tmp_path, workers):
+    with pytest.raises(PreparationError, match="AnnotatorRefusedError.*wrong key"):
+        run(workers=workers, captions__refuses="[square/4]")
+    report = run(workers=workers)
+    assert (report["clips_out"], report["failures"]) == (CLIPS, 0)
+    assert keys(tmp_path / "out") == [f"square/{index}" for index in range(CLIPS)]
+
+
 def test_frames_of_a_clip_that_leaves_the_store_are_kept(run, squares, tmp_path):
     run()
     run(captions__version=2, captions__fails="[square/2]")

@@ -120,6 +120,8 @@ def test_words_are_brought_to_their_base_and_back():
     assert [singular(w) for w in ("knives", "berries", "boxes", "glass", "scissors", "cups")] == [
         "knife", "berry", "box", "glass", "scissors", "cup",
     ]  # fmt: skip
+    assert [singular(word) for word in ("thermos", "lenses", "gas")] == ["thermos", "lens", "gas"]
+    assert [base_form(word) for word in ("touches", "touch", "touching")] == ["touch"] * 3
     assert head("red mugs") == "mug"
 
 
