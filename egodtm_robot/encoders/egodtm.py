@@ -31,6 +31,9 @@ class EgoDTMEncoder(ImageEncoder):
         output: ``patches`` for the patches' tokens; ``class`` for the class token; ``depth`` for
             the depth decoder's fine features and, as last channel, the depth that it predicts;
             ``embedding`` for the class token in the space shared with texts.
+        layer: blocks of the vision tower behind which ``patches`` are taken, from 1; None takes
+            those behind the last. Later blocks serve the objective of pretraining, earlier ones
+            keep more of where things are, and cost less.
         grid: rows and columns (one number for both) to which ``patches`` and ``depth`` are
             averaged; None for the grid of the patches. Of no effect on the others.
         history: frames a window, at least 1.
@@ -41,13 +44,15 @@ class EgoDTMEncoder(ImageEncoder):
         EncoderWeightsError: the package comes without egodtm-tiny.
         CheckpointError: the checkpoint is missing, unreadable or not one of ours.
         UnknownNameError: there is no such output.
-        EncoderOptionError: the resolution is no multiple of the model's patch size.
+        EncoderOptionError: the resolution is no multiple of the model's patch size, there is no
+            such layer, or it was asked for with another output than ``patches``.
     """
 
     def __init__(
         self,
         checkpoint: str | None = None,
         output: Output = "patches",
+        layer: int | None = None,
         grid: int | tuple[int, int] | None = None,
         history: int = 1,
         resolution: int | None = None,
@@ -65,6 +70,12 @@ class EgoDTMEncoder(ImageEncoder):
                 f"Expected a resolution that is a multiple of the patches' {patch} pixels, got "
                 f"{side}."
             )
+        blocks = config.vision.layers
+        if layer is not None and (output != "patches" or not 1 <= layer <= blocks):
+            raise EncoderOptionError(
+                f"Expected a layer from 1 to {blocks} with output=patches, or null, got "
+                f"layer={layer} with output={output}."
+            )
         self._size = (side, side)
         self._output = output
         self._grid = None
@@ -75,6 +86,8 @@ class EgoDTMEncoder(ImageEncoder):
             "vision": asdict(config.vision),
         }
         dimension = config.vision.width
+        if layer is not None:
+            options["layer"] = layer
         if output == "depth":
             options["depth_decoder"] = asdict(config.depth_decoder)
             dimension = config.depth_decoder.mask_width + 1
@@ -84,7 +97,7 @@ class EgoDTMEncoder(ImageEncoder):
             own = side // patch
             self._grid = (own, own) if grid is None else pair(grid)
         super().__init__(
-            network=_VideoNetwork(model, output),
+            network=_VideoNetwork(model, output, layer),
             dimension=dimension,
             grid=self._grid,
             history=history,
@@ -104,22 +117,26 @@ class EgoDTMEncoder(ImageEncoder):
 class _VideoNetwork(nn.Module):
     """The parts of a model that one output depends on, and nothing else: they are fingerprinted."""
 
-    def __init__(self, model: EgoDTM, output: Output) -> None:
+    def __init__(self, model: EgoDTM, output: Output, layer: int | None) -> None:
         super().__init__()
         self.output = output
+        self.layer = layer
         self.visual = model.visual
         self.image_projection = model.image_projection if output == "embedding" else None
         self.depth_decoder = model.depth_decoder if output == "depth" else None
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Uint8 (b, T, H, W, 3) -> a vector (b, D), or the last frame's map (b, D, h, w)."""
+        size = self.visual.config.patch_size
+        grid = (frames.shape[2] // size, frames.shape[3] // size)
+        if self.layer is not None:
+            early = self.visual.early_patches(frames, self.layer)
+            return early[:, -1].transpose(1, 2).unflatten(2, grid)
         class_token, patch_tokens = self.visual(frames)
         if self.image_projection is not None:
             return nn.functional.normalize(class_token @ self.image_projection, dim=-1)
         if self.output == "class":
             return class_token
-        size = self.visual.config.patch_size
-        grid = (frames.shape[2] // size, frames.shape[3] // size)
         if self.depth_decoder is not None:
             decoded = self.depth_decoder(patch_tokens, grid)
             depth = decoded.predictions[-1].depth[:, -1]

@@ -59,15 +59,38 @@ class VisionTransformer(nn.Module):
         Raises:
             ModelInputError: another shape or type.
         """
-        batch, count = frames.shape[:2]
+        tokens = self.ln_post(self.transformer(self.embed(frames)))
+        return tokens[:, 0], tokens[:, 1:].unflatten(1, (frames.shape[1], -1))
+
+    def embed(self, frames: torch.Tensor) -> torch.Tensor:
+        """What the first block gets: uint8 (B, T, H, W, 3) -> (B, 1 + T * L, D), class token first.
+
+        Raises:
+            ModelInputError: another shape or type.
+        """
         patches, grid = self.patches(frames)
+        batch, count = patches.shape[:2]
         tokens = self.conv1(patches) + self.patch_positions(grid, count)
         first = self.class_embedding + self.positional_embedding[0]
         tokens = torch.cat(
             [first.to(tokens.dtype).expand(batch, 1, -1), tokens.flatten(1, 2)], dim=1
         )
-        tokens = self.ln_post(self.transformer(self.ln_pre(tokens)))
-        return tokens[:, 0], tokens[:, 1:].unflatten(1, (count, -1))
+        embedded: torch.Tensor = self.ln_pre(tokens)
+        return embedded
+
+    def early_patches(self, frames: torch.Tensor, layer: int) -> torch.Tensor:
+        """Patch tokens after the first ``layer`` blocks, each of mean 0 and deviation 1.
+
+        Uint8 (B, T, H, W, 3) -> (B, T, L, D). The later blocks are not computed.
+
+        Raises:
+            ModelInputError: another shape or type.
+        """
+        tokens = self.embed(frames)
+        for block in self.transformer.resblocks[:layer]:
+            tokens = block(tokens)
+        patches = functional.layer_norm(tokens[:, 1:], tokens.shape[-1:])
+        return patches.unflatten(1, (frames.shape[1], -1))
 
     def patches(self, frames: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
         """Cut frames uint8 (B, T, H, W, 3) -> float32 (B, T, L, C), and the grid of L.

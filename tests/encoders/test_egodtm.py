@@ -81,6 +81,25 @@ def test_features_are_those_of_the_model(checkpoint: str):
         np.testing.assert_allclose(encoder.encode(images), tokens, atol=1e-5)
 
 
+def test_patches_of_an_early_layer_are_those_of_its_block(checkpoint: str):
+    model, _ = load_checkpoint(Path(checkpoint))
+    images = windows(2, 4, size=32)
+    seen = []
+    with torch.inference_mode():
+        model.visual.transformer.resblocks[0].register_forward_hook(
+            lambda module, inputs, output: seen.append(output)
+        )
+        model.encode_video(torch.from_numpy(images))
+    tokens = seen[0][:, 1:].unflatten(1, (4, -1))[:, -1]
+    expected = (tokens - tokens.mean(-1, keepdim=True)) / tokens.std(-1, correction=0, keepdim=True)
+    found = EgoDTMEncoder(checkpoint, layer=1, history=4).encode(images)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    blocks = model.config.vision.layers
+    for options in ({"layer": 0}, {"layer": blocks + 1}, {"layer": 1, "output": "class"}):
+        with pytest.raises(EncoderOptionError, match=f"layer from 1 to {blocks}"):
+            EgoDTMEncoder(checkpoint, **options)  # type: ignore[arg-type]
+
+
 def test_earlier_frames_of_a_window_count(checkpoint: str):
     encoder = EgoDTMEncoder(checkpoint, history=4)
     images = windows(1, 4)
@@ -103,11 +122,12 @@ def test_weights_and_options_are_part_of_the_fingerprint(checkpoint: str, tmp_pa
     others = [
         EgoDTMEncoder(checkpoint, output="class").fingerprint,
         EgoDTMEncoder(checkpoint, history=4).fingerprint,
+        EgoDTMEncoder(checkpoint, layer=1).fingerprint,
         EgoDTMEncoder(checkpoint, resolution=64, grid=2).fingerprint,
     ]
     save_checkpoint(tmp_path / "other.safetensors", EgoDTM(tiny_config(), seed=1), {})
     others.append(EgoDTMEncoder(str(tmp_path / "other.safetensors")).fingerprint)
-    assert len({base, *others}) == 5
+    assert len({base, *others}) == 6
 
 
 def test_without_the_shipped_checkpoint_the_command_is_named(monkeypatch: pytest.MonkeyPatch):
