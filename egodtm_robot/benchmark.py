@@ -57,6 +57,7 @@ class BenchmarkConfig:
             "vit_tiny_random",
             "efficientnet_lite0_random",
             "efficientnet_lite0",
+            "egodtm",
             "oracle",
         ]
     )
