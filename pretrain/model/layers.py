@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
-_FEW_KEYS = 512
+_FEW_KEYS = 128
 """Up to so many keys the matrix of attention weights is kept on a CPU."""
 
 
@@ -48,7 +48,7 @@ def attention(
 
     Torch chooses, but for one case. Its fused kernel for CPUs takes several times as long as plain
     products for the gradients of short sequences (``benchmarks/model_step.py``), so that where
-    gradients are wanted of at most 512 keys, plain products are taken; the matrix of weights, which
+    gradients are wanted of at most 128 keys, plain products are taken; the matrix of weights, which
     fused kernels do not keep, is then small.
     """
     if query.device.type == "cpu" and key.shape[2] <= _FEW_KEYS and torch.is_grad_enabled():
