@@ -1,0 +1,96 @@
+"""Whether depth and texts help a policy: pretrainings that differ in their objective alone.
+
+    python benchmarks/pretraining_objectives.py [--out runs/objectives] [--seeds 0 1 2]
+                                                [SETTING=VALUE ...]
+
+Trains ``egodtm_tiny`` with ``text`` and ``text_depth`` from every seed, with ``depth`` from the
+first, and keeps untrained weights of every seed (``random``), all on the same clips for the same
+steps, and then runs ``python -m egodtm_robot.benchmark`` on the frozen encoders: a policy seed is
+evaluated with the pretraining seed of its number, so that the intervals hold both. Each run has one
+core, as many run at a time as there are cores. Started again it goes on where it was. SETTINGs are
+those of ``python pretrain/run.py``; they add to SETTINGS below and win over them.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+SETTINGS = [
+    "data.clips=12000",
+    "steps=150",
+    "training.image_share=0.75",
+    "training.image_batch_size=128",
+    "training.batch_size=32",
+    "training.validate_every=1000",  # the end alone
+    "training.save_every=25",
+    "training.threads=1",
+]
+"""Of the table in docs/pretraining.md: about a quarter of an hour of one core without bf16 each."""
+
+TRAINED = ("text_depth", "text", "depth")
+ROWS = ("random", *TRAINED)
+TASKS = ("microwave", "slide_cabinet", "light")
+
+
+def pretrain(row: str, seed: int, out: Path, settings: list[str]) -> None:
+    """One pretraining in a process of its own; nothing if it is finished.
+
+    Raises:
+        subprocess.CalledProcessError: it failed; its output is in ``out``.
+    """
+    chosen = [f"objective={row}"] if row in TRAINED else ["objective=text_depth", "steps=0"]
+    run_dir = checkpoint(row, seed, out).parents[1]
+    place = [f"seed={seed}", f"run_dir={run_dir}"]
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (out / f"{row}_seed{seed}.log").open("w") as log:
+        subprocess.run(
+            [sys.executable, "-m", "pretrain.run", *settings, *chosen, *place],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            check=True,
+        )
+
+
+def checkpoint(row: str, seed: int | str, out: Path) -> Path:
+    """Where the weights of a row and a seed lie."""
+    return out / f"{row}_seed{seed}" / "checkpoints" / "best.safetensors"
+
+
+def main() -> None:
+    """Train what is missing, then evaluate it and print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path, default=Path("runs/objectives"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--pretrain-only", action="store_true")
+    parser.add_argument("settings", nargs="*", metavar="SETTING=VALUE")
+    options = parser.parse_args()
+    out, seeds = options.out, options.seeds
+    settings = [*SETTINGS, *options.settings]
+    runs = [(row, seed) for seed in seeds for row in ("text_depth", "text")]
+    runs += [("depth", seeds[0])] + [("random", seed) for seed in seeds]
+    # The clips first, by one process; the others would draw the same ones at the same time.
+    pretrain("random", seeds[0], out, settings)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for future in [pool.submit(pretrain, *run, out, settings) for run in runs]:
+            future.result()
+    if options.pretrain_only:
+        return
+    paths = {row: checkpoint(row, "{seed}", out) for row in ("random", "text", "text_depth")}
+    paths["depth"] = checkpoint("depth", seeds[0], out)
+    choices = [
+        f"encoders=[{','.join(ROWS)}]",
+        "reference=text",
+        f"tasks=[{','.join(TASKS)}]",
+        f"seeds=[{','.join(map(str, seeds))}]",
+        *(f"+checkpoints.{row}='{path}'" for row, path in paths.items()),
+        f"run_dir={out / 'kitchen'}",
+    ]
+    subprocess.run([sys.executable, "-m", "egodtm_robot.benchmark", *choices], check=True)
+
+
+if __name__ == "__main__":
+    main()
