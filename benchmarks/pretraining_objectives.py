@@ -65,20 +65,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=Path("runs/objectives"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--pretrain-only", action="store_true")
     parser.add_argument("settings", nargs="*", metavar="SETTING=VALUE")
     options = parser.parse_args()
     out, seeds = options.out, options.seeds
     settings = [*SETTINGS, *options.settings]
     runs = [(row, seed) for seed in seeds for row in ("text_depth", "text")]
-    runs += [("depth", seeds[0])] + [("random", seed) for seed in seeds]
+    runs += [("depth", seeds[0])] + [("random", seed) for seed in seeds[1:]]
     # The clips first, by one process; the others would draw the same ones at the same time.
     pretrain("random", seeds[0], out, settings)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for future in [pool.submit(pretrain, *run, out, settings) for run in runs]:
             future.result()
-    if options.pretrain_only:
-        return
     paths = {row: checkpoint(row, "{seed}", out) for row in ("random", "text", "text_depth")}
     paths["depth"] = checkpoint("depth", seeds[0], out)
     choices = [
