@@ -2,6 +2,7 @@
 
     python benchmarks/annotation_truth.py STORE [--clips 256] [--depth true|egodtm|none]
                                            [--handtrack WEIGHTS]
+                                           [--detector RUN/checkpoints/best ...]
 
 STORE is a clip store that ``python -m pretrain.generate`` wrote. Trackers and template captions see
 its frames and narrations, and boxes: the true ones, the same with errors as detectors make them
@@ -28,6 +29,7 @@ from pretrain.annotate.handtrack import Handtrack
 from pretrain.annotate.nouns import head
 from pretrain.annotate.template import LEAST_STATEMENTS, TemplateCaptions
 from pretrain.annotate.tracking import TrackingAnnotator
+from pretrain.annotate.trained_detector import TrainedDetector
 from pretrain.clips.clip import HAND, Boxes, Clip, DepthKind
 from pretrain.clips.statements import (
     APPROACH,
@@ -273,14 +275,18 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=256)
     parser.add_argument("--depth", choices=("true", "egodtm", "none"), default="true")
     parser.add_argument("--handtrack", help="weights of the hand detector, to measure it as well")
-    parser.add_argument("--boxes", nargs="+", help="only these, such as 'true boxes' or handtrack")
+    parser.add_argument("--detector", nargs="*", default=[], help="folders of train_detector")
+    parser.add_argument("--threshold", type=float, default=0.4, help="least score of --detector")
+    parser.add_argument(
+        "--boxes", nargs="*", choices=SOURCES, default=list(SOURCES), help="of the made ones"
+    )
     parser.add_argument("--part", choices=("tracks", "captions"))
     parser.add_argument("--examples", type=int, default=0)
     options = parser.parse_args()
     store = ClipStore.open(options.store)
     clips = [store[index] for index in range(min(options.clips, len(store)))]
     sources: dict[str, Sequence[Detections]] = {}
-    for name in [name for name in SOURCES if name in (options.boxes or SOURCES)]:
+    for name in options.boxes:
         found = [
             detections_of(clip.boxes, SOURCES[name], np.random.default_rng([number, 1]))
             for number, clip in enumerate(clips)
@@ -298,16 +304,29 @@ def main() -> None:
     elif options.depth == "egodtm":
         decoder, kind = EgoDTMDepth(), "relative"
         depths = [annotated(decoder, clip)["depth"] for clip in clips]
+    for folder in options.detector:
+        # Detectors stand behind the depth stage: sides that they do not tell, and contact, are told
+        # with the depth that captions are written with.
+        trained = TrainedDetector(folder, threshold=options.threshold)
+        sources[folder] = [
+            annotated(trained, clip, depth, kind)["detections"]
+            for clip, depth in zip(clips, depths, strict=True)
+        ]
     if options.part != "captions":
         measure_trackers(clips, sources, [Association(), ByteTrack()])
     if options.part != "tracks":
         measure_captions(clips, sources, Association(), depths, kind, options.examples)
 
 
-def annotated(annotator: Annotator, clip: Clip) -> Mapping[str, Any]:
-    """What an annotator writes of a clip of which it sees the frames alone."""
+def annotated(
+    annotator: Annotator,
+    clip: Clip,
+    depth: np.ndarray | None = None,
+    kind: DepthKind | None = None,
+) -> Mapping[str, Any]:
+    """What an annotator writes of a clip of which it sees the frames, and depth if it is given."""
     shown = bare(clip)
-    shown.depth = shown.depth_kind = None
+    shown.depth, shown.depth_kind = depth, None if depth is None else kind
     (result,) = annotator.annotate([shown])
     assert not isinstance(result, AnnotationFailure), result.reason
     return result

@@ -75,7 +75,8 @@ class TrainDetectorConfig:
     """Only so many training pictures, evenly spread; null for all."""
 
     objects: str = "touched"
-    """``touched``: one label for what hands touch; ``named``: the data's categories; ``none``."""
+    """``touched``: one label for what hands touch; ``named``: the data's categories; ``nouns``: the
+    last words of these ("mug" for every "red mug"); ``none``."""
 
     init: str | None = None
     """Hub id (PekingU/rtdetr_r18vd, ustc-community/dfine-small-obj365) or folder of the weights to
@@ -89,6 +90,10 @@ class TrainDetectorConfig:
 
     size: str = "small"
     """Without ``init``: ``small`` or ``tiny``."""
+
+    backbone: str = "random"
+    """Without ``init``: ``random``, or ``efficientnet_lite0`` with ImageNet's weights, which need
+    no download."""
 
     resolution: int = 320
     """Side of the pictures, a multiple of 32."""
@@ -179,7 +184,7 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
         validation = StoreExamples(config.validation, config.objects, labels)  # type: ignore[arg-type]
     validation = _Part(validation, config.validation_pictures)
     if config.init is None:
-        detector = new_detector(config.kind, config.size, labels, config.seed)
+        detector = new_detector(config.kind, config.size, labels, config.seed, config.backbone)
     else:
         detector = published_detector(config.init, config.revision, labels, config.seed)
     cells = sum((config.resolution // stride) ** 2 for stride in detector.config.feat_strides)

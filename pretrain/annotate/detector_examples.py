@@ -7,6 +7,8 @@ Labels are "left hand", "right hand" and, by choice, objects:
     Hands in Contact at Internet Scale", 2020);
 ``named``
     every category that the data has, by its name;
+``nouns``
+    the same by the last word of each name, "mug" for every "red mug";
 ``none``
     hands alone.
 """
@@ -23,6 +25,7 @@ from torch.utils.data import Dataset
 
 from egodtm_robot.core.errors import DatasetError, UnknownNameError
 from egodtm_robot.core.fingerprints import hash_parts
+from pretrain.annotate.nouns import head
 from pretrain.annotate.visor import VisorFrame, read_visor
 from pretrain.clips.clip import HAND, LEFT, RIGHT, Boxes
 from pretrain.clips.dataset import (
@@ -36,7 +39,7 @@ from pretrain.clips.dataset import (
 )
 from pretrain.clips.store import ClipStore
 
-Objects = Literal["touched", "named", "none"]
+Objects = Literal["touched", "named", "nouns", "none"]
 
 OBJECTS: tuple[str, ...] = get_args(Objects)
 
@@ -108,7 +111,7 @@ class StoreExamples:
         return found["frames"][0][frame], labelled(here, self.objects, self.labels)
 
     def _categories(self) -> Iterator[str]:
-        if self.objects == "named":
+        if self.objects in ("named", "nouns"):
             for clip in range(len(self.store)):
                 yield from self.store.read([clip], ["boxes"])["boxes"][0].category
 
@@ -186,7 +189,8 @@ def labelled(boxes: Boxes, objects: Objects, labels: Sequence[str]) -> Boxes:
         elif objects == "touched":
             names.append(TOUCHED if contact else None)
         else:
-            names.append(name if objects == "named" and name in labels else None)
+            label = head(name) if objects == "nouns" else name
+            names.append(label if objects != "none" and label in labels else None)
     rows = np.array([row for row, name in enumerate(names) if name is not None], np.int64)
     kept = select(boxes, rows)
     kept.category = [str(names[row]) for row in rows]
@@ -272,8 +276,12 @@ def mirrored(picture: np.ndarray, boxes: Boxes) -> tuple[np.ndarray, Boxes]:
 def _labels(objects: Objects, categories: Iterator[str]) -> tuple[str, ...]:
     if objects == "touched":
         return (*HAND_LABELS, TOUCHED)
-    named = sorted(set(categories) - {HAND}) if objects == "named" else []
-    return (*HAND_LABELS, *named)
+    if objects == "none":
+        return HAND_LABELS
+    named = set(categories) - {HAND}
+    if objects == "nouns":
+        named = {head(name) for name in named}
+    return (*HAND_LABELS, *sorted(named))
 
 
 def _picture(folder: Path, frame: VisorFrame) -> Path | None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from egodtm_robot.core.atomic_files import write_atomically
+from egodtm_robot.core.efficientnet import LAYERS
 from egodtm_robot.core.errors import UnknownNameError
 from egodtm_robot.core.pretrained import quiet_transformers
 from pretrain.annotate.errors import (
@@ -20,6 +21,9 @@ from pretrain.annotate.trained_detector import MODEL_KINDS
 KINDS = ("rt_detr", "d_fine")
 
 SIZES = ("tiny", "small")
+
+BACKBONES = ("random", "efficientnet_lite0")
+"""``random``: one of the kind's own, untrained; the other as ImageNet taught it."""
 
 _OF_LABELS = ("class_embed", "enc_score_head", "denoising_class_embed")
 """Modules whose shape depends on the labels; they begin anew."""
@@ -72,7 +76,9 @@ _HGNET: dict[str, dict[str, Any]] = {
 }
 
 
-def new_detector(kind: str, size: str, labels: Sequence[str], seed: int) -> Any:
+def new_detector(
+    kind: str, size: str, labels: Sequence[str], seed: int, backbone: str = "random"
+) -> Any:
     """A detector with random weights, which come from the seed alone.
 
     Args:
@@ -80,52 +86,72 @@ def new_detector(kind: str, size: str, labels: Sequence[str], seed: int) -> Any:
         size: of SIZES; ``small`` is about the smallest that is published.
         labels: what it is to find.
         seed: of the weights.
+        backbone: of BACKBONES; only what lies behind it is random then.
 
     Raises:
-        UnknownNameError: there is no such kind or size.
+        UnknownNameError: there is no such kind, size or backbone.
+        EncoderWeightsError: the package with the backbone's weights is not installed.
         MissingPackageError: scipy, by which boxes are matched in training, is not installed.
     """
-    if kind not in KINDS:
-        raise UnknownNameError("kind of detector", kind, KINDS)
-    if size not in SIZES:
-        raise UnknownNameError("size of detector", size, SIZES)
+    for what, name, names in (
+        ("kind of detector", kind, KINDS),
+        ("size of detector", size, SIZES),
+        ("backbone", backbone, BACKBONES),
+    ):
+        if name not in names:
+            raise UnknownNameError(what, name, names)
     require_package("scipy", "scipy", "The training of detectors")
     import transformers
 
-    names = dict(enumerate(labels))
-    common = {
+    if backbone == "random":
+        backbone_config, channels = _own_backbone(kind, size)
+    else:
+        from pretrain.annotate.efficientnet_backbone import EfficientNetLite0Config
+
+        backbone_config = EfficientNetLite0Config(out_features=["stride8", "stride16", "stride32"])
+        channels = [LAYERS[stage][1] for stage in backbone_config.out_features]
+    names_of = dict(enumerate(labels))
+    options = {
         **_TRANSFORMER[size],
-        "id2label": names,
-        "label2id": {name: index for index, name in names.items()},
-        # Norms that never saw data are worth nothing frozen.
+        "backbone_config": backbone_config,
+        "encoder_in_channels": channels,
+        "id2label": names_of,
+        "label2id": {name: index for index, name in names_of.items()},
+        # Norms that never saw data are worth nothing frozen; the other backbone freezes its own.
         "freeze_backbone_batch_norms": False,
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        detector: Any
         if kind == "rt_detr":
-            resnet = transformers.RTDetrResNetConfig(
-                layer_type="basic", **_RESNET[size], **_READ_STAGES
-            )
-            return transformers.RTDetrForObjectDetection(
-                transformers.RTDetrConfig(
-                    backbone_config=resnet,
-                    encoder_in_channels=_RESNET[size]["hidden_sizes"][1:],
-                    **common,
-                )
-            )
-        hgnet = transformers.HGNetV2Config(
-            depths=_HGNET[size]["stage_num_blocks"],
-            hidden_sizes=_HGNET[size]["stage_out_channels"],
-            **_HGNET[size],
+            detector = transformers.RTDetrForObjectDetection(transformers.RTDetrConfig(**options))
+        else:
+            detector = transformers.DFineForObjectDetection(transformers.DFineConfig(**options))
+    if backbone != "random":
+        detector.model.backbone.model.load_imagenet()
+    return detector
+
+
+def _own_backbone(kind: str, size: str) -> tuple[Any, list[int]]:
+    """The configuration of a kind's own backbone, and the channels of its maps."""
+    import transformers
+
+    if kind == "rt_detr":
+        resnet = _RESNET[size]
+        return (
+            transformers.RTDetrResNetConfig(layer_type="basic", **resnet, **_READ_STAGES),
+            resnet["hidden_sizes"][1:],
+        )
+    hgnet = _HGNET[size]
+    return (
+        transformers.HGNetV2Config(
+            depths=hgnet["stage_num_blocks"],
+            hidden_sizes=hgnet["stage_out_channels"],
+            **hgnet,
             **_READ_STAGES,
-        )
-        return transformers.DFineForObjectDetection(
-            transformers.DFineConfig(
-                backbone_config=hgnet,
-                encoder_in_channels=_HGNET[size]["stage_out_channels"][1:],
-                **common,
-            )
-        )
+        ),
+        hgnet["stage_out_channels"][1:],
+    )
 
 
 def published_detector(model: str, revision: str | None, labels: Sequence[str], seed: int) -> Any:

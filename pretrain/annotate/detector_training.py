@@ -46,7 +46,8 @@ class DetectorTrainingConfig:
     """AdamW's, at the end of the warm-up."""
 
     backbone_share: float = 0.1
-    """The backbone's rate as a share of it: published backbones need little; 1 for random ones."""
+    """The backbone's rate as a share of it: published backbones need little, 0 keeps them as they
+    are and saves half of the time; 1 for random ones."""
 
     warmup: float = 0.05
     """Share of the steps in which the rate rises from zero; then it falls by a cosine to zero."""
@@ -84,9 +85,11 @@ class DetectorTrainingConfig:
         for name in ("batch_size", "validate_every", "save_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Expected {name} >= 1, got {getattr(self, name)}.")
-        for name in ("learning_rate", "clip_norm", "backbone_share"):
+        for name in ("learning_rate", "clip_norm"):
             if not getattr(self, name) > 0 or not math.isfinite(getattr(self, name)):
                 raise ConfigurationError(f"Expected {name} > 0, got {getattr(self, name)}.")
+        if not 0 <= self.backbone_share < math.inf:
+            raise ConfigurationError(f"Expected backbone_share >= 0, got {self.backbone_share}.")
         if not 0 <= self.warmup < 1 or not self.weight_decay >= 0 or self.workers < 0:
             raise ConfigurationError(
                 "Expected warmup in [0, 1), weight_decay >= 0 and workers >= 0, got "
@@ -138,6 +141,8 @@ class DetectorTrainer:
         self.device = device
         self.card = json.loads(json.dumps(dict(card)))
         self.progress = progress
+        if config.backbone_share == 0:
+            detector.model.freeze_backbone()
         self.optimizer = _optimizer(detector, config)
         self.step = 0
         self.history: list[dict[str, Any]] = []

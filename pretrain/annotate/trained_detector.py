@@ -101,6 +101,8 @@ class TrainedDetector(Detector):
     ) -> None:
         from transformers import AutoModelForObjectDetection
 
+        import pretrain.annotate.efficientnet_backbone  # noqa: F401 -- known to transformers then
+
         if not 0 < threshold < 1 or not 0 <= most_overlap < 1 or most_boxes < 1:
             raise AnnotatorOptionError(
                 "Expected threshold in (0, 1), most_overlap in [0, 1) and most_boxes of at least "

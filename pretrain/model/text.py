@@ -62,8 +62,11 @@ class TextTransformer(nn.Module):
         end = tokens.argmax(dim=1)
         mask = None
         if config.mask_padding and len(tokens):
-            # What lies behind the last end mark of the batch is seen by no token that counts.
-            tokens = tokens[:, : int(end.max()) + 1]
+            # What lies behind the last end mark of the batch is seen by no token that counts. A
+            # compiled model keeps it: a length that depends on the data would break its graph, and
+            # be compiled anew for every length.
+            if not torch.compiler.is_compiling():
+                tokens = tokens[:, : int(end.max()) + 1]
             places = torch.arange(tokens.shape[1], device=tokens.device)
             seen = places <= end[:, None]
             mask = seen[:, None, None, :]

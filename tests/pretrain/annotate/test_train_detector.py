@@ -110,6 +110,12 @@ def test_labels_follow_the_choice_of_objects(store: str):
     named = StoreExamples([store], "named")
     assert named.labels == ("left hand", "right hand", "mug", "pan")
     assert StoreExamples([store], "none").read(0)[1].category == ["left hand", "right hand"]
+    nouns = StoreExamples([store], "nouns")
+    assert nouns.labels == ("left hand", "right hand", "mug", "pan")
+    red = boxes(1)
+    red.category = [name.replace("mug", "red mug") for name in red.category]
+    assert labelled(red, "nouns", nouns.labels).category[2:] == ["mug", "pan"]
+    assert labelled(red, "named", named.labels).category[2:] == ["pan"]
     assert len({named.fingerprint, touched.fingerprint}) == 2
     with pytest.raises(UnknownNameError, match="objects"):
         StoreExamples([store], "all")  # type: ignore[arg-type]
@@ -262,6 +268,52 @@ def test_new_weights_come_from_the_seed_alone():
         new_detector("yolo", "tiny", ["a"], 0)
     with pytest.raises(UnknownNameError, match="size"):
         new_detector("d_fine", "huge", ["a"], 0)
+    with pytest.raises(UnknownNameError, match="backbone"):
+        new_detector("d_fine", "tiny", ["a"], 0, "resnet")
+
+
+@pytest.mark.parametrize("kind", ["rt_detr", "d_fine"])
+def test_a_backbone_of_imagenet_stays_as_it_is_if_it_is_not_to_learn(
+    kind: str, store: str, tmp_path: Path
+):
+    from egodtm_robot.core.efficientnet import MEAN, SCALE, empty_network, read_imagenet_weights
+    from egodtm_robot.core.weights import load_matching
+
+    choices = ["backbone=efficientnet_lite0", f"kind={kind}", "training.backbone_share=0"]
+    train_detector(config(store, tmp_path, *choices))
+    untrained = new_detector(kind, "tiny", ["left hand", "right hand", "object"], 0, choices[0][9:])
+    trained = TrainedDetector(str(tmp_path / "checkpoints" / "last"), device="cpu")._model
+    changed = {
+        name
+        for name, tensor in trained.state_dict().items()
+        if not torch.equal(tensor, untrained.state_dict()[name])
+    }
+    assert changed
+    assert not any("backbone" in name for name in changed)
+    network = empty_network()
+    load_matching(network, read_imagenet_weights(), "imagenet")
+    pixels = torch.randint(0, 256, (1, 3, 64, 64)).float()
+    with torch.inference_mode():
+        maps = trained.model.backbone.model(pixels / 255).feature_maps
+        layers = ["stride8", "stride16", "stride32"]
+        expected = network.eval()((pixels - MEAN) / SCALE, layers)
+    for found, wanted in zip(maps, expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_a_backbone_of_imagenet_learns_but_for_its_statistics(store: str, tmp_path: Path):
+    train_detector(config(store, tmp_path, "backbone=efficientnet_lite0"))
+    labels = ["left hand", "right hand", "object"]
+    untrained = new_detector("rt_detr", "tiny", labels, 0, "efficientnet_lite0").state_dict()
+    trained = TrainedDetector(str(tmp_path / "checkpoints" / "last"), device="cpu")
+    own = [name for name in untrained if "backbone" in name]
+    changed = {
+        name for name in own if not torch.equal(trained._model.state_dict()[name], untrained[name])
+    }
+    assert any(name.endswith("project.0.weight") for name in changed)
+    assert not any("running" in name or "num_batches" in name for name in changed)
+    # Its configuration names the backbone, and transformers knows it by importing nothing else.
+    assert trained._model.config.backbone_config.model_type == "efficientnet_lite0"
 
 
 @pytest.mark.parametrize(
@@ -274,6 +326,7 @@ def test_new_weights_come_from_the_seed_alone():
         ["steps=0"],
         ["pictures=0"],
         ["training.learning_rate=0"],
+        ["training.backbone_share=-1"],
         ["training.precision=fp8"],
     ],
 )

@@ -218,12 +218,18 @@ def test_checkpointing_changes_no_gradient(model: EgoDTM):
         torch.testing.assert_close(found, expected)
 
 
-def test_compiled_it_gives_the_same(model: EgoDTM):
-    compiled = torch.compile(model, backend="eager")
-    with torch.no_grad():
-        found, expected = compiled(clips(), texts()), model(clips(), texts())
+@pytest.mark.parametrize("mask_padding", [False, True])
+def test_it_compiles_as_one_graph_with_the_same_outputs_and_gradients(mask_padding: bool):
+    config = tiny_config(regions=True)
+    config.text.mask_padding = mask_padding
+    model = EgoDTM(config)
+    # Forward and backward are traced as for any backend; inductor's own C++ takes minutes.
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    expected, found = model(clips(), texts()), compiled(clips(), texts())
     torch.testing.assert_close(found.text, expected.text)
     torch.testing.assert_close(found.depths[-1].depth, expected.depths[-1].depth)
+    for one, other in zip(gradients(compiled), gradients(model), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 MIXED = """
