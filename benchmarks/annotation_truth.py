@@ -277,6 +277,7 @@ def main() -> None:
     parser.add_argument("--handtrack", help="weights of the hand detector, to measure it as well")
     parser.add_argument("--detector", nargs="*", default=[], help="folders of train_detector")
     parser.add_argument("--threshold", type=float, default=0.4, help="least score of --detector")
+    parser.add_argument("--narrated-threshold", type=float, default=0.4, help="of things narrated")
     parser.add_argument(
         "--boxes", nargs="*", choices=SOURCES, default=list(SOURCES), help="of the made ones"
     )
@@ -307,7 +308,9 @@ def main() -> None:
     for folder in options.detector:
         # Detectors stand behind the depth stage: sides that they do not tell, and contact, are told
         # with the depth that captions are written with.
-        trained = TrainedDetector(folder, threshold=options.threshold)
+        trained = TrainedDetector(
+            folder, threshold=options.threshold, narrated_threshold=options.narrated_threshold
+        )
         sources[folder] = [
             annotated(trained, clip, depth, kind)["detections"]
             for clip, depth in zip(clips, depths, strict=True)

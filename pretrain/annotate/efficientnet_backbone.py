@@ -33,7 +33,7 @@ STAGES = ("stride4", "stride8", "stride16", "stride32")
 _BLOCKS = max(LAYERS[stage][0] for stage in STAGES)
 
 
-class EfficientNetLite0Config(BackboneConfigMixin, PreTrainedConfig):  # type: ignore[misc]
+class EfficientNetLite0Config(BackboneConfigMixin, PreTrainedConfig):
     """Which stages are read; the network itself has no options."""
 
     model_type = "efficientnet_lite0"
@@ -50,7 +50,7 @@ class EfficientNetLite0Config(BackboneConfigMixin, PreTrainedConfig):  # type: i
         super().__init__(**kwargs)
 
 
-class EfficientNetLite0Backbone(BackboneMixin, PreTrainedModel):  # type: ignore[misc]
+class EfficientNetLite0Backbone(BackboneMixin, PreTrainedModel):
     """Grey levels in [0, 1] to the maps of the stages that are read."""
 
     config_class = EfficientNetLite0Config
@@ -89,7 +89,9 @@ class EfficientNetLite0Backbone(BackboneMixin, PreTrainedModel):  # type: ignore
                 module.eval()
         return self
 
-    def forward(self, pixel_values: torch.Tensor, **_: Any) -> BackboneOutput:
+    def forward(  # type: ignore[override]  # the base class's other outputs are nobody's here
+        self, pixel_values: torch.Tensor
+    ) -> BackboneOutput:
         """Float (N, 3, H, W) in [0, 1] -> ``feature_maps`` of the stages that are read."""
         pixels = pixel_values.mul(255).sub_(MEAN).div_(SCALE)
         return BackboneOutput(feature_maps=tuple(self.network(pixels, self.out_features)))

@@ -19,11 +19,12 @@ from pretrain.annotate.base import AnnotatedClip
 from pretrain.annotate.box_geometry import suppress
 from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.hands_objects import Detector, FrameBoxes
+from pretrain.annotate.nouns import head, parse
 from pretrain.annotate.pixels import INTERPOLATIONS, Normalisation
 from pretrain.annotate.pretrained import choose_device, load_pretrained, load_processor_config
 from pretrain.clips.clip import HAND, LEFT, NO_SIDE, RIGHT
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 MODEL_KINDS = ("rt_detr", "rt_detr_v2", "d_fine")
 """By ``model_type`` of their configurations; all of them score classes by a sigmoid."""
@@ -78,6 +79,8 @@ class TrainedDetector(Detector):
             ``PekingU/rtdetr_r18vd``.
         revision: branch, tag or commit on the hub.
         threshold: least score.
+        narrated_threshold: least score of the things that the clip's narration names: they are
+            there more often than not, so that less has to be seen of them.
         most_overlap: intersection over union up to which two boxes of a label are two things.
         most_boxes: the surest so many of a frame are kept.
         batch_size: clips handed over at once.
@@ -94,6 +97,7 @@ class TrainedDetector(Detector):
         model: str,
         revision: str | None = None,
         threshold: float = 0.4,
+        narrated_threshold: float = 0.4,
         most_overlap: float = 0.7,
         most_boxes: int = 20,
         batch_size: int = 8,
@@ -103,10 +107,15 @@ class TrainedDetector(Detector):
 
         import pretrain.annotate.efficientnet_backbone  # noqa: F401 -- known to transformers then
 
-        if not 0 < threshold < 1 or not 0 <= most_overlap < 1 or most_boxes < 1:
+        if (
+            not (0 < threshold < 1 and 0 < narrated_threshold < 1)
+            or not 0 <= most_overlap < 1
+            or most_boxes < 1
+        ):
             raise AnnotatorOptionError(
-                "Expected threshold in (0, 1), most_overlap in [0, 1) and most_boxes of at least "
-                f"1, got {threshold}, {most_overlap} and {most_boxes}."
+                "Expected threshold and narrated_threshold in (0, 1), most_overlap in [0, 1) and "
+                f"most_boxes of at least 1, got {threshold}, {narrated_threshold}, {most_overlap} "
+                f"and {most_boxes}."
             )
         processor = load_processor_config(model, revision)
         self._device = choose_device(device)
@@ -120,12 +129,14 @@ class TrainedDetector(Detector):
         self.labels = tuple(str(names[index]) for index in range(len(names)))
         self.preprocessing = DetectorPreprocessing.of_processor(processor)
         self.threshold = threshold
+        self.narrated_threshold = narrated_threshold
         self.most_overlap = most_overlap
         self.most_boxes = most_boxes
         fingerprint = hash_parts(
             "TrainedDetector",
             CODE_VERSION,
             threshold,
+            narrated_threshold,
             most_overlap,
             most_boxes,
             self._model.config.to_diff_dict(),
@@ -142,12 +153,29 @@ class TrainedDetector(Detector):
         outputs = self._model(pixel_values=self.preprocessing(frames))
         scores = outputs.logits.float().sigmoid().cpu().numpy()
         xyxy = corners(outputs.pred_boxes.float().cpu().numpy())
-        return [self._chosen(xyxy[t], scores[t]) for t in range(len(frames))]
+        thresholds = self._thresholds(clip.narration)
+        return [self._chosen(xyxy[t], scores[t], thresholds) for t in range(len(frames))]
 
-    def _chosen(self, xyxy: np.ndarray, scores: np.ndarray) -> FrameBoxes:
-        """Boxes (queries, 4) with scores (queries, labels) -> those that count."""
-        best, score = scores.argmax(axis=1), scores.max(axis=1)
-        candidates = np.flatnonzero(score >= self.threshold)
+    def _thresholds(self, narration: str) -> np.ndarray:
+        """The least score of each label, float (labels,)."""
+        narrated = {head(noun) for noun in parse(narration).nouns}
+        return np.array(
+            [
+                self.narrated_threshold
+                if label not in SIDE_OF_LABEL and head(label) in narrated
+                else self.threshold
+                for label in self.labels
+            ]
+        )
+
+    def _chosen(self, xyxy: np.ndarray, scores: np.ndarray, thresholds: np.ndarray) -> FrameBoxes:
+        """Boxes (queries, 4) with scores (queries, labels) -> those that count.
+
+        A box is of the label whose score is most times its least one.
+        """
+        best = (scores / thresholds).argmax(axis=1)
+        score = np.take_along_axis(scores, best[:, None], axis=1)[:, 0]
+        candidates = np.flatnonzero(score >= thresholds[best])
         kept: list[int] = []
         for label in np.unique(best[candidates]):
             own = candidates[best[candidates] == label]

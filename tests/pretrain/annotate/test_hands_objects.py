@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -323,7 +324,9 @@ LABELS = ("left hand", "right hand", "mug")
 @pytest.mark.parametrize("kind", ["rt_detr", "d_fine"])
 def test_trained_detectors_tell_sides_and_names(kind: str, tmp_path: Path):
     save_detector(tmp_path, new_detector(kind, "tiny", LABELS, seed=0), 64, {"steps": 1})
-    detector = TrainedDetector(str(tmp_path), threshold=1e-4, most_boxes=9, device="cpu")
+    detector = TrainedDetector(
+        str(tmp_path), threshold=1e-4, narrated_threshold=1e-4, most_boxes=9, device="cpu"
+    )
     assert detector.labels == LABELS
     assert detector.preprocessing.size == (64, 64)
     (result,) = detector.annotate([clip()])
@@ -332,6 +335,30 @@ def test_trained_detectors_tell_sides_and_names(kind: str, tmp_path: Path):
     for name, side in zip(detections.category, detections.side, strict=True):
         assert (name == HAND) == (side in (LEFT, RIGHT))
     assert detector.fingerprint != TrainedDetector(str(tmp_path), device="cpu").fingerprint
+
+
+def test_less_has_to_be_seen_of_what_the_narration_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    labels = (*LABELS, "pan")
+    save_detector(tmp_path, new_detector("rt_detr", "tiny", labels, seed=0), 64, {})
+    detector = TrainedDetector(
+        str(tmp_path), threshold=0.4, narrated_threshold=0.2, most_overlap=0.99, device="cpu"
+    )
+    # A mug that may be a pan, a pan that may be a mug, a hand and a mug that are hardly there.
+    scores = torch.tensor(
+        [[0, 0, 0.25, 0.38], [0, 0, 0.21, 0.5], [0.3, 0, 0, 0], [0, 0.05, 0.1, 0]]
+    )
+    outputs = SimpleNamespace(
+        logits=torch.logit(scores, eps=1e-6).expand(2, -1, -1),
+        pred_boxes=torch.full((2, 4, 4), 0.5),
+    )
+    monkeypatch.setattr(detector, "_model", lambda pixel_values: outputs)
+    named = clip()
+    named.narration = "#C C washes the red mugs"
+    assert detector.detect(named)[0].category == ["pan", "mug"]
+    named.narration = "#C C washes the knife"
+    assert detector.detect(named)[0].category == ["pan"]
 
 
 def test_a_saved_detector_answers_as_the_one_in_memory(tmp_path: Path):

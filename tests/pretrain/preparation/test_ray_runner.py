@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from egodtm_robot.core.configuration import compose
+from pretrain.annotate.detector_model import new_detector, save_detector
 from pretrain.clips import ClipStore
 from pretrain.prepare import PrepareConfig, prepare
 
@@ -43,3 +44,34 @@ def test_a_cluster_loses_nothing_when_a_worker_is_killed(tmp_path, monkeypatch):
     assert store.has("depth").all()
     assert all(store[i].caption.endswith("version 1") for i in range(5))
     assert not store.verify()
+
+
+def test_real_annotators_write_the_same_on_a_cluster_as_in_processes(tmp_path):
+    """Models that load in actors: a detector of transformers, our depth decoder, ByteTrack."""
+    pytest.importorskip("trackers")
+    detector = new_detector("rt_detr", "tiny", ["left hand", "square"], 0, "efficientnet_lite0")
+    save_detector(tmp_path / "detector", detector, 64, {})
+    squares = make_store(tmp_path / "squares", range(4), size=64)
+    arguments = [
+        "source=synthetic",
+        f"source.store={squares}",
+        "decoding.resolution=64",
+        "shard_clips=2",
+        "depth=egodtm",
+        "hands_objects=trained",
+        f"hands_objects.model={tmp_path / 'detector'}",
+        "hands_objects.threshold=0.01",
+        "tracking=byte_track",
+        "captions=template",
+    ]
+    ray_stages = "{decode:{workers:1},depth:{workers:1},hands_objects:{workers:1}}"
+    for name, runner in (
+        ("local", ["runner=local", "runner.workers=0"]),
+        ("ray", ["runner=ray", f"runner.stages={ray_stages}"]),
+    ):
+        chosen = [*arguments, *runner, f"out={tmp_path / name}"]
+        report = prepare(compose(PrepareConfig, "prepare", chosen))
+        assert (report["clips_out"], report["failures"]) == (4, 0)
+    local, ray = ClipStore.open(tmp_path / "local"), ClipStore.open(tmp_path / "ray")
+    assert any(len(local[index].boxes) for index in range(4)), "nothing was found to compare"
+    assert local.fingerprint == ray.fingerprint
