@@ -86,7 +86,8 @@ class TrainDetectorConfig:
     """Branch, tag or commit of ``init`` on the hub."""
 
     kind: str = "rt_detr"
-    """Without ``init``: ``rt_detr`` or ``d_fine``."""
+    """Without ``init``: ``rt_detr`` or ``d_fine``, transformers that want published weights or a
+    GPU, or ``ttfnet``, which learns in half an hour of a CPU core."""
 
     size: str = "small"
     """Without ``init``: ``small`` or ``tiny``."""

@@ -18,14 +18,14 @@ from pretrain.annotate.errors import (
 )
 from pretrain.annotate.trained_detector import MODEL_KINDS
 
-KINDS = ("rt_detr", "d_fine")
+KINDS = ("rt_detr", "d_fine", "ttfnet")
 
 SIZES = ("tiny", "small")
 
 BACKBONES = ("random", "efficientnet_lite0")
 """``random``: one of the kind's own, untrained; the other as ImageNet taught it."""
 
-_OF_LABELS = ("class_embed", "enc_score_head", "denoising_class_embed")
+_OF_LABELS = ("class_embed", "enc_score_head", "denoising_class_embed", "heat.1")
 """Modules whose shape depends on the labels; they begin anew."""
 
 _TRANSFORMER: dict[str, dict[str, Any]] = {
@@ -49,6 +49,8 @@ _TRANSFORMER: dict[str, dict[str, Any]] = {
         "hidden_expansion": 0.5,
     },
 }
+_TTFNET: dict[str, dict[str, Any]] = {"tiny": {"width": 64}, "small": {"width": 128}}
+_READ_BY_DETR = ["stride8", "stride16", "stride32"]
 _READ_STAGES: dict[str, Any] = {"out_indices": [2, 3, 4]}
 """Of a backbone: maps of strides 8, 16 and 32."""
 
@@ -103,32 +105,43 @@ def new_detector(
     require_package("scipy", "scipy", "The training of detectors")
     import transformers
 
-    if backbone == "random":
-        backbone_config, channels = _own_backbone(kind, size)
-    else:
-        from pretrain.annotate.efficientnet_backbone import EfficientNetLite0Config
+    from pretrain.annotate.efficientnet_backbone import (
+        EfficientNetLite0Backbone,
+        EfficientNetLite0Config,
+    )
+    from pretrain.annotate.ttfnet import TTFNetConfig, TTFNetForObjectDetection
 
-        backbone_config = EfficientNetLite0Config(out_features=["stride8", "stride16", "stride32"])
-        channels = [LAYERS[stage][1] for stage in backbone_config.out_features]
     names_of = dict(enumerate(labels))
-    options = {
-        **_TRANSFORMER[size],
-        "backbone_config": backbone_config,
-        "encoder_in_channels": channels,
+    options: dict[str, Any] = {
         "id2label": names_of,
         "label2id": {name: index for index, name in names_of.items()},
-        # Norms that never saw data are worth nothing frozen; the other backbone freezes its own.
-        "freeze_backbone_batch_norms": False,
     }
+    if kind != "ttfnet":  # which has no other backbone
+        if backbone == "random":
+            backbone_config, channels = _own_backbone(kind, size)
+        else:
+            backbone_config = EfficientNetLite0Config(out_features=_READ_BY_DETR)
+            channels = [LAYERS[stage][1] for stage in _READ_BY_DETR]
+        options |= {
+            **_TRANSFORMER[size],
+            "backbone_config": backbone_config,
+            "encoder_in_channels": channels,
+            # Norms that never saw data are worth nothing frozen; ours freezes its own.
+            "freeze_backbone_batch_norms": False,
+        }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         detector: Any
         if kind == "rt_detr":
             detector = transformers.RTDetrForObjectDetection(transformers.RTDetrConfig(**options))
-        else:
+        elif kind == "d_fine":
             detector = transformers.DFineForObjectDetection(transformers.DFineConfig(**options))
+        else:
+            detector = TTFNetForObjectDetection(TTFNetConfig(**_TTFNET[size], **options))
     if backbone != "random":
-        detector.model.backbone.model.load_imagenet()
+        for module in detector.modules():
+            if isinstance(module, EfficientNetLite0Backbone):
+                module.load_imagenet()
     return detector
 
 

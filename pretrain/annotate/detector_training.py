@@ -142,7 +142,9 @@ class DetectorTrainer:
         self.card = json.loads(json.dumps(dict(card)))
         self.progress = progress
         if config.backbone_share == 0:
-            detector.model.freeze_backbone()
+            for name, parameter in detector.named_parameters():
+                if _of_backbone(name):
+                    parameter.requires_grad_(False)
         self.optimizer = _optimizer(detector, config)
         self.step = 0
         self.history: list[dict[str, Any]] = []
@@ -287,7 +289,7 @@ def _optimizer(detector: Any, config: DetectorTrainingConfig) -> torch.optim.Ada
     groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in detector.named_parameters():
         if parameter.requires_grad:
-            key = ("backbone" in name, parameter.ndim > 1)
+            key = (_of_backbone(name), parameter.ndim > 1)
             groups.setdefault(key, []).append(parameter)
     return torch.optim.AdamW(
         [
@@ -300,6 +302,10 @@ def _optimizer(detector: Any, config: DetectorTrainingConfig) -> torch.optim.Ada
         ],
         lr=config.learning_rate,
     )
+
+
+def _of_backbone(parameter: str) -> bool:
+    return "backbone" in parameter
 
 
 def _rate_share(warmup: float, step: int, steps: int) -> float:

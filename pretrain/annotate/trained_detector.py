@@ -26,7 +26,7 @@ from pretrain.clips.clip import HAND, LEFT, NO_SIDE, RIGHT
 
 CODE_VERSION = 2
 
-MODEL_KINDS = ("rt_detr", "rt_detr_v2", "d_fine")
+MODEL_KINDS = ("rt_detr", "rt_detr_v2", "d_fine", "ttfnet")
 """By ``model_type`` of their configurations; all of them score classes by a sigmoid."""
 
 SIDE_OF_LABEL = {"left hand": LEFT, "right hand": RIGHT, HAND: NO_SIDE}
@@ -105,7 +105,7 @@ class TrainedDetector(Detector):
     ) -> None:
         from transformers import AutoModelForObjectDetection
 
-        import pretrain.annotate.efficientnet_backbone  # noqa: F401 -- known to transformers then
+        import pretrain.annotate.ttfnet  # noqa: F401 -- known to transformers then
 
         if (
             not (0 < threshold < 1 and 0 < narrated_threshold < 1)

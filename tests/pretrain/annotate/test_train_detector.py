@@ -242,7 +242,7 @@ def test_a_run_with_other_settings_is_refused(store: str, tmp_path: Path):
         train_detector(config(store, tmp_path, "steps=2"))
 
 
-@pytest.mark.parametrize("kind", ["rt_detr", "d_fine"])
+@pytest.mark.parametrize("kind", ["rt_detr", "d_fine", "ttfnet"])
 def test_published_weights_take_new_labels(kind: str, tmp_path: Path):
     save_detector(tmp_path, new_detector(kind, "tiny", ["person", "cup"], seed=3), 32, {})
     detector = published_detector(str(tmp_path), None, ["left hand", "right hand", "mug"], seed=0)
@@ -272,7 +272,7 @@ def test_new_weights_come_from_the_seed_alone():
         new_detector("d_fine", "tiny", ["a"], 0, "resnet")
 
 
-@pytest.mark.parametrize("kind", ["rt_detr", "d_fine"])
+@pytest.mark.parametrize("kind", ["rt_detr", "d_fine", "ttfnet"])
 def test_a_backbone_of_imagenet_stays_as_it_is_if_it_is_not_to_learn(
     kind: str, store: str, tmp_path: Path
 ):
@@ -294,7 +294,8 @@ def test_a_backbone_of_imagenet_stays_as_it_is_if_it_is_not_to_learn(
     load_matching(network, read_imagenet_weights(), "imagenet")
     pixels = torch.randint(0, 256, (1, 3, 64, 64)).float()
     with torch.inference_mode():
-        maps = trained.model.backbone.model(pixels / 255).feature_maps
+        own = trained.backbone if kind == "ttfnet" else trained.model.backbone.model
+        maps = own(pixels / 255).feature_maps[-3:]
         layers = ["stride8", "stride16", "stride32"]
         expected = network.eval()((pixels - MEAN) / SCALE, layers)
     for found, wanted in zip(maps, expected, strict=True):
