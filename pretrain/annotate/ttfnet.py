@@ -96,7 +96,8 @@ class TTFNetForObjectDetection(PreTrainedModel):
             nn.Conv2d(channels, width, 1) for channels in self.backbone.channels
         )
         self.merge = nn.ModuleList(_block(width, width) for _ in STAGES[:-1])
-        labels = len(config.id2label)
+        labels = config.num_labels
+        assert labels is not None
         self.heat = nn.Sequential(_block(width, width), nn.Conv2d(width, labels, 1))
         self.edges = nn.Sequential(_block(width, width), nn.Conv2d(width, 4, 1))
         self.post_init()
