@@ -1,6 +1,8 @@
 """Trains a detector of hands and objects: ``python -m pretrain.train_detector stores=[clips]``.
 
-On the boxes of clip stores, or on VISOR's polygons and the frames of EPIC-KITCHENS. Started again
+On the boxes of clip stores, or on VISOR's polygons and the frames of EPIC-KITCHENS. The defaults are
+for half an hour of a CPU core on frames of 128 px; docs/annotators.md has those for published
+weights. Started again
 with the same settings it goes on where it was stopped. What it writes into
 ``run_dir/checkpoints/best`` is a folder for ``hands_objects=trained hands_objects.model=...``.
 """
@@ -74,7 +76,7 @@ class TrainDetectorConfig:
     pictures: int | None = None
     """Only so many training pictures, evenly spread; null for all."""
 
-    objects: str = "touched"
+    objects: str = "nouns"
     """``touched``: one label for what hands touch; ``named``: the data's categories; ``nouns``: the
     last words of these ("mug" for every "red mug"); ``none``."""
 
@@ -85,18 +87,18 @@ class TrainDetectorConfig:
     revision: str | None = None
     """Branch, tag or commit of ``init`` on the hub."""
 
-    kind: str = "rt_detr"
-    """Without ``init``: ``rt_detr`` or ``d_fine``, transformers that want published weights or a
-    GPU, or ``ttfnet``, which learns in half an hour of a CPU core."""
+    kind: str = "ttfnet"
+    """Without ``init``: ``ttfnet``, which learns in half an hour of a CPU core, or ``rt_detr`` or
+    ``d_fine``, which want published weights or a GPU."""
 
-    size: str = "small"
+    size: str = "tiny"
     """Without ``init``: ``small`` or ``tiny``."""
 
-    backbone: str = "random"
-    """Without ``init``: ``random``, or ``efficientnet_lite0`` with ImageNet's weights, which need
-    no download."""
+    backbone: str = "efficientnet_lite0"
+    """Without ``init``: ``efficientnet_lite0`` with ImageNet's weights, which need no download, or
+    ``random``."""
 
-    resolution: int = 320
+    resolution: int = 128
     """Side of the pictures, a multiple of 32."""
 
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
@@ -105,7 +107,7 @@ class TrainDetectorConfig:
     training: DetectorTrainingConfig = field(default_factory=DetectorTrainingConfig)
     """How to train."""
 
-    steps: int = 10_000
+    steps: int = 2500
     """Optimisation steps."""
 
     seed: int = 0

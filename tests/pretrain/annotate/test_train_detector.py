@@ -82,7 +82,6 @@ def config(store: str, run_dir: Path, *overrides: str) -> TrainDetectorConfig:
         [
             f"stores=[{store}]",
             f"run_dir={run_dir}",
-            "size=tiny",
             "resolution=64",
             "steps=4",
             "device=cpu",
@@ -197,7 +196,7 @@ def test_a_run_ends_with_a_detector_that_loads(store: str, tmp_path: Path, capsy
     assert results["pictures"] == 6
     assert 0 <= results["best_ap50"] <= 1
     detector = TrainedDetector(str(run / "checkpoints" / "best"), device="cpu")
-    assert detector.labels == ("left hand", "right hand", "object")
+    assert detector.labels == ("left hand", "right hand", "mug", "pan")
     card = json.loads((run / "checkpoints" / "best" / "card.json").read_text())
     assert card["steps"] == 1
 
@@ -279,9 +278,9 @@ def test_a_backbone_of_imagenet_stays_as_it_is_if_it_is_not_to_learn(
     from egodtm_robot.core.efficientnet import MEAN, SCALE, empty_network, read_imagenet_weights
     from egodtm_robot.core.weights import load_matching
 
-    choices = ["backbone=efficientnet_lite0", f"kind={kind}", "training.backbone_share=0"]
-    train_detector(config(store, tmp_path, *choices))
-    untrained = new_detector(kind, "tiny", ["left hand", "right hand", "object"], 0, choices[0][9:])
+    train_detector(config(store, tmp_path, f"kind={kind}", "objects=touched"))
+    labels = ["left hand", "right hand", "object"]
+    untrained = new_detector(kind, "tiny", labels, 0, "efficientnet_lite0")
     trained = TrainedDetector(str(tmp_path / "checkpoints" / "last"), device="cpu")._model
     changed = {
         name
@@ -303,8 +302,8 @@ def test_a_backbone_of_imagenet_stays_as_it_is_if_it_is_not_to_learn(
 
 
 def test_a_backbone_of_imagenet_learns_but_for_its_statistics(store: str, tmp_path: Path):
-    train_detector(config(store, tmp_path, "backbone=efficientnet_lite0"))
-    labels = ["left hand", "right hand", "object"]
+    train_detector(config(store, tmp_path, "kind=rt_detr", "training.backbone_share=0.1"))
+    labels = ["left hand", "right hand", "mug", "pan"]
     untrained = new_detector("rt_detr", "tiny", labels, 0, "efficientnet_lite0").state_dict()
     trained = TrainedDetector(str(tmp_path / "checkpoints" / "last"), device="cpu")
     own = [name for name in untrained if "backbone" in name]
