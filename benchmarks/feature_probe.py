@@ -1,0 +1,137 @@
+"""What a linear map can read from frozen features of demonstrations: where the kitchen stands.
+
+    python benchmarks/feature_probe.py STORE [--encoders efficientnet_lite0 pixels egodtm ...]
+        [--checkpoints NAME=PATH ...] [--reference efficientnet_lite0]
+
+Success rates differ by 20 points between policy seeds; this does not act, and tells encoders apart
+with an hour's fewer rollouts. STORE holds demonstrations of ``python -m egodtm_robot.train_bc``,
+whose resets displace the robot's base against the kitchen: what the arm has to do differently each
+time, and what proprioception does not tell. Ridge regression from the reduced features that a
+policy gets to that displacement and to the joints of the kitchen that move, on five folds of whole
+episodes; the strength of the ridge is chosen inside the training episodes. Prints the mean error of
+the displacement in millimetres with a 95 % bootstrap interval over episodes, its difference to
+--reference on the same episodes, and the share of the joints' variance that is explained.
+A checkpoint is one of ``pretrain/run.py``; of several with one name the errors are averaged.
+"""
+
+import argparse
+from collections.abc import Iterable
+
+import numpy as np
+
+from egodtm_robot.demos import DemonstrationStore
+from egodtm_robot.encoders import Encoder, make_encoder
+from egodtm_robot.features import FeaturePipeline, embed_demonstrations
+
+FOLDS, STRIDE = 5, 4
+"""Neighbouring steps look alike, so that every fourth one is enough to fit and to measure on."""
+STRENGTHS = 10.0 ** np.arange(-5, 3)
+"""Of the ridge, in units of the features' mean squared norm."""
+DISPLACEMENT = 3
+"""The first so many values of ``privileged``, in metres."""
+LEAST_MOTION = 0.05
+"""Standard deviation, radians or metres, of a joint that counts as one that moves."""
+RESAMPLES = 10_000
+
+
+def fit(features: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarray:
+    """Dual weights (N, K) of ridge regression on centred features (N, D) and targets (N, K)."""
+    gram = features @ features.T
+    gram[np.diag_indices_from(gram)] += strength * np.trace(gram) / len(gram)
+    return np.linalg.solve(gram, targets)
+
+
+def predict(
+    train: np.ndarray, targets: np.ndarray, test: np.ndarray, strengths: Iterable[float]
+) -> list[np.ndarray]:
+    """Predictions (M, K) of float64 features (M, D), a ridge of each strength."""
+    middle, level = train.mean(axis=0), targets.mean(axis=0)
+    centred = train - middle
+    cross = (test - middle) @ centred.T
+    return [cross @ fit(centred, targets - level, one) + level for one in strengths]
+
+
+def held_out(
+    encoder: Encoder, tokens: dict[str, np.ndarray], targets: np.ndarray, episode: np.ndarray
+) -> np.ndarray:
+    """Predictions (N, K) of every row by a ridge that saw nothing of its episode."""
+    predictions = np.empty_like(targets)
+    for fold in range(FOLDS):
+        test = episode % FOLDS == fold
+        pipeline = FeaturePipeline.fit(encoder, {name: t[~test] for name, t in tokens.items()})
+        features = np.concatenate(
+            [pipeline.reduce(t).reshape(len(t), -1) for t in tokens.values()], axis=1
+        ).astype(np.float64)
+        train, wanted, own = features[~test], targets[~test], episode[~test]
+        scale = wanted.std(axis=0) + 1e-9
+        inner = own // FOLDS % 4 == 0
+        errors = [
+            (((one - wanted[inner]) / scale) ** 2).mean()
+            for one in predict(train[~inner], wanted[~inner], train[inner], STRENGTHS)
+        ]
+        strength = STRENGTHS[int(np.argmin(errors))]
+        (predictions[test],) = predict(train, wanted, features[test], [strength])
+    return predictions
+
+
+def by_episode(errors: np.ndarray, episode: np.ndarray) -> np.ndarray:
+    """Means of rows (N,) by episode."""
+    return np.array([errors[episode == one].mean() for one in np.unique(episode)])
+
+
+def interval(values: np.ndarray) -> str:
+    """Mean of one value an episode, with its bootstrap interval."""
+    drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
+    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
+    return f"{values.mean():+7.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("store")
+    parser.add_argument(
+        "--encoders", nargs="*", default=["none", "pixels", "efficientnet_lite0", "egodtm"]
+    )
+    parser.add_argument("--checkpoints", nargs="*", default=[], metavar="NAME=PATH")
+    parser.add_argument("--reference", default="efficientnet_lite0")
+    options = parser.parse_args()
+    rows = [(name, make_encoder(name)) for name in options.encoders]
+    for entry in options.checkpoints:
+        name, path = entry.split("=", 1)
+        rows.append((name, make_encoder({"name": "egodtm", "checkpoint": path})))
+    with DemonstrationStore.open(options.store, "a") as store:
+        cameras = store.attributes.cameras
+        state = store.steps(slice(0, store.num_steps), ("privileged",))["privileged"]
+        chosen = np.arange(0, store.num_steps, STRIDE)
+        episode = np.searchsorted(store.episode_offsets, chosen, side="right") - 1
+        targets = state[chosen].astype(np.float64)
+        moving = np.flatnonzero(targets.std(axis=0) > LEAST_MOTION)
+        moving = moving[moving >= DISPLACEMENT]
+        columns = np.concatenate([np.arange(DISPLACEMENT), moving])
+        targets = targets[:, columns]
+        found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        for name, encoder in rows:
+            tokens = embed_demonstrations(store, encoder, cameras, progress=False)
+            tokens = {stream: array[chosen] for stream, array in tokens.items()}
+            error = held_out(encoder, tokens, targets, episode) - targets
+            distance = 1e3 * np.linalg.norm(error[:, :DISPLACEMENT], axis=1)
+            explained = 1 - (error**2).mean(axis=0) / targets.var(axis=0)
+            found.setdefault(name, []).append(
+                (by_episode(distance, episode), explained[DISPLACEMENT:])
+            )
+    errors = {name: np.mean([one for one, _ in parts], axis=0) for name, parts in found.items()}
+    print(f"{store.path}: {episode[-1] + 1} episodes, {len(chosen)} steps, cameras {cameras}")
+    print("displacement, mm [95 %]; difference; variance of the joints explained, %")
+    for name, parts in found.items():
+        difference = errors[name] - errors[options.reference]
+        share = 100 * np.mean([shares for _, shares in parts], axis=0)
+        print(
+            f"{name:20} {interval(errors[name])}  {interval(difference)}  "
+            + ", ".join(f"{value:.1f}" for value in share),
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
