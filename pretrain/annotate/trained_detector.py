@@ -81,7 +81,8 @@ class TrainedDetector(Detector):
         threshold: least score.
         narrated_threshold: least score of the things that the clip's narration names: they are
             there more often than not, so that less has to be seen of them.
-        most_overlap: intersection over union up to which two boxes of a label are two things.
+        most_overlap: intersection over union up to which the boxes of two hands, or of two objects,
+            are of two things.
         most_boxes: the surest so many of a frame are kept.
         batch_size: clips handed over at once.
         device: ``auto``, or as torch names it.
@@ -171,15 +172,18 @@ class TrainedDetector(Detector):
     def _chosen(self, xyxy: np.ndarray, scores: np.ndarray, thresholds: np.ndarray) -> FrameBoxes:
         """Boxes (queries, 4) with scores (queries, labels) -> those that count.
 
-        A box is of the label whose score is most times its least one.
+        A box is of the label whose score is most times its least one; where two boxes are of one
+        place, the one for which that is more is kept, whatever their labels.
         """
-        best = (scores / thresholds).argmax(axis=1)
+        margins = scores / thresholds
+        best, margin = margins.argmax(axis=1), margins.max(axis=1)
         score = np.take_along_axis(scores, best[:, None], axis=1)[:, 0]
-        candidates = np.flatnonzero(score >= thresholds[best])
+        candidates = np.flatnonzero(margin >= 1)
+        is_hand = np.array([label in SIDE_OF_LABEL for label in self.labels], bool)[best]
         kept: list[int] = []
-        for label in np.unique(best[candidates]):
-            own = candidates[best[candidates] == label]
-            kept += own[suppress(xyxy[own], score[own], self.most_overlap)].tolist()
+        # What a hand holds may well fill its box.
+        for own in (candidates[is_hand[candidates]], candidates[~is_hand[candidates]]):
+            kept += own[suppress(xyxy[own], margin[own], self.most_overlap)].tolist()
         kept = sorted(kept, key=lambda index: -score[index])[: self.most_boxes]
         names = [self.labels[best[index]] for index in kept]
         tells_side = any(name in ("left hand", "right hand") for name in self.labels)

@@ -342,16 +342,14 @@ def test_less_has_to_be_seen_of_what_the_narration_names(
 ):
     labels = (*LABELS, "pan")
     save_detector(tmp_path, new_detector("rt_detr", "tiny", labels, seed=0), 64, {})
-    detector = TrainedDetector(
-        str(tmp_path), threshold=0.4, narrated_threshold=0.2, most_overlap=0.99, device="cpu"
-    )
+    detector = TrainedDetector(str(tmp_path), threshold=0.4, narrated_threshold=0.2, device="cpu")
     # A mug that may be a pan, a pan that may be a mug, a hand and a mug that are hardly there.
     scores = torch.tensor(
         [[0, 0, 0.25, 0.38], [0, 0, 0.21, 0.5], [0.3, 0, 0, 0], [0, 0.05, 0.1, 0]]
     )
     outputs = SimpleNamespace(
         logits=torch.logit(scores, eps=1e-6).expand(2, -1, -1),
-        pred_boxes=torch.full((2, 4, 4), 0.5),
+        pred_boxes=torch.eye(4).mul(0.5).add(0.2).expand(2, -1, -1),  # four places
     )
     monkeypatch.setattr(detector, "_model", lambda pixel_values: outputs)
     named = clip()
@@ -359,6 +357,27 @@ def test_less_has_to_be_seen_of_what_the_narration_names(
     assert detector.detect(named)[0].category == ["pan", "mug"]
     named.narration = "#C C washes the knife"
     assert detector.detect(named)[0].category == ["pan"]
+
+
+def test_one_place_holds_one_thing_and_a_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    save_detector(tmp_path, new_detector("rt_detr", "tiny", (*LABELS, "pan"), seed=0), 64, {})
+    detector = TrainedDetector(str(tmp_path), threshold=0.4, narrated_threshold=0.2, device="cpu")
+    scores = torch.tensor(
+        [[0.6, 0, 0, 0], [0, 0.5, 0, 0], [0, 0, 0.45, 0], [0, 0, 0, 0.6], [0, 0, 0.3, 0]]
+    )
+    boxes = torch.tensor([[0.5, 0.5, 0.4, 0.4]] * 4 + [[0.2, 0.2, 0.1, 0.1]])
+    outputs = SimpleNamespace(
+        logits=torch.logit(scores, eps=1e-6).expand(2, -1, -1), pred_boxes=boxes.expand(2, -1, -1)
+    )
+    monkeypatch.setattr(detector, "_model", lambda pixel_values: outputs)
+    silent = clip()
+    silent.narration = "#C C looks around"
+    first = detector.detect(silent)[0]
+    assert first.category == [HAND, "pan"]
+    assert first.side is not None
+    assert first.side.tolist() == [LEFT, NO_SIDE]
+    # The mug is narrated: 0.45 of it is more than 0.6 of a pan.
+    assert detector.detect(clip())[0].category == [HAND, "mug", "mug"]
 
 
 def test_a_saved_detector_answers_as_the_one_in_memory(tmp_path: Path):
