@@ -274,29 +274,35 @@ class _Scene:
         frame, when = (0, "at first") if frames[0] == 0 else (frames[-1], "at the end")
         if frame not in (0, self.frames - 1):
             return "", ()
-        found = self._region(subject, frame)
-        names = [self.category[track] for track in self.objects]
+        found = self._region(subject, frame) + self._relations(subject, frame)
+        return when, tuple(found)
+
+    def _relations(self, track: int, frame: int) -> list[Place]:
+        """Where a track is beside things that have a name of their own, the surest first."""
+        # Those that were seen but once count as well: one door of many is not "the door".
+        names = list(self.category.values())
         others = {
-            track: self.category[track]
-            for track in self.objects
-            if track != subject
-            and names.count(self.category[track]) == 1
-            and self.category[track] not in GENERIC
-            and not _may_be(self.category[track], self.category[subject])
+            thing: self.category[thing]
+            for thing in self.objects
+            if thing != track
+            and names.count(self.category[thing]) == 1
+            and self.category[thing] not in GENERIC
+            and not _may_be(self.category[thing], self.category[track])
         }
         said = relations(
-            self.sight, subject, others, frame, BESIDE * self.caution, 1.5 * self.caution
+            self.sight, track, others, frame, BESIDE * self.caution, 1.5 * self.caution
         )
-        kept = [entry for entry in said if self._is_clear(subject, entry[0], entry[1], frame)]
-        kept.sort(key=lambda entry: -self._sureness(subject, entry[0], entry[1], frame))
+        kept = [entry for entry in said if self._is_clear(track, entry[0], entry[1], frame)]
+        kept.sort(key=lambda entry: -self._sureness(track, entry[0], entry[1], frame))
+        found: list[Place] = []
         used: set[int] = set()
         for relation, other, noun in kept:
             if other in used:
                 continue
             used.add(other)
-            statement = Statement(relation, subject, other, (frame, frame))
+            statement = Statement(relation, track, other, (frame, frame))
             found.append(Place(f"{relation} the {noun}", statement))
-        return when, tuple(found)
+        return found
 
     def _region(self, track: int, frame: int) -> list[Place]:
         centre = self.sight.centre(track, frame)
@@ -323,17 +329,28 @@ class _Scene:
         return float(abs(own[0] + own[2] - box[0] - box[2]) / 2 / BESIDE)
 
     def hand_places(self) -> tuple[tuple[str, Place], ...]:
-        """Where the hands are in the first frame or, if they come later, in the last one."""
+        """Where the hands are in the first frame or, if they come later, in the last one.
+
+        Their regions come first, then on which side of one thing each is: what can still be told
+        where it is not clear which of several things is acted on.
+        """
         sides = [self.side[track] for track in self.hands]
-        found = []
+        regions, besides = [], []
         for track in sorted(self.hands, key=lambda hand: self.side[hand]):
             if sides.count(self.side[track]) > 1:
                 continue
             frames = self.sight.frames(track)
             frame = 0 if frames[0] == 0 else frames[-1]
             if frame in (0, self.frames - 1):
-                found += [(_SIDES[self.side[track]], place) for place in self._region(track, frame)]
-        return tuple(found)
+                side = _SIDES[self.side[track]]
+                regions += [(side, place) for place in self._region(track, frame)]
+                beside = [
+                    place
+                    for place in self._relations(track, frame)
+                    if place.statement.kind in ("to the left of", "to the right of")
+                ]
+                besides += [(side, place) for place in beside[:1]]
+        return (*regions, *besides)
 
 
 def _may_be(category: str, noun: str) -> bool:

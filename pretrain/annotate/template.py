@@ -17,7 +17,7 @@ from pretrain.annotate.nouns import base_form, inflect_like
 from pretrain.clips.statements import MOTIONS, OPPOSITE, Statement, listed
 from pretrain.model.tokenizer import CONTEXT, encode
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Of facts and template: part of the fingerprint of every writer, since all fall back on it."""
 
 LEAST_STATEMENTS = 2

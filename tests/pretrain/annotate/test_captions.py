@@ -127,6 +127,37 @@ def test_a_category_and_a_noun_agree_if_one_says_less_than_the_other():
     assert read_facts(clip_of(kitchen("object"), "#C C lifts the red mug")).subject == "red mug"
 
 
+def test_where_the_subject_is_not_found_hands_are_placed_beside_a_thing():
+    clip = clip_of(kitchen(), "#C C wipes the counter")
+    facts = read_facts(clip)
+    assert (facts.subject, facts.places) == ("", ())
+    # Their regions first; the mug moves along with the right hand and is not beside it at first.
+    assert [(side, place.words) for side, place in facts.hands] == [
+        ("left", "at the lower left of the view"),
+        ("right", "at the lower left of the view"),
+        ("left", "to the left of the kettle"),
+        ("right", "to the left of the kettle"),
+    ]
+    assert Statement("to the left of", LEFT_HAND, KETTLE, (0, 0)) in [
+        place.statement for _, place in facts.hands
+    ]
+
+
+def test_one_of_several_is_no_landmark_even_if_the_others_are_hardly_seen():
+    rows = kitchen()
+    second = boxes_of([(2, 9, "kettle", NO_SIDE, False, square(0.5, 0.2))])
+    both = Boxes(
+        frame=np.append(rows.frame, second.frame),
+        track=np.append(rows.track, second.track),
+        category=[*rows.category, *second.category],
+        side=np.append(rows.side, second.side),
+        contact=np.append(rows.contact, second.contact),
+        xyxy=np.concatenate([rows.xyxy, second.xyxy]),
+    )
+    assert "kettle" in told(clip_of(rows))
+    assert "kettle" not in told(clip_of(both))
+
+
 def test_what_is_seen_in_a_single_frame_is_not_spoken_of():
     boxes = kitchen()
     keep = (boxes.track != KETTLE) | (boxes.frame == 0)
