@@ -285,6 +285,7 @@ class _Scene:
             thing: self.category[thing]
             for thing in self.objects
             if thing != track
+            and 4 * len(self.sight.frames(thing)) >= 3 * self.frames
             and names.count(self.category[thing]) == 1
             and self.category[thing] not in GENERIC
             and not _may_be(self.category[thing], self.category[track])
@@ -329,19 +330,18 @@ class _Scene:
         return float(abs(own[0] + own[2] - box[0] - box[2]) / 2 / BESIDE)
 
     def hand_places(self) -> tuple[tuple[str, Place], ...]:
-        """Where the hands are in the first frame or, if they come later, in the last one.
+        """Where the hands are in the first and in the last frame.
 
         Their regions come first, then on which side of one thing each is: what can still be told
         where it is not clear which of several things is acted on.
         """
         sides = [self.side[track] for track in self.hands]
         regions, besides = [], []
-        for track in sorted(self.hands, key=lambda hand: self.side[hand]):
-            if sides.count(self.side[track]) > 1:
-                continue
-            frames = self.sight.frames(track)
-            frame = 0 if frames[0] == 0 else frames[-1]
-            if frame in (0, self.frames - 1):
+        hands = sorted(self.hands, key=lambda hand: self.side[hand])
+        for frame in dict.fromkeys((0, self.frames - 1)):
+            for track in hands:
+                if sides.count(self.side[track]) > 1 or frame not in self.sight.frames(track):
+                    continue
                 side = _SIDES[self.side[track]]
                 regions += [(side, place) for place in self._region(track, frame)]
                 beside = [

@@ -186,6 +186,8 @@ def published_detector(model: str, revision: str | None, labels: Sequence[str], 
     from safetensors import SafetensorError
     from transformers import AutoModelForObjectDetection
 
+    import pretrain.annotate.ttfnet  # noqa: F401 -- known to transformers then
+
     names = dict(enumerate(labels))
     try:
         with torch.random.fork_rng(devices=[]), quiet_transformers():

@@ -131,16 +131,17 @@ def test_where_the_subject_is_not_found_hands_are_placed_beside_a_thing():
     clip = clip_of(kitchen(), "#C C wipes the counter")
     facts = read_facts(clip)
     assert (facts.subject, facts.places) == ("", ())
-    # Their regions first; the mug moves along with the right hand and is not beside it at first.
-    assert [(side, place.words) for side, place in facts.hands] == [
-        ("left", "at the lower left of the view"),
-        ("right", "at the lower left of the view"),
-        ("left", "to the left of the kettle"),
-        ("right", "to the left of the kettle"),
+    # Regions first, and of each what is so at first before what is so at the end.
+    assert [(side, place.words, place.statement.span[0]) for side, place in facts.hands] == [
+        ("left", "at the lower left of the view", 0),
+        ("right", "at the lower left of the view", 0),
+        ("left", "at the lower left of the view", 3),
+        ("left", "to the left of the kettle", 0),
+        ("right", "to the left of the kettle", 0),
+        ("left", "to the left of the kettle", 3),
+        ("right", "to the left of the kettle", 3),
     ]
-    assert Statement("to the left of", LEFT_HAND, KETTLE, (0, 0)) in [
-        place.statement for _, place in facts.hands
-    ]
+    assert facts.hands[3][1].statement == Statement("to the left of", LEFT_HAND, KETTLE, (0, 0))
 
 
 def test_one_of_several_is_no_landmark_even_if_the_others_are_hardly_seen():

@@ -1,6 +1,8 @@
 """Training a detector: pictures, labels, resuming, refusals."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +255,17 @@ def test_published_weights_take_new_labels(kind: str, tmp_path: Path):
     assert torch.equal(original[name], detector.state_dict()[name])
     with pytest.raises(AnnotatorWeightsError, match="init="):
         published_detector(str(tmp_path / "none"), None, ["hand"], 0)
+
+
+def test_our_own_kind_is_known_to_a_new_process(tmp_path: Path):
+    save_detector(tmp_path, new_detector("ttfnet", "tiny", ["hand"], seed=0), 64, {})
+    load = "import sys; from pretrain.annotate.{} import {} as load; load(sys.argv[1], {})"
+    for module, name, rest in (
+        ("detector_model", "published_detector", "None, ['hand'], 0"),
+        ("trained_detector", "TrainedDetector", "device='cpu'"),
+    ):
+        command = [sys.executable, "-c", load.format(module, name, rest), str(tmp_path)]
+        subprocess.run(command, check=True)
 
 
 def test_new_weights_come_from_the_seed_alone():
