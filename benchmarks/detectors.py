@@ -86,7 +86,10 @@ def _detectors(options: argparse.Namespace) -> list[tuple[Detector, float]]:
     if options.handtrack:
         every = Handtrack(str(options.handtrack), threshold=0.02, most_hands=20)
         found.append((every, 0.4))
-    found += [(TrainedDetector(path, threshold=0.02), 0.4) for path in options.detector]
+    found += [
+        (TrainedDetector(path, threshold=0.02, narrated_threshold=0.02, most_boxes=100), 0.25)
+        for path in options.detector
+    ]
     found += [(ZeroShotDetector(path, threshold=0.02), 0.3) for path in options.zero_shot]
     return found
 
