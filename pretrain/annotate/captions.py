@@ -49,6 +49,11 @@ class Place:
     words: str
     statement: Statement
 
+    @property
+    def when(self) -> str:
+        """When it is there, in words."""
+        return "at first" if self.statement.span[0] == 0 else "at the end"
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -61,8 +66,7 @@ class Facts:
         subject: the noun of what is acted on, "" where it was not found.
         mover: what the motion is of: "it", "the hand" or "the left hand".
         motion: statements, the largest component first.
-        when: "at first" or "at the end": when the subject's places are of.
-        places: of the subject, the surest first.
+        places: of the subject, those at first before those at the end, of each the surest first.
         hands: hand side and place of hands.
         detected: names of all that was detected.
     """
@@ -73,7 +77,6 @@ class Facts:
     subject: str
     mover: str
     motion: tuple[Statement, ...]
-    when: str
     places: tuple[Place, ...]
     hands: tuple[tuple[str, Place], ...]
     detected: tuple[str, ...]
@@ -150,7 +153,6 @@ def read_facts(clip: AnnotatedClip, caution: float = 1.0) -> Facts:
     elif hand in ("left", "right"):
         acting = tuple(track for track in scene.hands if _SIDES.get(scene.side[track]) == hand)
     mover, ways = scene.motion(subject, acting, parsed)
-    when, places = scene.places(subject)
     return Facts(
         parsed=parsed,
         hand=hand,
@@ -158,8 +160,7 @@ def read_facts(clip: AnnotatedClip, caution: float = 1.0) -> Facts:
         subject="" if subject is None else scene.noun(subject, parsed),
         mover=mover,
         motion=ways,
-        when=when,
-        places=places,
+        places=scene.places(subject),
         hands=scene.hand_places() if wearer else (),
         detected=tuple(sorted(set(boxes.category))),
     )
@@ -266,16 +267,21 @@ class _Scene:
             Statement("motion", mover, way, (first, last)) for way in ways[:_MOST_WAYS]
         )
 
-    def places(self, subject: int | None) -> tuple[str, tuple[Place, ...]]:
-        """When, and where the subject is then."""
-        if subject is None:
-            return "", ()
-        frames = self.sight.frames(subject)
-        frame, when = (0, "at first") if frames[0] == 0 else (frames[-1], "at the end")
-        if frame not in (0, self.frames - 1):
-            return "", ()
-        found = self._region(subject, frame) + self._relations(subject, frame)
-        return when, tuple(found)
+    def places(self, subject: int | None) -> tuple[Place, ...]:
+        """Where the subject is in the first and in the last frame; what is so in both is told once.
+
+        What does not stay where it is, is better placed before it is moved.
+        """
+        found: dict[str, Place] = {}
+        if subject is not None:
+            for frame in self._ends(subject):
+                for place in self._region(subject, frame) + self._relations(subject, frame):
+                    found.setdefault(place.words, place)
+        return tuple(found.values())
+
+    def _ends(self, track: int) -> list[int]:
+        """The first and the last frame, as far as a track is seen in them."""
+        return [t for t in dict.fromkeys((0, self.frames - 1)) if t in self.sight.frames(track)]
 
     def _relations(self, track: int, frame: int) -> list[Place]:
         """Where a track is beside things that have a name of their own, the surest first."""
@@ -336,21 +342,25 @@ class _Scene:
         where it is not clear which of several things is acted on.
         """
         sides = [self.side[track] for track in self.hands]
-        regions, besides = [], []
-        hands = sorted(self.hands, key=lambda hand: self.side[hand])
+        regions: dict[tuple[str, str], Place] = {}
+        besides: dict[tuple[str, str], Place] = {}
+        hands = [track for track in self.hands if sides.count(self.side[track]) == 1]
+        hands.sort(key=lambda hand: self.side[hand])
         for frame in dict.fromkeys((0, self.frames - 1)):
             for track in hands:
-                if sides.count(self.side[track]) > 1 or frame not in self.sight.frames(track):
+                if frame not in self._ends(track):
                     continue
                 side = _SIDES[self.side[track]]
-                regions += [(side, place) for place in self._region(track, frame)]
+                for place in self._region(track, frame):
+                    regions.setdefault((side, place.words), place)
                 beside = [
                     place
                     for place in self._relations(track, frame)
                     if place.statement.kind in ("to the left of", "to the right of")
                 ]
-                besides += [(side, place) for place in beside[:1]]
-        return (*regions, *besides)
+                for place in beside[:1]:
+                    besides.setdefault((side, place.words), place)
+        return tuple((side, place) for (side, _), place in (regions | besides).items())
 
 
 def _may_be(category: str, noun: str) -> bool:

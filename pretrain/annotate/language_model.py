@@ -203,10 +203,9 @@ def described(facts: Facts) -> list[tuple[Statement, str]]:
         mover = f"the {facts.subject}" if facts.mover == "it" else facts.mover
         told += [(statement, f"{mover} moves {ways}") for statement in facts.motion]
     for place in facts.places:
-        told.append((place.statement, f"{facts.when} the {facts.subject} is {place.words}"))
+        told.append((place.statement, f"{place.when} the {facts.subject} is {place.words}"))
     for side, place in facts.hands:
-        when = "at first" if place.statement.span[0] == 0 else "at the end"
-        told.append((place.statement, f"{when} the {side} hand is {place.words}"))
+        told.append((place.statement, f"{place.when} the {side} hand is {place.words}"))
     return told[:MOST_FACTS]
 
 

@@ -113,14 +113,14 @@ def word(facts: Facts, style: Style) -> tuple[str, tuple[Statement, ...]]:
         if mover == "it" and len(facts.parsed.nouns) > 1:
             mover = f"the {facts.subject}"
         parts.append((f", moving {mover} {ways}", facts.motion))
-    chosen = facts.places[: style.places]
-    if chosen:
+    for when, group in itertools.groupby(facts.places[: style.places], lambda place: place.when):
+        chosen = list(group)
         words = listed([place.words for place in chosen])
         statements = tuple(place.statement for place in chosen)
-        parts.append((f"; the {facts.subject} is {words} {facts.when}", statements))
+        parts.append((f"; the {facts.subject} is {words} {when}", statements))
     for side, place in facts.hands[: style.hands]:
-        when = "at first" if place.statement.span[0] == 0 else "at the end"
-        parts.append((f"; the {side} hand is {place.words} {when}", (place.statement,)))
+        words = f"; the {side} hand is {place.words} {place.when}"
+        parts.append((words, (place.statement,)))
     while True:
         text = "".join(words for words, _ in parts).strip(" ;,")
         if len(parts) == 1 or fits(text):
