@@ -72,8 +72,8 @@ def main() -> None:
         measure_depth(annotator, clips)
     if options.videos:
         options.out.mkdir(parents=True, exist_ok=True)
-        for detector, _ in detectors:
-            look_at_videos(detector, sorted(options.videos.glob("*.mp4")), options.out)
+        for detector, strict in detectors:
+            look_at_videos(detector, strict, sorted(options.videos.glob("*.mp4")), options.out)
 
 
 def _detectors(options: argparse.Namespace) -> list[tuple[Detector, float]]:
@@ -283,7 +283,7 @@ def _line(scores: Sequence[np.ndarray]) -> str:
 # -- real videos -----------------------------------------------------------------------------
 
 
-def look_at_videos(detector: Detector, videos: Sequence[Path], out: Path) -> None:
+def look_at_videos(detector: Detector, threshold: float, videos: Sequence[Path], out: Path) -> None:
     """Hands in evenly spread frames of each video, and a picture with them drawn in."""
     import imageio.v3 as imageio
 
@@ -301,13 +301,15 @@ def look_at_videos(detector: Detector, videos: Sequence[Path], out: Path) -> Non
             licence="",
         )
         found: Detections = detector.annotate([clip])[0]["detections"]  # type: ignore[index]
-        sure = found.score >= 0.4
+        sure = found.score >= threshold
         with_hands = len(np.unique(found.frame[sure & is_hand(found.category)]))
         print(
             f"{detector.name}, {path.name}: hands in {with_hands} of {len(chosen)} frames, "
             f"{int((sure & is_hand(found.category)).sum())} boxes"
         )
-        rows.append(np.concatenate([drawn(chosen[t], found, t) for t in range(len(chosen))], 1))
+        rows.append(
+            np.concatenate([drawn(chosen[t], found, t, threshold) for t in range(len(chosen))], 1)
+        )
     if rows:
         halves = [half for row in rows for half in np.array_split(row, 2, axis=1)]
         picture = out / f"{detector.name}.png"
@@ -316,13 +318,17 @@ def look_at_videos(detector: Detector, videos: Sequence[Path], out: Path) -> Non
 
 
 def drawn(
-    frame: np.ndarray, found: Detections, number: int, size: tuple[int, int] = (240, 180)
+    frame: np.ndarray,
+    found: Detections,
+    number: int,
+    threshold: float,
+    size: tuple[int, int] = (240, 180),
 ) -> np.ndarray:
     """A frame with its boxes: left hands blue, right hands orange, others white."""
     image = Image.fromarray(frame).resize(size)
     drawing = ImageDraw.Draw(image)
     colours = {NO_SIDE: "white", LEFT: "deepskyblue", RIGHT: "orange"}
-    for row in np.flatnonzero((found.frame == number) & (found.score >= 0.4)):
+    for row in np.flatnonzero((found.frame == number) & (found.score >= threshold)):
         box = found.xyxy[row] * [*size, *size]
         drawing.rectangle(box.tolist(), outline=colours[int(found.side[row])], width=2)
         mark = "*" if found.contact[row] else ""
