@@ -15,7 +15,12 @@ from multiprocessing.connection import wait as wait_for_sentinel
 from pathlib import Path
 from typing import Any
 
-from egodtm_robot.core.errors import EgoDTMRobotError, ForeignStoreError, StoreNotFoundError
+from egodtm_robot.core.errors import (
+    EgoDTMRobotError,
+    ForeignStoreError,
+    StoreExistsError,
+    StoreNotFoundError,
+)
 from egodtm_robot.core.gl import select_backend
 from egodtm_robot.core.progress import Progress
 from pretrain.clips.store import ClipStoreWriter
@@ -159,19 +164,31 @@ def _open_shard(out: Path, shard: int, wanted: dict[str, Any]) -> int:
 
 
 def _fill(job: _Job) -> int:
-    """Draws and commits the next clips of a shard; how many they were."""
+    """Draws and commits the next clips of a shard; by how many it grew.
+
+    Another run may be filling the same shard, with the same clips. Whoever draws a piece first
+    commits it; the other one's is dropped.
+    """
     first = job.shard * SHARD_CLIPS + job.have
     count = min(_BATCH, job.limit - job.have)
     clips = [render_clip(job.config, job.split, first + index) for index in range(count)]
-    try:
-        writer = ClipStoreWriter.open(job.out, shard=job.shard)
-    except StoreNotFoundError:
-        writer = ClipStoreWriter.create(
-            job.out, store_attributes(job.config, job.split), shard=job.shard
-        )
-    with writer:
+    with _writer(job) as writer:
+        grown = min(len(writer), job.limit) - job.have
+        if grown > 0:
+            return grown
         writer.append(clips)
     return count
+
+
+def _writer(job: _Job) -> ClipStoreWriter:
+    try:
+        return ClipStoreWriter.open(job.out, shard=job.shard)
+    except StoreNotFoundError:
+        attributes = store_attributes(job.config, job.split)
+        try:
+            return ClipStoreWriter.create(job.out, attributes, shard=job.shard)
+        except StoreExistsError:  # by another run, just now
+            return ClipStoreWriter.open(job.out, shard=job.shard)
 
 
 def _start_worker() -> None:

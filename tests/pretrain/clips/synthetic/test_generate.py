@@ -5,6 +5,7 @@ from egodtm_robot.core.errors import ForeignStoreError
 from pretrain.clips.store import ClipStore
 from pretrain.clips.synthetic import SyntheticClipConfig, generate
 from pretrain.clips.synthetic import generate as generate_function
+from pretrain.clips.synthetic.clips import render_clip
 from pretrain.generate import GenerateConfig
 
 CONFIG = SyntheticClipConfig(resolution=48, map_resolution=24, actions=["pick up", "open"])
@@ -32,6 +33,31 @@ def test_a_store_goes_on_where_it_was_left(tmp_path, silent, monkeypatch):
         assert one[index].caption == other[index].caption
         np.testing.assert_array_equal(one[index].frames, other[index].frames)
     assert not one.verify()
+
+
+@pytest.mark.parametrize("there", [0, 1])
+def test_two_runs_at_once_leave_every_clip_once(tmp_path, silent, monkeypatch, there):
+    """While one run draws its first piece another one fills the store."""
+    if there:
+        generate(CONFIG, "train", there, tmp_path / "a", 0, silent)
+    inside = []
+
+    def render(*arguments):
+        if not inside:
+            inside.append(True)
+            generate(CONFIG, "train", 4, tmp_path / "a", 0, silent)
+        return render_clip(*arguments)
+
+    module = __import__("sys").modules[generate_function.__module__]
+    monkeypatch.setattr(module, "render_clip", render)
+    monkeypatch.setattr(module, "_BATCH", 2)
+    reports = []
+    generate(CONFIG, "train", 4, tmp_path / "a", 0, reports.append)
+    store = ClipStore.open(tmp_path / "a")
+    assert [store[index].key for index in range(len(store))] == [
+        f"synthetic-train-{seed}" for seed in range(4)
+    ]
+    assert reports[-1] == 4
 
 
 def test_a_store_of_other_clips_is_refused(tmp_path, silent):
