@@ -12,6 +12,7 @@ if __name__ == "__main__":
     prepare_command()
 
 import dataclasses
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -23,7 +24,13 @@ import mujoco
 import numpy as np
 
 from egodtm_robot.core.configuration import command
-from egodtm_robot.core.errors import EgoDTMRobotError, ForeignStoreError, StoreNotFoundError
+from egodtm_robot.core.errors import (
+    EgoDTMRobotError,
+    ForeignStoreError,
+    StoreExistsError,
+    StoreLockedError,
+    StoreNotFoundError,
+)
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.core.storage import check_free_space, format_bytes
@@ -42,6 +49,9 @@ LICENSE = "Apache-2.0"
 """Of what is collected: simulated pictures of assets under the Apache licence."""
 
 _NOISE_STREAM = 0xDA27
+_NOTICE_S = 1.0
+_PATIENCE_S = 24 * 3600.0
+"""A run that was killed holds no lock, so that only one that works is waited for."""
 _MAX_REJECTED_SHARE = 0.9
 _MIN_ATTEMPTS_BEFORE_GIVING_UP = 50
 
@@ -249,6 +259,18 @@ def _fill(
         _give_up_if_hopeless(store.num_episodes, attempted)
 
 
+def _open_after_others(path: Path) -> DemonstrationStore:
+    """The store, opened for appending once no other run collects into it.
+
+    Runs of a benchmark that want the same demonstrations begin at once: one of them collects.
+    """
+    try:
+        return DemonstrationStore.open(path, "a", timeout_s=_NOTICE_S)
+    except StoreLockedError:
+        print(f"waiting for another run that collects into {path}", file=sys.stderr, flush=True)
+    return DemonstrationStore.open(path, "a", timeout_s=_PATIENCE_S)
+
+
 def open_for_collection(
     path: Path, config: EnvironmentConfig, noise: float, seed: int
 ) -> DemonstrationStore:
@@ -259,9 +281,12 @@ def open_for_collection(
     """
     wanted = store_attributes(config, noise, seed)
     try:
-        store = DemonstrationStore.open(path, "a")
+        store = _open_after_others(path)
     except StoreNotFoundError:
-        return DemonstrationStore.create(path, wanted)
+        try:
+            return DemonstrationStore.create(path, wanted)
+        except (StoreExistsError, StoreLockedError):  # by another run, just now
+            store = _open_after_others(path)
     stored = store.attributes
     # Cameras and resolution may differ: what else is wanted is drawn from the stored states. But
     # one name stands for one camera.
