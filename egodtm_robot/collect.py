@@ -12,7 +12,6 @@ if __name__ == "__main__":
     prepare_command()
 
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -28,9 +27,9 @@ from egodtm_robot.core.errors import (
     EgoDTMRobotError,
     ForeignStoreError,
     StoreExistsError,
-    StoreLockedError,
     StoreNotFoundError,
 )
+from egodtm_robot.core.locking import UNTIL_FREE
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.core.storage import check_free_space, format_bytes
@@ -49,9 +48,6 @@ LICENSE = "Apache-2.0"
 """Of what is collected: simulated pictures of assets under the Apache licence."""
 
 _NOISE_STREAM = 0xDA27
-_NOTICE_S = 1.0
-_PATIENCE_S = 24 * 3600.0
-"""A run that was killed holds no lock, so that only one that works is waited for."""
 _MAX_REJECTED_SHARE = 0.9
 _MIN_ATTEMPTS_BEFORE_GIVING_UP = 50
 
@@ -259,34 +255,25 @@ def _fill(
         _give_up_if_hopeless(store.num_episodes, attempted)
 
 
-def _open_after_others(path: Path) -> DemonstrationStore:
-    """The store, opened for appending once no other run collects into it.
-
-    Runs of a benchmark that want the same demonstrations begin at once: one of them collects.
-    """
-    try:
-        return DemonstrationStore.open(path, "a", timeout_s=_NOTICE_S)
-    except StoreLockedError:
-        print(f"waiting for another run that collects into {path}", file=sys.stderr, flush=True)
-    return DemonstrationStore.open(path, "a", timeout_s=_PATIENCE_S)
-
-
 def open_for_collection(
     path: Path, config: EnvironmentConfig, noise: float, seed: int
 ) -> DemonstrationStore:
     """Opens the store there for appending, or makes it.
+
+    Another run that collects into it is waited for: runs of a benchmark that want the same
+    demonstrations begin at once.
 
     Raises:
         ForeignStoreError: it holds demonstrations of another scene, preset, expert, noise or seed.
     """
     wanted = store_attributes(config, noise, seed)
     try:
-        store = _open_after_others(path)
+        store = DemonstrationStore.open(path, "a", timeout_s=UNTIL_FREE)
     except StoreNotFoundError:
         try:
-            return DemonstrationStore.create(path, wanted)
-        except (StoreExistsError, StoreLockedError):  # by another run, just now
-            store = _open_after_others(path)
+            return DemonstrationStore.create(path, wanted, timeout_s=UNTIL_FREE)
+        except StoreExistsError:  # by another run, just now
+            store = DemonstrationStore.open(path, "a", timeout_s=UNTIL_FREE)
     stored = store.attributes
     # Cameras and resolution may differ: what else is wanted is drawn from the stored states. But
     # one name stands for one camera.

@@ -26,6 +26,7 @@ from egodtm_robot.core.errors import (
     UnknownNameError,
 )
 from egodtm_robot.core.fingerprints import hash_parts
+from egodtm_robot.core.locking import UNTIL_FREE
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.storage import check_free_space, format_bytes
 from egodtm_robot.demos.store import DemonstrationStore, estimate_bytes
@@ -286,13 +287,13 @@ def _embed_camera(
     """Compute and commit the rows of one camera that the cache lacks."""
     windows = history_windows(store.episode_offsets, encoder.history)
     shape = (encoder.num_tokens, encoder.dimension)
-    with store.add_features(encoder.fingerprint, stream, shape) as writer:
+    with store.add_features(encoder.fingerprint, stream, shape, timeout_s=UNTIL_FREE) as writer:
         start = writer.next_row
         missing = store.num_steps - start
         size = estimate_bytes(missing, {stream: (shape, np.float32)})
         check_free_space(store.path, size)
         report = None
-        if progress:
+        if progress and missing:  # nothing is, if another run embedded it in the meantime
             print(
                 f"embedding {missing} steps of {images} with {encoder.name}: "
                 f"{shape[0]} x {shape[1]} numbers a step, {format_bytes(size)} of disk",

@@ -22,6 +22,7 @@ import numpy as np
 from egodtm_robot.collect import draw_episode
 from egodtm_robot.core.configuration import command
 from egodtm_robot.core.errors import UnknownNameError
+from egodtm_robot.core.locking import UNTIL_FREE
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.storage import check_free_space, format_bytes
 from egodtm_robot.demos.episode import Episode
@@ -101,7 +102,9 @@ def add_images(
     for name, (camera, modality) in missing.items():
         report = progress(name, store.num_steps) if progress is not None else None
         shape, dtype = shapes[name]
-        with store.add_observation(name, shape, dtype, camera_pose=poses[camera]) as writer:
+        with store.add_observation(
+            name, shape, dtype, camera_pose=poses[camera], timeout_s=UNTIL_FREE
+        ) as writer:
             # Every commit is a whole episode, so the next row begins one.
             first = int(np.searchsorted(store.episode_offsets, writer.next_row))
             jobs = [(index, camera, modality) for index in range(first, store.num_episodes)]

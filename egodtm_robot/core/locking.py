@@ -2,8 +2,10 @@
 
 import fcntl
 import json
+import math
 import os
 import socket
+import sys
 import time
 import weakref
 from pathlib import Path
@@ -11,7 +13,12 @@ from types import TracebackType
 
 from egodtm_robot.core.errors import StoreLockedError, StoreReadOnlyError
 
+UNTIL_FREE = math.inf
+"""A timeout for those that want what the holder is about to write, such as two runs of a benchmark
+with the same demonstrations. It ends: a holder that is killed holds nothing."""
+
 _POLL_SECONDS = 0.05
+_NOTICE_SECONDS = 1.0
 _live_locks: "weakref.WeakSet[FileLock]" = weakref.WeakSet()
 
 
@@ -39,31 +46,37 @@ class FileLock:
         return self._descriptor is not None and self._process == os.getpid()
 
     def acquire(self, timeout_s: float) -> None:
-        """Wait for the lock.
+        """Wait for the lock; after a second standard error says for whom.
 
         Args:
-            timeout_s: seconds to wait; 0 tries once.
+            timeout_s: seconds to wait; 0 tries once, UNTIL_FREE never gives up.
 
         Raises:
             StoreLockedError: someone else still held it after ``timeout_s``; the message says who.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        deadline = time.monotonic() + timeout_s
+        start = time.monotonic()
+        noticed = False
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                remaining = deadline - time.monotonic()
+                waited = time.monotonic() - start
+                remaining = timeout_s - waited
+                holder = _read_holder(descriptor)
                 if remaining <= 0:
-                    holder = _read_holder(descriptor)
                     os.close(descriptor)
                     raise StoreLockedError(
                         f"Expected to write to {self.purpose} alone, but {holder} has been "
                         f"writing to it for the last {timeout_s:g} s. Wait for it to finish, stop "
                         "it, or choose another path."
                     ) from None
+                if waited > _NOTICE_SECONDS and not noticed:
+                    notice = f"waiting for {holder}, which is writing to {self.purpose}"
+                    print(notice, file=sys.stderr, flush=True)
+                    noticed = True
                 time.sleep(min(_POLL_SECONDS, remaining))
         holder_text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
         os.ftruncate(descriptor, 0)

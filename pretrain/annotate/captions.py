@@ -268,20 +268,19 @@ class _Scene:
         )
 
     def places(self, subject: int | None) -> tuple[Place, ...]:
-        """Where the subject is in the first and in the last frame; what is so in both is told once.
-
-        What does not stay where it is, is better placed before it is moved.
-        """
+        """Where the subject is, first and last; what is so in both frames is told once."""
         found: dict[str, Place] = {}
-        if subject is not None:
-            for frame in self._ends(subject):
+        if subject is None:
+            return ()
+        for frame in self._ends():
+            if frame in self.sight.frames(subject):
                 for place in self._region(subject, frame) + self._relations(subject, frame):
                     found.setdefault(place.words, place)
         return tuple(found.values())
 
-    def _ends(self, track: int) -> list[int]:
-        """The first and the last frame, as far as a track is seen in them."""
-        return [t for t in dict.fromkeys((0, self.frames - 1)) if t in self.sight.frames(track)]
+    def _ends(self) -> tuple[int, ...]:
+        """The first and the last frame, which may be one."""
+        return tuple(dict.fromkeys((0, self.frames - 1)))
 
     def _relations(self, track: int, frame: int) -> list[Place]:
         """Where a track is beside things that have a name of their own, the surest first."""
@@ -346,10 +345,8 @@ class _Scene:
         besides: dict[tuple[str, str], Place] = {}
         hands = [track for track in self.hands if sides.count(self.side[track]) == 1]
         hands.sort(key=lambda hand: self.side[hand])
-        for frame in dict.fromkeys((0, self.frames - 1)):
-            for track in hands:
-                if frame not in self._ends(track):
-                    continue
+        for frame in self._ends():
+            for track in (hand for hand in hands if frame in self.sight.frames(hand)):
                 side = _SIDES[self.side[track]]
                 for place in self._region(track, frame):
                     regions.setdefault((side, place.words), place)

@@ -5,18 +5,12 @@ own need not learn edges and textures first. Importing this module makes the bac
 transformers' Auto classes; a saved detector with it loads like any other.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import (
-    AutoBackbone,
-    AutoConfig,
-    BackboneMixin,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
-from transformers.backbone_utils import BackboneConfigMixin
+from transformers import AutoBackbone, AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BackboneOutput
 
 from egodtm_robot.core.efficientnet import (
@@ -33,34 +27,34 @@ STAGES = ("stride4", "stride8", "stride16", "stride32")
 _BLOCKS = max(LAYERS[stage][0] for stage in STAGES)
 
 
-class EfficientNetLite0Config(BackboneConfigMixin, PreTrainedConfig):
-    """Which stages are read; the network itself has no options."""
+class EfficientNetLite0Config(PreTrainedConfig):
+    """Which stages are read; the network itself has no options.
+
+    Args:
+        out_features: of STAGES, the finest first.
+    """
 
     model_type = "efficientnet_lite0"
 
-    def __init__(
-        self,
-        out_features: list[str] | None = None,
-        out_indices: list[int] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.stage_names = list(STAGES)
-        self.set_output_features_output_indices(out_features, out_indices)
-        kwargs.pop("stage_names", None)
+    def __init__(self, out_features: Sequence[str] = STAGES, **kwargs: Any) -> None:
+        self.out_features = list(out_features)
         super().__init__(**kwargs)
 
 
-class EfficientNetLite0Backbone(BackboneMixin, PreTrainedModel):
-    """Grey levels in [0, 1] to the maps of the stages that are read."""
+class EfficientNetLite0Backbone(PreTrainedModel):
+    """Grey levels in [0, 1] to the maps of the stages that are read.
+
+    Attributes:
+        channels: of each map.
+    """
 
     config_class = EfficientNetLite0Config
     base_model_prefix = "efficientnet_lite0"
     main_input_name = "pixel_values"
-    has_attentions = False
 
     def __init__(self, config: EfficientNetLite0Config) -> None:
         super().__init__(config)
-        self.num_features = [LAYERS[stage][1] for stage in STAGES]
+        self.channels = [LAYERS[stage][1] for stage in config.out_features]
         self.network = EfficientNetLite0()
         self.network.blocks = self.network.blocks[:_BLOCKS]
         self.post_init()
@@ -89,12 +83,11 @@ class EfficientNetLite0Backbone(BackboneMixin, PreTrainedModel):
                 module.eval()
         return self
 
-    def forward(  # type: ignore[override]  # the base class's other outputs are nobody's here
-        self, pixel_values: torch.Tensor
-    ) -> BackboneOutput:
-        """Float (N, 3, H, W) in [0, 1] -> ``feature_maps`` of the stages that are read."""
+    def forward(self, pixel_values: torch.Tensor) -> BackboneOutput:
+        """Float (N, 3, H, W) in [0, 1] -> ``feature_maps`` (N, C, h, w) of the stages read."""
         pixels = pixel_values.mul(255).sub_(MEAN).div_(SCALE)
-        return BackboneOutput(feature_maps=tuple(self.network(pixels, self.out_features)))
+        maps = self.network(pixels, self.config.out_features)
+        return BackboneOutput(feature_maps=tuple(maps))
 
 
 AutoConfig.register(EfficientNetLite0Config.model_type, EfficientNetLite0Config)

@@ -88,9 +88,7 @@ class TTFNetForObjectDetection(PreTrainedModel):
 
     def __init__(self, config: TTFNetConfig) -> None:
         super().__init__(config)
-        self.backbone = EfficientNetLite0Backbone(
-            EfficientNetLite0Config(out_features=list(STAGES))
-        )
+        self.backbone = EfficientNetLite0Backbone(EfficientNetLite0Config())
         width = config.width
         self.lateral = nn.ModuleList(
             nn.Conv2d(channels, width, 1) for channels in self.backbone.channels
