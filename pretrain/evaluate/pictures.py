@@ -61,6 +61,10 @@ def depth_sheet(
     return sheet
 
 
+_BLUE = (31, 119, 180)
+_FEW = 20
+
+
 def curve_sheet(curves: Mapping[str, Sequence[tuple[float, float]]]) -> np.ndarray:
     """Curves below one another, each with its name and its ends: uint8 (n * 240, 480, 3).
 
@@ -82,7 +86,10 @@ def curve_sheet(curves: Mapping[str, Sequence[tuple[float, float]]]) -> np.ndarr
         draw.rectangle(frame, outline=(200, 200, 200))
         line = [(float(a), float(b)) for a, b in zip(left, height, strict=True) if np.isfinite(b)]
         if len(line) > 1:
-            draw.line(line, fill=(31, 119, 180), width=2)
+            draw.line(line, fill=_BLUE, width=2)
+        if len(line) <= _FEW:  # a validation at the end alone is a point and no line
+            for a, b in line:
+                draw.circle((a, b), 3, fill=_BLUE)
         draw.text((frame[0], top + 6), f"{name}: {y[-1]:.4g} at step {x[-1]:.0f}", fill="black")
         draw.text((4, frame[1]), f"{high:.3g}", fill="black")
         draw.text((4, frame[3] - 10), f"{low:.3g}", fill="black")
