@@ -114,10 +114,10 @@ class Picture:
         # As much to cut off on one side as on the other.
         columns_wanted = resolution + 2 * round((width * scale - resolution) / 2)
         rows_wanted = resolution + 2 * round((height * scale - resolution) / 2)
-        image = _rgb(frame, columns_wanted, rows_wanted, reformatter)
         left, top = (columns_wanted - resolution) // 2, (rows_wanted - resolution) // 2
-        square = orientation(image[top : top + resolution, left : left + resolution])
-        return np.ascontiguousarray(square)
+        window = slice(top, top + resolution), slice(left, left + resolution)
+        square = _rgb(frame, columns_wanted, rows_wanted, reformatter, window)
+        return np.ascontiguousarray(orientation(square))
 
     def whole(self, short_side: int, reformatter: VideoReformatter) -> np.ndarray:
         """All of the picture, no larger than ``short_side`` at its short side.
@@ -155,8 +155,7 @@ def _cut(frame: av.VideoFrame, crop: Shares) -> av.VideoFrame:
     planes = []
     for number, plane in enumerate(frame.planes):
         half = min(number, 1)
-        buffer: Any = plane
-        pixels = np.frombuffer(buffer, np.uint8).reshape(-1, plane.line_size)
+        pixels = _plane(plane)
         rows = _pixels(crop[1::2], frame.height, 2)
         columns = _pixels(crop[::2], frame.width, 2)
         part = pixels[rows.start >> half : rows.stop >> half]
@@ -184,29 +183,39 @@ def _pixels(edges: tuple[float, ...], length: int, step: int = 1) -> slice:
 
 
 def _rgb(
-    frame: av.VideoFrame, width: int, height: int, reformatter: VideoReformatter
+    frame: av.VideoFrame,
+    width: int,
+    height: int,
+    reformatter: VideoReformatter,
+    window: tuple[slice, slice] = (slice(None), slice(None)),
 ) -> np.ndarray:
-    """A frame as uint8 (height, width, 3), resized."""
+    """A frame resized to ``height`` x ``width``, and of that the rows and columns of a window, as
+    uint8 (rows, columns, 3).
+    """
     high = frame.color_trc in (PQ, HLG)
     matrix = _matrix(frame)
     if high or matrix == _BT2020_CONSTANT:
         matrix = Colorspace.BT2020
-    source = None if matrix == _UNSPECIFIED else matrix
-    if _is_plain(frame) and (width, height) != (frame.width, frame.height):
-        # Resized as it is coded and then made RGB: the same to a level, in less time.
-        coded = frame.format.name.replace("420", "444")
-        small = reformatter.reformat(frame, width, height, coded, interpolation=_SCALER, threads=1)
-        return small.to_ndarray(format="rgb24", src_colorspace=source, threads=1)
-    found = reformatter.reformat(
+    resized = reformatter.reformat(
         frame,
         width,
         height,
-        "rgb48le" if high else "rgb24",
-        src_colorspace=source,
+        # The scaler makes planes of red, green and blue in a third of the time that pixels take.
+        "rgb48le" if high else "gbrp",
+        src_colorspace=None if matrix == _UNSPECIFIED else matrix,
         interpolation=_SCALER,
         threads=1,
-    ).to_ndarray()
-    return tone_map(found, frame.color_trc) if high else found
+    )
+    if high:
+        return tone_map(resized.to_ndarray(), frame.color_trc)[window]
+    green, blue, red = (_plane(plane)[window] for plane in resized.planes)
+    return np.stack([red, green, blue], axis=-1)
+
+
+def _plane(plane: av.video.plane.VideoPlane) -> np.ndarray:
+    """A plane's bytes (H, W), without those that fill its lines."""
+    buffer: Any = plane
+    return np.frombuffer(buffer, np.uint8).reshape(-1, plane.line_size)[:, : plane.width]
 
 
 def check_crop(crop: object) -> Shares:

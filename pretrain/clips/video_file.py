@@ -126,7 +126,8 @@ class VideoFile:
         entries = stream.index_entries
         # MP4's index has times of decoding; those of presentation come this much later.
         first = entries[0].timestamp if len(entries) else 0
-        self._delay = max(0, (stream.start_time or first) - first)
+        begins = first if stream.start_time is None else stream.start_time
+        self._delay = max(0, begins - first)
         self._restart(at_start=True)
 
     def _restart(self, *, at_start: bool) -> None:

@@ -22,7 +22,7 @@ from pretrain.preparation.pool import Death, Pool, Refusal, Task, WorkerDiedErro
 from pretrain.preparation.stage_files import StageRecord, read_record, stage_path
 from pretrain.preparation.work import AnnotatorCard, Done, Job, WorkContext, keys_in_work
 
-DECODE_VERSION = 1
+DECODE_VERSION = 2
 ASSEMBLE_VERSION = 1
 """Of what is stored; another number has everything made anew."""
 

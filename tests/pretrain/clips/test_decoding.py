@@ -21,7 +21,7 @@ from pretrain.clips.decoding import (
     open_video,
     segment_times,
 )
-from pretrain.clips.pictures import Orientation, Picture, check_crop
+from pretrain.clips.pictures import _SCALER, Orientation, Picture, check_crop
 from pretrain.clips.tone_mapping import HLG, PQ, tone_map
 from pretrain.clips.video_file import (
     ClipSpanError,
@@ -156,6 +156,22 @@ def test_what_lies_between_distant_clips_is_not_decoded(tmp_path):
         assert video.counts.seeks == 2
 
 
+def test_no_jump_to_a_key_frame_that_is_shown_only_after_what_is_wanted(tmp_path):
+    # Reordered frames are decoded before they are shown: by its time of decoding the key frame at
+    # 10 s seems to be there for a frame of 9.9 s already.
+    path = write_video(tmp_path / "a.mp4", 300, gop=100, b_frames=3)
+    with VideoFile(path) as video:
+        for time_s in (0.05, 9.05, 9.85, 9.95):
+            assert read_number(video.at(time_s).square(SIDE, VideoReformatter())) == int(
+                10 * time_s
+            )
+        assert video.counts.seeks == 0
+        assert video.counts.frames <= 102
+        video.at(10.05)
+        video.at(19.95)
+        assert video.counts.frames <= 202
+
+
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
 def test_a_turned_recording_is_laid_upright(tmp_path, rotation):
     upright = number_frame(0x1234, 96, 64)
@@ -236,6 +252,20 @@ def test_squares_are_those_of_another_library(form, size, crop):
     assert np.abs(difference.mean(axis=(0, 1))).max() < 1.3
     assert np.abs(difference).mean() < 2
     assert np.abs(difference).max() < 14
+
+
+@pytest.mark.parametrize("form", ["yuv420p", "yuvj420p", "yuv422p10le", "gray", "bgra", "gbrp"])
+@pytest.mark.parametrize("size", [(320, 240), (161, 121), (64, 64)])
+def test_planes_that_are_stacked_are_what_the_scaler_makes_of_pixels(form, size):
+    noise = np.random.default_rng(0).integers(256, size=(size[1], size[0], 3), dtype=np.uint8)
+    frame = av.VideoFrame.from_ndarray(noise, format="rgb24").reformat(format=form, threads=1)
+    found = Picture(0.0, frame).square(64, VideoReformatter())
+    columns = 64 + 2 * round((size[0] * 64 / size[1] - 64) / 2)
+    wanted = VideoReformatter().reformat(
+        frame, columns, 64, "rgb24", interpolation=_SCALER, threads=1
+    )
+    left = (columns - 64) // 2
+    np.testing.assert_array_equal(found, wanted.to_ndarray()[:, left : left + 64])
 
 
 def test_pixels_that_are_not_square_are_shown_as_wide_as_they_are(tmp_path):
