@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from egodtm_robot.core.configuration import compose
 from pretrain.annotate.detector_model import new_detector, save_detector
@@ -46,6 +47,16 @@ def test_a_cluster_loses_nothing_when_a_worker_is_killed(tmp_path, monkeypatch):
     assert not store.verify()
 
 
+@pytest.fixture
+def one_thread():
+    """Sums are rounded by how many threads share them; Ray gives each of its actors one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_real_annotators_write_the_same_on_a_cluster_as_in_processes(tmp_path):
     """Models that load in actors: a detector of transformers, our depth decoder, ByteTrack."""
     pytest.importorskip("trackers")
