@@ -276,7 +276,7 @@ def main() -> None:
     parser.add_argument("--depth", choices=("true", "egodtm", "none"), default="true")
     parser.add_argument("--handtrack", help="weights of the hand detector, to measure it as well")
     parser.add_argument("--detector", nargs="*", default=[], help="folders of train_detector")
-    parser.add_argument("--threshold", type=float, default=0.25, help="least score of --detector")
+    parser.add_argument("--threshold", type=float, default=0.3, help="least score of --detector")
     parser.add_argument("--narrated-threshold", type=float, default=0.15, help="of things narrated")
     parser.add_argument(
         "--boxes", nargs="*", choices=SOURCES, default=list(SOURCES), help="of the made ones"

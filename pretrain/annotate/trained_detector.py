@@ -98,7 +98,7 @@ class TrainedDetector(Detector):
         self,
         model: str,
         revision: str | None = None,
-        threshold: float = 0.25,
+        threshold: float = 0.3,
         narrated_threshold: float = 0.15,
         most_overlap: float = 0.7,
         most_boxes: int = 20,
