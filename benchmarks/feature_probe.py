@@ -127,7 +127,7 @@ def main() -> None:
     for entry in options.checkpoints:
         name, path = entry.split("=", 1)
         rows.append((name, make_encoder({"name": "egodtm", "checkpoint": path})))
-    with DemonstrationStore.open(options.store, "a") as store:
+    with DemonstrationStore.open(options.store) as store:
         cameras = store.attributes.cameras
         chosen = np.arange(0, store.num_steps, STRIDE)
         episode = np.searchsorted(store.episode_offsets, chosen, side="right") - 1
