@@ -1,6 +1,6 @@
 """What a linear map can read from frozen features of demonstrations: where the handle is.
 
-    python benchmarks/feature_probe.py STORE [--encoders efficientnet_lite0 pixels egodtm ...]
+    python benchmarks/feature_probe.py STORE [--encoders efficientnet_lite0 egodtm,layer=2 ...]
         [--checkpoints NAME=PATH ...] [--reference efficientnet_lite0]
 
 Success rates differ by 20 points between policy seeds; this does not act, and tells encoders apart
@@ -11,6 +11,7 @@ from the reduced features that a policy gets to these metres, on five folds of w
 strength of the ridge is chosen inside the training episodes. Prints the mean error in millimetres
 with a 95 % bootstrap interval over episodes, its difference to --reference on the same episodes,
 and the share of the variance that is explained across (x), up (y) and along the view (z).
+An encoder's options that are numbers follow its name (``egodtm,layer=2,resolution=224,grid=7``).
 A checkpoint is one of ``pretrain/run.py``; of several with one name the errors are averaged.
 """
 
@@ -123,7 +124,11 @@ def main() -> None:
     parser.add_argument("--checkpoints", nargs="*", default=[], metavar="NAME=PATH")
     parser.add_argument("--reference", default="efficientnet_lite0")
     options = parser.parse_args()
-    rows = [(name, make_encoder(name)) for name in options.encoders]
+    rows = []
+    for entry in options.encoders:
+        name, *chosen = entry.split(",")
+        numbers = {key: int(value) for key, value in (one.split("=", 1) for one in chosen)}
+        rows.append((entry, make_encoder({"name": name, **numbers})))
     for entry in options.checkpoints:
         name, path = entry.split("=", 1)
         rows.append((name, make_encoder({"name": "egodtm", "checkpoint": path})))
