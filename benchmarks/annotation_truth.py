@@ -29,7 +29,11 @@ from pretrain.annotate.handtrack import Handtrack
 from pretrain.annotate.nouns import head
 from pretrain.annotate.template import LEAST_STATEMENTS, TemplateCaptions
 from pretrain.annotate.tracking import TrackingAnnotator
-from pretrain.annotate.trained_detector import TrainedDetector
+from pretrain.annotate.trained_detector import (
+    NARRATED_THRESHOLD,
+    THRESHOLD,
+    TrainedDetector,
+)
 from pretrain.clips.clip import HAND, Boxes, Clip, DepthKind
 from pretrain.clips.statements import (
     APPROACH,
@@ -276,8 +280,12 @@ def main() -> None:
     parser.add_argument("--depth", choices=("true", "egodtm", "none"), default="true")
     parser.add_argument("--handtrack", help="weights of the hand detector, to measure it as well")
     parser.add_argument("--detector", nargs="*", default=[], help="folders of train_detector")
-    parser.add_argument("--threshold", type=float, default=0.3, help="least score of --detector")
-    parser.add_argument("--narrated-threshold", type=float, default=0.15, help="of things narrated")
+    parser.add_argument(
+        "--threshold", type=float, default=THRESHOLD, help="least score of --detector"
+    )
+    parser.add_argument(
+        "--narrated-threshold", type=float, default=NARRATED_THRESHOLD, help="of things narrated"
+    )
     parser.add_argument(
         "--boxes", nargs="*", choices=SOURCES, default=list(SOURCES), help="of the made ones"
     )

@@ -79,7 +79,7 @@ def main() -> None:
 def _detectors(options: argparse.Namespace) -> list[tuple[Detector, float]]:
     """Detectors with every box that they give, and the threshold of their configurations."""
     from pretrain.annotate.handtrack import Handtrack
-    from pretrain.annotate.trained_detector import TrainedDetector
+    from pretrain.annotate.trained_detector import THRESHOLD, TrainedDetector
     from pretrain.annotate.zero_shot import ZeroShotDetector
 
     found: list[tuple[Detector, float]] = []
@@ -87,7 +87,7 @@ def _detectors(options: argparse.Namespace) -> list[tuple[Detector, float]]:
         every = Handtrack(str(options.handtrack), threshold=0.02, most_hands=20)
         found.append((every, 0.4))
     found += [
-        (TrainedDetector(path, threshold=0.02, narrated_threshold=0.02, most_boxes=100), 0.25)
+        (TrainedDetector(path, threshold=0.02, narrated_threshold=0.02, most_boxes=100), THRESHOLD)
         for path in options.detector
     ]
     found += [(ZeroShotDetector(path, threshold=0.02), 0.3) for path in options.zero_shot]

@@ -11,19 +11,18 @@ from the reduced features that a policy gets to these metres, on five folds of w
 strength of the ridge is chosen inside the training episodes. Prints the mean error in millimetres
 with a 95 % bootstrap interval over episodes, its difference to --reference on the same episodes,
 and the share of the variance that is explained across (x), up (y) and along the view (z).
-An encoder's options that are numbers follow its name (``egodtm,layer=2,resolution=224,grid=7``).
+An encoder's options follow its name (``egodtm,layer=2,resolution=224,grid=7``).
 A checkpoint is one of ``pretrain/run.py``; of several with one name the errors are averaged.
 """
 
 import argparse
 from collections.abc import Iterable
 
-import mujoco
 import numpy as np
 
 from egodtm_robot.demos import DemonstrationStore
 from egodtm_robot.encoders import Encoder, make_encoder
-from egodtm_robot.environments import EnvironmentConfig, make_environment
+from egodtm_robot.environments import EnvironmentConfig, make_environment, recorded_scene
 from egodtm_robot.features import FeaturePipeline, embed_demonstrations
 from envs.kitchen.tasks import get_task
 
@@ -40,23 +39,18 @@ def handles_in_view(store: DemonstrationStore) -> np.ndarray:
     x points to the right of the image, y up and z from the scene to the camera, as in MuJoCo.
     """
     told = store.attributes
-    config = EnvironmentConfig(
-        scene=told.environment.removesuffix(f"_{told.task}"),
-        task=told.task,
-        randomization=told.randomization,
-        visual=told.visual,
-        cameras=list(told.cameras),
-    )
+    cameras = [{"name": name, **store.camera_poses[name]} for name in told.cameras]
+    env = make_environment(recorded_scene(told, EnvironmentConfig(cameras=cameras)), modalities=())
+    store.check_compatible(env.model_hash, told.randomization, told.visual)
     site = get_task(told.task).handles[0]
-    env = make_environment(config, modalities=())
     found = []
     for index in range(store.num_episodes):
         record = store.reset_record(index)
         for state in store.episode(index, ["simulator_state"])["simulator_state"]:
             env.restore(state, record)
-            camera = mujoco.mj_name2id(env.model, mujoco.mjtObj.mjOBJ_CAMERA, told.cameras[0])
-            axes = env.data.cam_xmat[camera].reshape(3, 3)
-            found.append((env.data.site(site).xpos - env.data.cam_xpos[camera]) @ axes)
+            camera = env.data.camera(told.cameras[0])
+            axes = camera.xmat.reshape(3, 3)
+            found.append((env.data.site(site).xpos - camera.xpos) @ axes)
     env.close()
     return np.array(found)
 
@@ -127,8 +121,9 @@ def main() -> None:
     rows = []
     for entry in options.encoders:
         name, *chosen = entry.split(",")
-        numbers = {key: int(value) for key, value in (one.split("=", 1) for one in chosen)}
-        rows.append((entry, make_encoder({"name": name, **numbers})))
+        pairs = (one.split("=", 1) for one in chosen)
+        settings = {key: int(value) if value.isdigit() else value for key, value in pairs}
+        rows.append((entry, make_encoder({"name": name, **settings})))
     for entry in options.checkpoints:
         name, path = entry.split("=", 1)
         rows.append((name, make_encoder({"name": "egodtm", "checkpoint": path})))

@@ -1,10 +1,11 @@
 """The ``env`` group of the configuration and the environment it names."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.demos import DemonstrationAttributes
 from envs.kitchen.cameras import Camera, resolve_cameras
 from envs.kitchen.env import KitchenEnv
 from envs.kitchen.randomization import get_randomization
@@ -93,6 +94,24 @@ def camera_poses(cameras: Iterable[Camera]) -> dict[str, dict[str, Any]]:
         }
         for camera in cameras
     }
+
+
+def recorded_scene(
+    attributes: DemonstrationAttributes, config: EnvironmentConfig
+) -> EnvironmentConfig:
+    """The scene, task and presets that demonstrations were recorded in.
+
+    Args:
+        attributes: of their store.
+        config: cameras, resolution and drawing, which are kept.
+    """
+    return replace(
+        config,
+        scene=attributes.environment.removesuffix(f"_{attributes.task}"),
+        task=attributes.task,
+        randomization=attributes.randomization,
+        visual=attributes.visual,
+    )
 
 
 def make_environment(

@@ -10,7 +10,6 @@ if __name__ == "__main__":
 
     prepare_command()
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +26,12 @@ from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.storage import check_free_space, format_bytes
 from egodtm_robot.demos.episode import Episode
 from egodtm_robot.demos.store import DemonstrationStore, estimate_bytes
-from egodtm_robot.environments import EnvironmentConfig, camera_poses, make_environment
+from egodtm_robot.environments import (
+    EnvironmentConfig,
+    camera_poses,
+    make_environment,
+    recorded_scene,
+)
 from egodtm_robot.work_queue import ordered_map
 
 _MODALITIES = {"rgb": ((3,), "uint8"), "depth": ((), "float32"), "segmentation": ((), "int32")}
@@ -77,13 +81,7 @@ def add_images(
             raise UnknownNameError("modality", modality, tuple(_MODALITIES))
     store = DemonstrationStore.open(path)
     attributes = store.attributes
-    config = dataclasses.replace(
-        config,
-        scene=attributes.environment.removesuffix(f"_{attributes.task}"),
-        task=attributes.task,
-        randomization=attributes.randomization,
-        visual=attributes.visual,
-    )
+    config = recorded_scene(attributes, config)
     env = make_environment(config, modalities=())
     store.check_compatible(env.model_hash, attributes.randomization, attributes.visual)
     poses = camera_poses(env.cameras)

@@ -71,6 +71,11 @@ class DetectorPreprocessing:
         return self.normalisation(resize(to_channels_first(frames), self.size, self.interpolation))
 
 
+THRESHOLD, NARRATED_THRESHOLD = 0.3, 0.15
+"""Least scores for what ``train_detector`` makes; docs/annotators_captions.md says how they were
+chosen."""
+
+
 class TrainedDetector(Detector):
     """A detector by hub id or local path.
 
@@ -98,8 +103,8 @@ class TrainedDetector(Detector):
         self,
         model: str,
         revision: str | None = None,
-        threshold: float = 0.3,
-        narrated_threshold: float = 0.15,
+        threshold: float = THRESHOLD,
+        narrated_threshold: float = NARRATED_THRESHOLD,
         most_overlap: float = 0.7,
         most_boxes: int = 20,
         batch_size: int = 8,

@@ -207,7 +207,7 @@ def _rgb(
         threads=1,
     )
     if high:
-        return tone_map(resized.to_ndarray(), frame.color_trc)[window]
+        return tone_map(resized.to_ndarray()[window], frame.color_trc)
     green, blue, red = (_plane(plane)[window] for plane in resized.planes)
     return np.stack([red, green, blue], axis=-1)
 
