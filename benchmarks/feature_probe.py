@@ -1,16 +1,17 @@
 """What a linear map can read from frozen features of demonstrations: where the handle is.
 
     python benchmarks/feature_probe.py STORE [--encoders efficientnet_lite0 egodtm,layer=2 ...]
-        [--checkpoints NAME=PATH ...] [--reference efficientnet_lite0]
+        [--checkpoints NAME=PATH ...] [--reference efficientnet_lite0] [--components 256]
 
 Success rates differ by 20 points between policy seeds; this does not act, and tells encoders apart
 with an hour's fewer rollouts. STORE holds demonstrations of ``python -m egodtm_robot.train_bc``.
 For every step the simulator says where the handle of the task is in the frame of the first camera:
 what the hand has to be led by, and what changes with every step and every reset. Ridge regression
-from the reduced features that a policy gets to these metres, on five folds of whole episodes; the
-strength of the ridge is chosen inside the training episodes. Prints the mean error in millimetres
-with a 95 % bootstrap interval over episodes, its difference to --reference on the same episodes,
-and the share of the variance that is explained across (x), up (y) and along the view (z).
+from the reduced features, or with --components 256 from their leading principal components, which
+are all that a policy sees by default (policies/pooling.py), to these metres, on five folds of whole
+episodes; the strength of the ridge is chosen inside the training episodes. Prints the mean error in
+millimetres with a 95 % bootstrap interval over episodes, its difference to --reference on the same
+episodes, and the share of the variance that is explained across (x), up (y) and along the view (z).
 An encoder's options follow its name (``egodtm,layer=2,resolution=224,grid=7``).
 A checkpoint is one of ``pretrain/run.py``; of several with one name the errors are averaged.
 """
@@ -19,12 +20,15 @@ import argparse
 from collections.abc import Iterable
 
 import numpy as np
+import torch
 
 from egodtm_robot.demos import DemonstrationStore
 from egodtm_robot.encoders import Encoder, make_encoder
 from egodtm_robot.environments import EnvironmentConfig, make_environment, recorded_scene
 from egodtm_robot.features import FeaturePipeline, embed_demonstrations
 from envs.kitchen.tasks import get_task
+from policies.base import FeatureShape
+from policies.pooling import PoolingConfig, make_pooling
 
 FOLDS, STRIDE = 5, 2
 """Neighbouring steps look alike, so that every other one is enough to fit and to measure on."""
@@ -73,8 +77,23 @@ def predict(
     return [cross @ fit(centred, targets - level, one) + level for one in strengths]
 
 
+def pooled(tokens: np.ndarray, fitted: np.ndarray, components: int | None) -> np.ndarray:
+    """Tokens (N, L, D) as one row each, by a policy's pooling if there are ``components``."""
+    flat = tokens.reshape(len(tokens), -1)
+    if components is None or flat.shape[1] <= components:
+        return flat
+    shape = FeatureShape(tokens=tokens.shape[1], dimension=tokens.shape[2])
+    pooling = make_pooling(PoolingConfig(components=components), shape)
+    pooling.fit(torch.from_numpy(tokens[fitted]))
+    return pooling(torch.from_numpy(tokens)).numpy()
+
+
 def held_out(
-    encoder: Encoder, tokens: dict[str, np.ndarray], targets: np.ndarray, episode: np.ndarray
+    encoder: Encoder,
+    tokens: dict[str, np.ndarray],
+    targets: np.ndarray,
+    episode: np.ndarray,
+    components: int | None,
 ) -> np.ndarray:
     """Predictions (N, K) of every row by a ridge that saw nothing of its episode."""
     predictions = np.empty_like(targets)
@@ -82,7 +101,7 @@ def held_out(
         test = episode % FOLDS == fold
         pipeline = FeaturePipeline.fit(encoder, {name: t[~test] for name, t in tokens.items()})
         features = np.concatenate(
-            [pipeline.reduce(t).reshape(len(t), -1) for t in tokens.values()], axis=1
+            [pooled(pipeline.reduce(t), ~test, components) for t in tokens.values()], axis=1
         ).astype(np.float64)
         train, wanted, own = features[~test], targets[~test], episode[~test]
         scale = wanted.std(axis=0) + 1e-9
@@ -117,6 +136,7 @@ def main() -> None:
     )
     parser.add_argument("--checkpoints", nargs="*", default=[], metavar="NAME=PATH")
     parser.add_argument("--reference", default="efficientnet_lite0")
+    parser.add_argument("--components", type=int)
     options = parser.parse_args()
     rows = []
     for entry in options.encoders:
@@ -136,7 +156,7 @@ def main() -> None:
         for name, encoder in rows:
             tokens = embed_demonstrations(store, encoder, cameras, progress=False)
             tokens = {stream: array[chosen] for stream, array in tokens.items()}
-            error = held_out(encoder, tokens, targets, episode) - targets
+            error = held_out(encoder, tokens, targets, episode, options.components) - targets
             distance = 1e3 * np.linalg.norm(error, axis=1)
             explained = 1 - (error**2).mean(axis=0) / targets.var(axis=0)
             found.setdefault(name, []).append((by_episode(distance, episode), explained))

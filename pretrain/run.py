@@ -34,9 +34,10 @@ from PIL import Image
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import command
 from egodtm_robot.core.errors import ConfigurationError
+from egodtm_robot.core.fingerprints import hash_tensors
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir, package_versions
-from pretrain.checkpoints import load_checkpoint
+from pretrain.checkpoints import load_checkpoint, start_from
 from pretrain.clips.dataset import ClipDataset, Draw, SampleSpec, evaluation_batches
 from pretrain.data import DataConfig, Part, Splits, make_clips, open_splits
 from pretrain.evaluate.depth import mean_map
@@ -91,6 +92,11 @@ class PretrainConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """How."""
 
+    initial: str | None = None
+    """Weights to start from: ``egodtm_tiny`` (the checkpoint that comes with the package), a path
+    of one of ours or of a published one, or a hub id or folder of Hugging Face's CLIP; what they
+    lack, and everything with null, is drawn by the seed. See pretrain/checkpoints/starting.py."""
+
     steps: int = 240
     """Optimisation steps; 0 saves and measures the initial weights, a baseline."""
 
@@ -112,6 +118,11 @@ class PretrainConfig:
         if self.steps < 0 or self.seed < 0:
             raise ConfigurationError(
                 f"Expected steps >= 0 and seed >= 0, got {self.steps} and {self.seed}."
+            )
+        if self.training.stem_rate and self.model.vision.stem == "pixels":
+            raise ConfigurationError(
+                f"Expected training.stem_rate=0 with model.vision.stem=pixels, which has no "
+                f"weights of its own, got {self.training.stem_rate}."
             )
         if self.objective.region:
             self.model.region_decoder.enabled = True
@@ -150,6 +161,7 @@ def pretrain(config: PretrainConfig) -> tuple[dict[str, Any], Path]:
     splits = open_splits(config.data)
 
     model = EgoDTM(config.model, seed=config.seed)
+    lacking = [] if config.initial is None else start_from(model, config.initial)
     spec = SampleSpec(
         resolution=config.model.vision.image_size,
         depth_size=(
@@ -169,6 +181,13 @@ def pretrain(config: PretrainConfig) -> tuple[dict[str, Any], Path]:
         "data": splits.description,
         "objective": dataclasses.asdict(config.objective),
         "training": dataclasses.asdict(config.training),
+        "initial": None
+        if config.initial is None
+        else {
+            "source": config.initial,
+            "weights": hash_tensors(model.state_dict()),
+            "drawn_by_seed": lacking,
+        },
         "steps": config.steps,
         "seed": config.seed,
         "versions": package_versions(_VERSIONED),

@@ -13,10 +13,11 @@ from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
 from pretrain.checkpoints import load_checkpoint
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.model import EgoDTM
+from pretrain.model.stem import EfficientNetStem
 
-Output = Literal["patches", "class", "depth", "embedding"]
+Output = Literal["stem", "patches", "class", "depth", "embedding"]
 
-_OUTPUTS = ("patches", "class", "depth", "embedding")
+_OUTPUTS = ("stem", "patches", "class", "depth", "embedding")
 
 
 class EgoDTMEncoder(ImageEncoder):
@@ -28,14 +29,16 @@ class EgoDTMEncoder(ImageEncoder):
     Args:
         checkpoint: path of weights that ``pretrain/run.py`` wrote (``.safetensors``, with their
             card); None takes egodtm-tiny, which comes with the package.
-        output: ``patches`` for the patches' tokens; ``class`` for the class token; ``depth`` for
+        output: ``stem`` for what the convolutional stem sees, before any patch has looked at
+            another: maps of strides 8 (averaged) and 16 side by side; ``patches`` for the patches'
+            tokens behind the blocks; ``class`` for the class token; ``depth`` for
             the depth decoder's fine features and, as last channel, the depth that it predicts;
             ``embedding`` for the class token in the space shared with texts.
         layer: blocks of the vision tower behind which ``patches`` are taken, from 1; None takes
             those behind the last. Later blocks serve the objective of pretraining, earlier ones
             keep more of where things are, and cost less.
-        grid: rows and columns (one number for both) to which ``patches`` and ``depth`` are
-            averaged; None for the grid of the patches. Of no effect on the others.
+        grid: rows and columns (one number for both) to which ``stem``, ``patches`` and ``depth``
+            are averaged; None for the grid of the patches. Of no effect on the others.
         history: frames a window, at least 1.
         resolution: side to which frames are resized; None takes the model's own.
         batch_size: windows a forward pass.
@@ -45,7 +48,8 @@ class EgoDTMEncoder(ImageEncoder):
         CheckpointError: the checkpoint is missing, unreadable or not one of ours.
         UnknownNameError: there is no such output.
         EncoderOptionError: the resolution is no multiple of the model's patch size, there is no
-            such layer, or it was asked for with another output than ``patches``.
+            such layer, it was asked for with another output than ``patches``, or the stem of a
+            model that has none.
     """
 
     def __init__(
@@ -76,6 +80,12 @@ class EgoDTMEncoder(ImageEncoder):
                 f"Expected a layer from 1 to {blocks} with output=patches, or null, got "
                 f"layer={layer} with output={output}."
             )
+        stem = model.visual.stem
+        if output == "stem" and stem is None:
+            raise EncoderOptionError(
+                f"Expected a model with a convolutional stem for output=stem, {path} sees patches "
+                "of pixels. Choose output=patches."
+            )
         self._size = (side, side)
         self._output = output
         self._grid = None
@@ -88,16 +98,20 @@ class EgoDTMEncoder(ImageEncoder):
         dimension = config.vision.width
         if layer is not None:
             options["layer"] = layer
-        if output == "depth":
+        network: nn.Module = _VideoNetwork(model, output, layer)
+        if output == "stem":
+            assert stem is not None
+            network, dimension = _StemNetwork(stem), stem.map_channels
+        elif output == "depth":
             options["depth_decoder"] = asdict(config.depth_decoder)
             dimension = config.depth_decoder.mask_width + 1
         elif output == "embedding":
             dimension = config.joint_width
-        if output in ("patches", "depth"):
+        if output in ("stem", "patches", "depth"):
             own = side // patch
             self._grid = (own, own) if grid is None else pair(grid)
         super().__init__(
-            network=_VideoNetwork(model, output, layer),
+            network=network,
             dimension=dimension,
             grid=self._grid,
             history=history,
@@ -112,6 +126,19 @@ class EgoDTMEncoder(ImageEncoder):
         frames = pixels.permute(0, 2, 3, 1).to(torch.uint8).unflatten(0, images.shape[:2])
         features = self.network(frames)
         return features[:, None] if self._grid is None else pool_to_grid(features, self._grid)
+
+
+class _StemNetwork(nn.Module):
+    """The stem of a model alone, without the norm that suits it to the blocks."""
+
+    def __init__(self, stem: EfficientNetStem) -> None:
+        super().__init__()
+        self.stem = stem
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """Uint8 (b, T, H, W, 3) -> the last frame's map (b, D, h, w)."""
+        fine, coarse = self.stem.maps(frames[:, -1])
+        return torch.cat([nn.functional.avg_pool2d(fine, 2), coarse], dim=1)
 
 
 class _VideoNetwork(nn.Module):

@@ -3,6 +3,7 @@
 from pretrain.checkpoints.files import load_card, load_checkpoint, save_checkpoint
 from pretrain.checkpoints.huggingface import from_huggingface_clip, huggingface_clip_tensors
 from pretrain.checkpoints.published import initialise_from, load_published, our_names
+from pretrain.checkpoints.starting import start_from
 
 __all__ = [
     "from_huggingface_clip",
@@ -13,4 +14,5 @@ __all__ = [
     "load_published",
     "our_names",
     "save_checkpoint",
+    "start_from",
 ]

@@ -51,10 +51,25 @@ def huggingface_clip_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, t
     return renamed
 
 
+def read_huggingface_clip(source: str) -> CLIPModel:
+    """CLIP as transformers reads it, by hub id or from a folder.
+
+    Raises:
+        EncoderWeightsError: the model is not to be had or not readable.
+    """
+    try:
+        return CLIPModel.from_pretrained(source)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise EncoderWeightsError(
+            f"Expected {source!r} to be a CLIP model of transformers, by hub id or as a folder "
+            f"that save_pretrained wrote: {error}"
+        ) from error
+
+
 def from_huggingface_clip(source: str, frames: int = 4) -> EgoDTM:
     """CLIP as a model of ours: the same function on one frame.
 
-    To begin EgoDTM's training from CLIP, give its tensors to :func:`initialise_from` instead, with
+    To begin EgoDTM's training from CLIP, use :func:`pretrain.checkpoints.start_from` instead, with
     a model of the sizes and the joint space that are wanted.
 
     Args:
@@ -66,13 +81,7 @@ def from_huggingface_clip(source: str, frames: int = 4) -> EgoDTM:
         EncoderWeightsError: the model is not to be had or not readable.
         CheckpointMismatchError: its tensors do not fit its configuration.
     """
-    try:
-        theirs = CLIPModel.from_pretrained(source)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise EncoderWeightsError(
-            f"Expected {source!r} to be a CLIP model of transformers, by hub id or as a folder "
-            f"that save_pretrained wrote: {error}"
-        ) from error
+    theirs = read_huggingface_clip(source)
     whole: Any = theirs.config
     vision, text = whole.vision_config, whole.text_config
     config = EgoDTMConfig(

@@ -1,4 +1,4 @@
-"""Patches seen through the first stages of EfficientNet-Lite0, frozen as ImageNet taught them.
+"""Patches seen through the first stages of EfficientNet-Lite0, which start from ImageNet.
 
 A small model that is trained for an hour has no time to find edges and textures by itself, and
 there is no CLIP of its size to start from. The stem stands where CLIP has a linear map of pixels;
@@ -34,12 +34,15 @@ up to three times as long each."""
 
 
 class EfficientNetStem(nn.Module):
-    """Frozen features of the strides 8 and 16, normalised, for each patch of 16 pixels.
+    """Features of the strides 8 and 16, normalised, for each patch of 16 pixels.
 
     The finer map's four cells of a patch stand beside one another, so that nothing of it is lost.
+    The network is frozen unless :meth:`train_network` says otherwise; its BatchNorms are folded
+    into the convolutions, so that there are no statistics that a batch could change.
     """
 
     channels = 4 * LAYERS["stride8"][1] + LAYERS["stride16"][1]
+    map_channels = LAYERS["stride8"][1] + LAYERS["stride16"][1]
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,17 +51,24 @@ class EfficientNetStem(nn.Module):
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Uint8 (B, T, H, W, 3) -> (B, T, L, C), sides multiples of PATCH_SIZE."""
-        with torch.no_grad():
-            images = frames.flatten(0, 1)
-            parts = images.split(_AT_ONCE) if frames.device.type == "cpu" else (images,)
-            patches = torch.cat([self._patches(part) for part in parts])
+        images = frames.flatten(0, 1)
+        parts = images.split(_AT_ONCE) if frames.device.type == "cpu" else (images,)
+        patches = torch.cat([self._patches(part) for part in parts])
         normalised: torch.Tensor = self.norm(patches)
         return normalised.unflatten(0, frames.shape[:2])
 
+    def train_network(self, trained: bool) -> None:
+        """Let the network learn with what is behind it, or leave it as it is."""
+        self.network.requires_grad_(trained)
+
+    def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Uint8 (N, H, W, 3) -> maps (N, C, h, w) of the strides 8 and 16."""
+        pixels = images.permute(0, 3, 1, 2).to(self.norm.weight.dtype)
+        return self.network(pixels.sub(MEAN).div_(SCALE), _LAYERS)
+
     def _patches(self, images: torch.Tensor) -> torch.Tensor:
         """Uint8 (N, H, W, 3) -> (N, L, C)."""
-        pixels = images.permute(0, 3, 1, 2).to(self.norm.weight.dtype)
-        fine, coarse = self.network(pixels.sub(MEAN).div_(SCALE), _LAYERS)
+        fine, coarse = self.maps(images)
         maps = torch.cat([functional.pixel_unshuffle(fine, 2), coarse], dim=1)
         return maps.flatten(2).transpose(1, 2)
 

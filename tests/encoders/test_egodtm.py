@@ -15,6 +15,7 @@ from egodtm_robot.core.errors import (
     UnknownNameError,
 )
 from egodtm_robot.encoders import make_encoder
+from egodtm_robot.encoders.efficientnet import EfficientNetLite0Encoder
 from egodtm_robot.encoders.egodtm import EgoDTMEncoder
 from pretrain.checkpoints import load_checkpoint, save_checkpoint, shipped
 from pretrain.model import EgoDTM
@@ -98,6 +99,27 @@ def test_patches_of_an_early_layer_are_those_of_its_block(checkpoint: str):
     for options in ({"layer": 0}, {"layer": blocks + 1}, {"layer": 1, "output": "class"}):
         with pytest.raises(EncoderOptionError, match=f"layer from 1 to {blocks}"):
             EgoDTMEncoder(checkpoint, **options)  # type: ignore[arg-type]
+
+
+def test_the_stem_gives_what_the_backbone_of_its_weights_gives(tmp_path: Path):
+    config = tiny_config()
+    config.vision.stem = "efficientnet_lite0"
+    path = tmp_path / "stem.safetensors"
+    model = EgoDTM(config, seed=None).to_empty(device="cpu")
+    for parameter in model.parameters():
+        torch.nn.init.zeros_(parameter)
+    model.visual.stem.load_imagenet()
+    save_checkpoint(path, model, {})
+    images = windows(2, 3, size=64)
+    encoder = EgoDTMEncoder(str(path), output="stem", history=3, resolution=64)
+    assert (encoder.grid, encoder.dimension) == ((4, 4), 152)
+    backbone = EfficientNetLite0Encoder(grid=4)
+    np.testing.assert_allclose(encoder.encode(images), backbone.encode(images[:, -1:]), atol=1e-4)
+
+
+def test_a_model_of_pixels_has_no_stem_to_give(checkpoint: str):
+    with pytest.raises(EncoderOptionError, match="output=patches"):
+        EgoDTMEncoder(checkpoint, output="stem")
 
 
 def test_earlier_frames_of_a_window_count(checkpoint: str):

@@ -88,6 +88,19 @@ def test_no_steps_give_the_random_baseline(stores, tmp_path):
     assert all(torch.equal(initial[k], v) for k, v in model.state_dict().items())
 
 
+def test_a_run_starts_from_the_weights_that_are_named(stores, tmp_path):
+    run(stores, tmp_path / "first", "steps=2", "seed=3")
+    first = tmp_path / "first" / "checkpoints" / "last.safetensors"
+    run(stores, tmp_path / "second", "steps=0", f"initial={first}", "objective=region")
+    model, card = load_checkpoint(tmp_path / "second" / "checkpoints" / "best.safetensors")
+    started = load_checkpoint(first)[0].state_dict()
+    own = model.state_dict()
+    assert all(torch.equal(own[name], tensor) for name, tensor in started.items())
+    assert card["initial"]["source"] == str(first)
+    assert len(card["initial"]["weights"]) == 64
+    assert set(card["initial"]["drawn_by_seed"]) == own.keys() - started.keys()
+
+
 @pytest.mark.parametrize("objective", ["depth", "region"])
 def test_objectives_without_text(stores, tmp_path, objective):
     results = run(stores, tmp_path / objective, f"objective={objective}", "steps=2")
@@ -113,6 +126,14 @@ def test_mistakes_are_named_in_one_line(stores, tmp_path, capsys):
     assert "Expected the folder of a clip store in data.path" in refused(capsys, "data=store", out)
     missing = refused(capsys, "data=store", f"data.path={tmp_path / 'nothing'}", out)
     assert missing.startswith("StoreNotFoundError: Expected a clip store at")
+    assert "no weights of its own" in refused(
+        capsys, *TINY_OVERRIDES, "model.vision.stem=pixels", "training.stem_rate=0.1", out
+    )
+    gone = refused(
+        capsys, *TINY_OVERRIDES, "data=store", f"data.path={stores / 'train'}",
+        f"run_dir={tmp_path / 'gone'}", "initial=gone.safetensors",
+    )  # fmt: skip
+    assert gone.startswith("CheckpointError: Expected weights to start from at gone.safetensors")
     run(stores, tmp_path / "kept", "steps=0", "objective=text")
     with pytest.raises(SystemExit):
         run(stores, tmp_path / "kept", "steps=1", "objective=text")

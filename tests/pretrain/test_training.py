@@ -124,6 +124,42 @@ def test_weight_decay_is_for_matrices_that_multiply():
     assert id(names["logit_scale"]) not in decayed | free
 
 
+def test_a_stem_learns_at_its_share_of_the_rate_or_not_at_all(tmp_path, finished):
+    config = tiny_config()
+    config.vision.stem = "efficientnet_lite0"
+    with torch.device("meta"):
+        model = EgoDTM(config, seed=None)
+    model.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.05, generator=generator)
+    initial = {name: t.clone() for name, t in model.state_dict().items()}
+    moved = {}
+    for share in (0.0, 0.25):
+        model.load_state_dict(initial)
+        model.visual.stem.train_network(True)  # whatever was before, the settings decide
+        settings = dataclasses.replace(CONFIG, stem_rate=share, image_share=0, weight_decay=0.0)
+        trainer = Trainer(
+            settings,
+            ObjectiveConfig(text=1.0, depth=0.5),
+            model,
+            make_dataset(finished[0]),
+            tmp_path / str(share),
+            steps=1,
+            seed=1,
+            accelerator=make_accelerator(settings, "cpu"),
+            provenance={},
+            validate=lambda model, step: {"score": 0.0},
+        )
+        trainer.run()
+        changes = {n: (t - initial[n]).abs().max().item() for n, t in model.state_dict().items()}
+        moved[share] = max(v for n, v in changes.items() if n.startswith("visual.stem.network."))
+        # Adam's first step is the rate itself, in every parameter that has a gradient.
+        assert changes["visual.conv1.weight"] == pytest.approx(settings.learning_rate, rel=0.05)
+    assert moved[0.0] == 0
+    assert moved[0.25] == pytest.approx(0.25 * CONFIG.learning_rate, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("weights", "unused"),
     [
@@ -162,7 +198,13 @@ def test_an_objective_without_its_decoder_or_weights_is_refused():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"batch_size": 0}, {"learning_rate": math.nan}, {"warmup": 1.0}, {"workers": -1}],
+    [
+        {"batch_size": 0},
+        {"learning_rate": math.nan},
+        {"warmup": 1.0},
+        {"workers": -1},
+        {"stem_rate": 2},
+    ],
 )
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(ConfigurationError):

@@ -44,7 +44,7 @@ def test_a_patch_shows_the_encoders_features_of_its_place_normalised():
 
 
 @needs_weights
-def test_what_imagenet_taught_stays_and_the_rest_learns():
+def test_what_imagenet_taught_stays_unless_it_is_trained_with_the_rest():
     vision = VisionTransformer(CONFIG)
     assert vision.stem is not None
     vision.stem.load_imagenet()
@@ -58,6 +58,10 @@ def test_what_imagenet_taught_stays_and_the_rest_learns():
     assert not any(p.requires_grad for p in vision.stem.network.parameters())
     assert vision.conv1.weight.grad.abs().max() > 0
     assert vision.stem.norm.weight.grad is not None
+
+    vision.stem.train_network(True)
+    vision(frames())[0].sum().backward()
+    assert all(p.grad.abs().max() > 0 for p in vision.stem.network.parameters())
 
 
 def test_missing_weights_are_named_with_the_command_that_installs_them(monkeypatch):

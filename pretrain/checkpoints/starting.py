@@ -1,0 +1,54 @@
+"""Weights that a pretraining starts from: ours, published ones, Hugging Face's CLIP."""
+
+from pathlib import Path
+
+from egodtm_robot.core.errors import CheckpointError
+from pretrain.checkpoints.files import load_checkpoint
+from pretrain.checkpoints.huggingface import huggingface_clip_tensors, read_huggingface_clip
+from pretrain.checkpoints.published import initialise_from, load_published
+from pretrain.checkpoints.shipped import shipped_checkpoint
+from pretrain.model import EgoDTM
+
+SHIPPED_NAME = "egodtm_tiny"
+"""Stands for the checkpoint that comes with the package."""
+
+_PUBLISHED_SUFFIXES = (".pt", ".pth", ".tar", ".bin")
+
+
+def start_from(model: EgoDTM, source: str) -> list[str]:
+    """Give a model the weights that its training is to start from.
+
+    Args:
+        model: changed in place. Embeddings of place and time are resampled to its sizes.
+        source: ``egodtm_tiny`` for the checkpoint that comes with the package; the path of one of
+            ours (``.safetensors`` beside its card); a published one of EgoDTM, AVION, LaViLa's ViT
+            or OpenAI's CLIP (``.pt``, ``.pth``, ``.tar``, ``.bin``, or ``.safetensors`` without a
+            card); else a hub id such as ``openai/clip-vit-base-patch16`` or the folder of a
+            ``transformers.CLIPModel``.
+
+    Returns:
+        Names of parameters that the checkpoint does not have and that stay as they are.
+
+    Raises:
+        CheckpointError: the file is missing or unreadable.
+        EncoderWeightsError: a published file or a model of Hugging Face cannot be read.
+        CheckpointMismatchError: lists tensors that are missing, unexpected or of another shape.
+    """
+    path = shipped_checkpoint() if source == SHIPPED_NAME else Path(source).expanduser()
+    is_file = path.suffix == ".safetensors" or path.suffix in _PUBLISHED_SUFFIXES
+    if is_file and not path.is_file():
+        raise CheckpointError(
+            f"Expected weights to start from at {path}, found no file. Name a checkpoint, or "
+            f"initial={SHIPPED_NAME} for the one that comes with the package."
+        )
+    if path.suffix == ".safetensors" and path.with_suffix(".json").is_file():
+        ours, _ = load_checkpoint(path)
+        tensors = ours.state_dict()
+        if model.region_decoder is None:
+            tensors = {n: t for n, t in tensors.items() if not n.startswith("region_decoder.")}
+        tensors.pop("logit_scale")
+        return initialise_from(model, tensors, str(path))
+    if is_file:
+        return load_published(model, path)
+    theirs = read_huggingface_clip(source)
+    return initialise_from(model, huggingface_clip_tensors(theirs.state_dict()), source)
