@@ -1,7 +1,8 @@
 """What a linear map can read from frozen features of demonstrations: where the handle is.
 
     python benchmarks/feature_probe.py STORE [--encoders efficientnet_lite0 egodtm,layer=2 ...]
-        [--checkpoints NAME=PATH ...] [--reference efficientnet_lite0] [--components 256]
+        [--checkpoints NAME=PATH,output=patches ...] [--components 256]
+        [--reference efficientnet_lite0]
 
 Success rates differ by 20 points between policy seeds; this does not act, and tells encoders apart
 with an hour's fewer rollouts. STORE holds demonstrations of ``python -m egodtm_robot.train_bc``.
@@ -12,8 +13,8 @@ are all that a policy sees by default (policies/pooling.py), to these metres, on
 episodes; the strength of the ridge is chosen inside the training episodes. Prints the mean error in
 millimetres with a 95 % bootstrap interval over episodes, its difference to --reference on the same
 episodes, and the share of the variance that is explained across (x), up (y) and along the view (z).
-An encoder's options follow its name (``egodtm,layer=2,resolution=224,grid=7``).
-A checkpoint is one of ``pretrain/run.py``; of several with one name the errors are averaged.
+An encoder's options follow its name (``egodtm,layer=2,resolution=224,grid=7``), a checkpoint's its
+path. A checkpoint is one of ``pretrain/run.py``; of several with one name the errors are averaged.
 """
 
 import argparse
@@ -127,6 +128,12 @@ def interval(values: np.ndarray) -> str:
     return f"{values.mean():+7.1f} [{low:+.1f}, {high:+.1f}]"
 
 
+def settings(chosen: Iterable[str]) -> dict[str, int | str]:
+    """Options of an encoder from ``key=value``."""
+    pairs = (one.split("=", 1) for one in chosen)
+    return {key: int(value) if value.isdigit() else value for key, value in pairs}
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
@@ -134,19 +141,19 @@ def main() -> None:
     parser.add_argument(
         "--encoders", nargs="*", default=["none", "pixels", "efficientnet_lite0", "egodtm"]
     )
-    parser.add_argument("--checkpoints", nargs="*", default=[], metavar="NAME=PATH")
+    parser.add_argument("--checkpoints", nargs="*", default=[], metavar="NAME=PATH[,KEY=VALUE]")
     parser.add_argument("--reference", default="efficientnet_lite0")
     parser.add_argument("--components", type=int)
     options = parser.parse_args()
     rows = []
     for entry in options.encoders:
         name, *chosen = entry.split(",")
-        pairs = (one.split("=", 1) for one in chosen)
-        settings = {key: int(value) if value.isdigit() else value for key, value in pairs}
-        rows.append((entry, make_encoder({"name": name, **settings})))
+        rows.append((entry, make_encoder({"name": name, **settings(chosen)})))
     for entry in options.checkpoints:
-        name, path = entry.split("=", 1)
-        rows.append((name, make_encoder({"name": "egodtm", "checkpoint": path})))
+        first, *chosen = entry.split(",")
+        name, path = first.split("=", 1)
+        told = {"name": "egodtm", "checkpoint": path, **settings(chosen)}
+        rows.append((name, make_encoder(told)))
     with DemonstrationStore.open(options.store) as store:
         cameras = store.attributes.cameras
         chosen = np.arange(0, store.num_steps, STRIDE)

@@ -1,14 +1,16 @@
 """Whether depth and texts help a policy: pretrainings that differ in their objective alone.
 
     python benchmarks/pretraining_objectives.py [--out runs/objectives] [--seeds 0 1 2]
-                                                [SETTING=VALUE ...]
+                                                [--output patches] [SETTING=VALUE ...]
 
 Trains ``egodtm_tiny`` with ``text`` and ``text_depth`` from every seed, with ``depth`` from the
 first, and keeps untrained weights of every seed (``random``), all on the same clips for the same
 steps, and then runs ``python -m egodtm_robot.benchmark`` on the frozen encoders: a policy seed is
 evaluated with the pretraining seed of its number, so that the intervals hold both. Each run has one
-core, as many run at a time as there are cores. Started again it goes on where it was. SETTINGs are
-those of ``python pretrain/run.py``; they add to SETTINGS below and win over them.
+core, as many run at a time as there are cores. ``--output`` is what of the encoder a policy gets:
+``patches``, or ``stem`` where the stem is trained (``training.stem_rate``). Started again it goes
+on where it was. SETTINGs are those of ``python pretrain/run.py``; they add to SETTINGS below and
+win over them.
 """
 
 import argparse
@@ -65,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=Path("runs/objectives"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--output", default="patches")
     parser.add_argument("settings", nargs="*", metavar="SETTING=VALUE")
     options = parser.parse_args()
     out, seeds = options.out, options.seeds
@@ -84,6 +87,7 @@ def main() -> None:
         f"tasks=[{','.join(TASKS)}]",
         f"seeds=[{','.join(map(str, seeds))}]",
         *(f"+checkpoints.{row}='{path}'" for row, path in paths.items()),
+        f"overrides=[encoder.output={options.output}]",
         f"run_dir={out / 'kitchen'}",
     ]
     subprocess.run([sys.executable, "-m", "egodtm_robot.benchmark", *choices], check=True)

@@ -9,6 +9,7 @@ import dataclasses
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -304,6 +305,8 @@ class Trainer:
         self._resume()
         if config.compile:
             self.model.compile()
+        # Of the stem's 1 x 1 convolutions: they have one order in memory under two descriptions.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         wrapped, optimizer = accelerator.prepare(self.model, self.optimizer)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         on_images = image_steps(config, self.steps)

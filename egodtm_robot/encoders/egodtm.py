@@ -31,9 +31,10 @@ class EgoDTMEncoder(ImageEncoder):
             card); None takes egodtm-tiny, which comes with the package.
         output: ``stem`` for what the convolutional stem sees, before any patch has looked at
             another: maps of strides 8 (averaged) and 16 side by side; ``patches`` for the patches'
-            tokens behind the blocks; ``class`` for the class token; ``depth`` for
-            the depth decoder's fine features and, as last channel, the depth that it predicts;
-            ``embedding`` for the class token in the space shared with texts.
+            tokens behind the blocks; ``class`` for the class token; ``depth`` for the depth
+            decoder's fine features and, as last channel, the depth that it predicts; ``embedding``
+            for the class token in the space shared with texts. None takes ``stem`` where the model
+            has one and no layer is asked for, else ``patches``.
         layer: blocks of the vision tower behind which ``patches`` are taken, from 1; None takes
             those behind the last. Later blocks serve the objective of pretraining, earlier ones
             keep more of where things are, and cost less.
@@ -55,18 +56,21 @@ class EgoDTMEncoder(ImageEncoder):
     def __init__(
         self,
         checkpoint: str | None = None,
-        output: Output = "patches",
+        output: Output | None = None,
         layer: int | None = None,
         grid: int | tuple[int, int] | None = None,
         history: int = 1,
         resolution: int | None = None,
         batch_size: int = DEFAULT_BATCH_SIZE,
     ) -> None:
-        if output not in _OUTPUTS:
+        if output not in (None, *_OUTPUTS):
             raise UnknownNameError("output of the encoder", output, _OUTPUTS)
         path = shipped_checkpoint() if checkpoint is None else Path(checkpoint).expanduser()
         model, _ = load_checkpoint(path)
         config = model.config
+        stem = model.visual.stem
+        if output is None:
+            output = "patches" if stem is None or layer is not None else "stem"
         side = config.vision.image_size if resolution is None else resolution
         patch = config.vision.patch_size
         if side < 1 or side % patch:
@@ -80,7 +84,6 @@ class EgoDTMEncoder(ImageEncoder):
                 f"Expected a layer from 1 to {blocks} with output=patches, or null, got "
                 f"layer={layer} with output={output}."
             )
-        stem = model.visual.stem
         if output == "stem" and stem is None:
             raise EncoderOptionError(
                 f"Expected a model with a convolutional stem for output=stem, {path} sees patches "

@@ -113,6 +113,8 @@ def test_the_stem_gives_what_the_backbone_of_its_weights_gives(tmp_path: Path):
     images = windows(2, 3, size=64)
     encoder = EgoDTMEncoder(str(path), output="stem", history=3, resolution=64)
     assert (encoder.grid, encoder.dimension) == ((4, 4), 152)
+    assert EgoDTMEncoder(str(path), history=3, resolution=64).fingerprint == encoder.fingerprint
+    assert EgoDTMEncoder(str(path), layer=1).dimension == config.vision.width
     backbone = EfficientNetLite0Encoder(grid=4)
     np.testing.assert_allclose(encoder.encode(images), backbone.encode(images[:, -1:]), atol=1e-4)
 
@@ -120,6 +122,8 @@ def test_the_stem_gives_what_the_backbone_of_its_weights_gives(tmp_path: Path):
 def test_a_model_of_pixels_has_no_stem_to_give(checkpoint: str):
     with pytest.raises(EncoderOptionError, match="output=patches"):
         EgoDTMEncoder(checkpoint, output="stem")
+    default = EgoDTMEncoder(checkpoint).fingerprint
+    assert default == EgoDTMEncoder(checkpoint, output="patches").fingerprint
 
 
 def test_earlier_frames_of_a_window_count(checkpoint: str):
@@ -177,5 +181,5 @@ def test_the_shipped_checkpoint_is_small_says_what_it_is_and_sees():
     assert card["test"]["depth"]["delta1"] > 0.85
     encoder = make_encoder("egodtm")
     features = encoder.encode(windows(2, size=112))
-    assert features.shape == (2, 64, 192)
+    assert features.shape == (2, 64, 152)
     assert np.abs(features[0] - features[1]).max() > 0.1
