@@ -32,9 +32,9 @@ class VisionConfig:
     """Side of a patch in pixels. The sides of a frame must be multiples of it."""
 
     stem: str = "pixels"
-    """What a patch shows to the encoder: its ``pixels``, as published, or frozen features of
-    ``efficientnet_lite0`` as ImageNet taught them: a start for models that have no CLIP to start
-    from."""
+    """What a patch shows to the encoder: its ``pixels``, as published, or features of
+    ``efficientnet_lite0``, which start as ImageNet taught them (``training.stem_rate``): for models
+    that have no CLIP to start from."""
 
     frames: int = 4
     """Frames that the temporal embedding is stored for; other numbers are interpolated."""
