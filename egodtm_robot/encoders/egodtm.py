@@ -7,13 +7,14 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from egodtm_robot.core.efficientnet import EfficientNetLite0
 from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
 from egodtm_robot.core.images import pair, pool_to_grid, resize, to_channels_first
 from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
 from pretrain.checkpoints import load_checkpoint
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.model import EgoDTM
-from pretrain.model.stem import EfficientNetStem
+from pretrain.model.stem import stem_maps
 
 Output = Literal["stem", "patches", "class", "depth", "embedding"]
 
@@ -101,11 +102,13 @@ class EgoDTMEncoder(ImageEncoder):
         dimension = config.vision.width
         if layer is not None:
             options["layer"] = layer
-        network: nn.Module = _VideoNetwork(model, output, layer)
+        network: nn.Module
         if output == "stem":
             assert stem is not None
-            network, dimension = _StemNetwork(stem), stem.map_channels
-        elif output == "depth":
+            network, dimension = _StemNetwork(stem.network), stem.map_channels
+        else:
+            network = _VideoNetwork(model, output, layer)
+        if output == "depth":
             options["depth_decoder"] = asdict(config.depth_decoder)
             dimension = config.depth_decoder.mask_width + 1
         elif output == "embedding":
@@ -132,15 +135,15 @@ class EgoDTMEncoder(ImageEncoder):
 
 
 class _StemNetwork(nn.Module):
-    """The stem of a model alone, without the norm that suits it to the blocks."""
+    """A stem's network alone, without the norm that suits it to the blocks."""
 
-    def __init__(self, stem: EfficientNetStem) -> None:
+    def __init__(self, network: EfficientNetLite0) -> None:
         super().__init__()
-        self.stem = stem
+        self.network = network
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Uint8 (b, T, H, W, 3) -> the last frame's map (b, D, h, w)."""
-        fine, coarse = self.stem.maps(frames[:, -1])
+        fine, coarse = stem_maps(self.network, frames[:, -1])
         return torch.cat([nn.functional.avg_pool2d(fine, 2), coarse], dim=1)
 
 

@@ -61,14 +61,9 @@ class EfficientNetStem(nn.Module):
         """Let the network learn with what is behind it, or leave it as it is."""
         self.network.requires_grad_(trained)
 
-    def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Uint8 (N, H, W, 3) -> maps (N, C, h, w) of the strides 8 and 16."""
-        pixels = images.permute(0, 3, 1, 2).to(self.norm.weight.dtype)
-        return self.network(pixels.sub(MEAN).div_(SCALE), _LAYERS)
-
     def _patches(self, images: torch.Tensor) -> torch.Tensor:
         """Uint8 (N, H, W, 3) -> (N, L, C)."""
-        fine, coarse = self.maps(images)
+        fine, coarse = stem_maps(self.network, images)
         maps = torch.cat([functional.pixel_unshuffle(fine, 2), coarse], dim=1)
         return maps.flatten(2).transpose(1, 2)
 
@@ -82,6 +77,12 @@ class EfficientNetStem(nn.Module):
         network = empty_network()
         load_matching(network, read_imagenet_weights(), WEIGHTS_PACKAGE)
         self.network.load_state_dict(_cut(network).state_dict())
+
+
+def stem_maps(network: EfficientNetLite0, images: torch.Tensor) -> list[torch.Tensor]:
+    """Uint8 (N, H, W, 3) -> maps (N, C, h, w) of the strides 8 and 16 of a stem's network."""
+    pixels = images.permute(0, 3, 1, 2).to(next(network.parameters()).dtype)
+    return network(pixels.sub(MEAN).div_(SCALE), _LAYERS)
 
 
 def _cut(network: EfficientNetLite0) -> EfficientNetLite0:

@@ -1,5 +1,6 @@
 """EgoDTM behind the encoder interface, with a tiny random checkpoint."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from egodtm_robot.core.efficientnet import WEIGHTS_PACKAGE
 from egodtm_robot.core.errors import (
     CheckpointError,
     EncoderInputError,
@@ -101,6 +103,10 @@ def test_patches_of_an_early_layer_are_those_of_its_block(checkpoint: str):
             EgoDTMEncoder(checkpoint, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec(WEIGHTS_PACKAGE) is None,
+    reason="the ImageNet weights are not installed",
+)
 def test_the_stem_gives_what_the_backbone_of_its_weights_gives(tmp_path: Path):
     config = tiny_config()
     config.vision.stem = "efficientnet_lite0"
@@ -176,9 +182,12 @@ def test_the_shipped_checkpoint_is_small_says_what_it_is_and_sees():
     assert path.stat().st_size <= 32e6
     _, card = load_checkpoint(path)
     assert card["made_by"].startswith("torchrun")
-    assert card["test"]["retrieval"]["text_to_video"]["r1"] > 0.5
-    assert card["test"]["multiple_choice"]["accuracy"] > 0.75
-    assert card["test"]["depth"]["delta1"] > 0.85
+    # What it has to show on scenes of its own: 40 times chance, 60 % and 0.90.
+    for direction in ("text_to_video", "video_to_text"):
+        found = card["test"]["retrieval"][direction]
+        assert found["r1"] >= 40 * found["chance_r1"]
+    assert card["test"]["multiple_choice"]["accuracy"] >= 0.6
+    assert card["test"]["depth"]["delta1"] >= 0.9
     encoder = make_encoder("egodtm")
     features = encoder.encode(windows(2, size=112))
     assert features.shape == (2, 64, 152)
