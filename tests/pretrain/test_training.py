@@ -152,6 +152,9 @@ def test_a_stem_learns_at_its_share_of_the_rate_or_not_at_all(tmp_path, finished
             validate=lambda model, step: {"score": 0.0},
         )
         trainer.run()
+        # A frozen stem costs no backward pass.
+        stem = model.visual.stem.network.parameters()
+        assert all(parameter.requires_grad == (share > 0) for parameter in stem)
         changes = {n: (t - initial[n]).abs().max().item() for n, t in model.state_dict().items()}
         moved[share] = max(v for n, v in changes.items() if n.startswith("visual.stem.network."))
         # Adam's first step is the rate itself, in every parameter that has a gradient.
