@@ -87,7 +87,7 @@ def main() -> None:
         f"tasks=[{','.join(TASKS)}]",
         f"seeds=[{','.join(map(str, seeds))}]",
         *(f"+checkpoints.{row}='{path}'" for row, path in paths.items()),
-        f"overrides=[encoder.output={options.output}]",
+        f"overrides=['encoder.output={options.output}']",
         f"run_dir={out / 'kitchen'}",
     ]
     subprocess.run([sys.executable, "-m", "egodtm_robot.benchmark", *choices], check=True)

@@ -38,6 +38,7 @@ from egodtm_robot.core.errors import (
     UnknownNameError,
 )
 from egodtm_robot.core.progress import Progress
+from egodtm_robot.core.run_folder import claim_run_dir
 from egodtm_robot.report import RESULTS_FILE, RunResults
 from egodtm_robot.tables import BenchmarkTable
 
@@ -83,8 +84,8 @@ class BenchmarkConfig:
     """``quick``, ``standard`` or ``r3m``."""
 
     overrides: list[str] = field(default_factory=list)
-    """Further overrides of every run, such as ``[env.visual=shifted,videos=1]``; without the
-    latter nothing is filmed."""
+    """Further overrides of every run, such as ``['env.visual=shifted','videos=1']`` (with their
+    quotes); without the latter nothing is filmed."""
 
     run_dir: str = "runs/benchmark"
     """The runs' parent folder, which also gets ``table.md`` and ``table.json``."""
@@ -97,9 +98,12 @@ class BenchmarkConfig:
 
         Raises:
             UnknownNameError: a checkpoint that is no row.
-            ConfigurationError: a path with a placeholder other than ``{seed}``.
+            ConfigurationError: nothing to run, or a path with a placeholder other than ``{seed}``.
             CheckpointError: a checkpoint is not there.
         """
+        for name in ("encoders", "tasks", "seeds"):
+            if not getattr(self, name):
+                raise ConfigurationError(f"Expected at least one of {name}, got none.")
         for name in self.checkpoints:
             if name not in self.encoders:
                 raise UnknownNameError("row of the benchmark", name, self.encoders)
@@ -121,6 +125,14 @@ class BenchmarkConfig:
             raise ConfigurationError(
                 f"Expected no placeholder but {{seed}} in the path of {encoder}, got {path}."
             ) from error
+
+
+@dataclass
+class _SharedSettings:
+    """What all runs of a folder have in common; a finished one counts for no others."""
+
+    protocol: str
+    overrides: list[str]
 
 
 @functools.lru_cache
@@ -147,7 +159,9 @@ def run_benchmark(config: BenchmarkConfig) -> BenchmarkTable:
 
     Raises:
         BenchmarkRunError: a run failed; its output is in ``log.txt`` in its folder.
+        ResumeMismatchError: the folder's runs have another protocol or other overrides.
     """
+    claim_run_dir(Path(config.run_dir), _SharedSettings(config.protocol, config.overrides), ())
     runs = [
         _Run(encoder, task, seed)
         # Seeds outermost: the first complete pass over all cells comes as early as possible.

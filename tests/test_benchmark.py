@@ -7,7 +7,12 @@ import pytest
 from egodtm_robot import benchmark
 from egodtm_robot.benchmark import BenchmarkConfig, BenchmarkRunError, run_benchmark
 from egodtm_robot.core.configuration import compose
-from egodtm_robot.core.errors import CheckpointError, ConfigurationError, UnknownNameError
+from egodtm_robot.core.errors import (
+    CheckpointError,
+    ConfigurationError,
+    ResumeMismatchError,
+    UnknownNameError,
+)
 from egodtm_robot.report import RunResults, success_summary
 
 
@@ -75,6 +80,27 @@ def test_checkpoints_are_given_on_the_command_line(tmp_path):
 def test_overrides_come_after_the_benchmarks_own_choices(monkeypatch, tmp_path):
     runs, _ = start(monkeypatch, configure(tmp_path, overrides=["videos=2", "env.visual=shifted"]))
     assert {(run["videos"], run["env.visual"]) for run in runs.started} == {("2", "shifted")}
+
+
+def test_overrides_are_read_from_the_command_line(tmp_path):
+    given = ["overrides=['videos=2','env.visual=shifted']"]
+    config = compose(BenchmarkConfig, "benchmark", given)
+    assert config.overrides == ["videos=2", "env.visual=shifted"]
+
+
+@pytest.mark.parametrize(
+    "other", [{"protocol": "quick"}, {"overrides": ["env.visual=shifted"]}], ids=str
+)
+def test_finished_runs_of_other_settings_are_not_shown_for_these(monkeypatch, tmp_path, other):
+    start(monkeypatch, configure(tmp_path))
+    with pytest.raises(ResumeMismatchError, match="quick|shifted"):
+        start(monkeypatch, configure(tmp_path, **other))
+
+
+@pytest.mark.parametrize("nothing", ["encoders", "tasks", "seeds"])
+def test_a_benchmark_of_nothing_is_refused(tmp_path, nothing):
+    with pytest.raises(ConfigurationError, match=nothing):
+        configure(tmp_path, **{nothing: []})
 
 
 def test_a_failing_run_is_named_with_its_output_and_starts_no_more(monkeypatch, tmp_path):
