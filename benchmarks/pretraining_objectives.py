@@ -30,7 +30,7 @@ SETTINGS = [
     "training.save_every=25",
     "training.threads=1",
 ]
-"""Of the table in docs/pretraining.md: about a quarter of an hour of one core without bf16 each."""
+"""Of the first table in docs/pretraining.md: a quarter of an hour of a core without bf16 each."""
 
 TRAINED = ("text_depth", "text", "depth")
 ROWS = ("random", *TRAINED)
