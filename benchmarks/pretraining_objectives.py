@@ -5,7 +5,7 @@
 
 Trains ``egodtm_tiny`` with ``text`` and ``text_depth`` from every seed, with ``depth`` from the
 first, and keeps untrained weights of every seed (``random``), all on the same clips for the same
-steps, and then runs ``python -m egodtm_robot.benchmark`` on the frozen encoders: a policy seed is
+steps, and then runs :mod:`egodtm_robot.benchmark` on the frozen encoders: a policy seed is
 evaluated with the pretraining seed of its number, so that the intervals hold both. Each run has one
 core, as many run at a time as there are cores. ``--output`` is what of the encoder a policy gets:
 ``patches``, or ``stem`` where the stem is trained (``training.stem_rate``). Started again it goes
@@ -19,6 +19,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
+
+from egodtm_robot.benchmark import BenchmarkConfig, run_benchmark
+from egodtm_robot.encoders.egodtm import Output
 
 SETTINGS = [
     "data.clips=12000",
@@ -67,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=Path("runs/objectives"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--output", default="patches")
+    parser.add_argument("--output", default="patches", choices=get_args(Output))
     parser.add_argument("settings", nargs="*", metavar="SETTING=VALUE")
     options = parser.parse_args()
     out, seeds = options.out, options.seeds
@@ -81,16 +85,16 @@ def main() -> None:
             future.result()
     paths = {row: checkpoint(row, "{seed}", out) for row in ("random", "text", "text_depth")}
     paths["depth"] = checkpoint("depth", seeds[0], out)
-    choices = [
-        f"encoders=[{','.join(ROWS)}]",
-        "reference=text",
-        f"tasks=[{','.join(TASKS)}]",
-        f"seeds=[{','.join(map(str, seeds))}]",
-        *(f"+checkpoints.{row}='{path}'" for row, path in paths.items()),
-        f"overrides=['encoder.output={options.output}']",
-        f"run_dir={out / 'kitchen'}",
-    ]
-    subprocess.run([sys.executable, "-m", "egodtm_robot.benchmark", *choices], check=True)
+    comparison = BenchmarkConfig(
+        encoders=list(ROWS),
+        checkpoints={row: str(path) for row, path in paths.items()},
+        reference="text",
+        tasks=list(TASKS),
+        seeds=seeds,
+        overrides=[f"encoder.output={options.output}"],
+        run_dir=str(out / "kitchen"),
+    )
+    print(run_benchmark(comparison).to_markdown())
 
 
 if __name__ == "__main__":

@@ -88,7 +88,8 @@ class BenchmarkConfig:
     quotes); without the latter nothing is filmed."""
 
     run_dir: str = "runs/benchmark"
-    """The runs' parent folder, which also gets ``table.md`` and ``table.json``."""
+    """The runs' parent folder, which also gets ``table.md`` and ``table.json``. It is of one
+    protocol and its overrides, which its ``config.yaml`` names."""
 
     workers: int = 2
     """Runs at a time; each uses the machine's cores divided by this."""
@@ -155,7 +156,7 @@ class _Run:
 
 
 def run_benchmark(config: BenchmarkConfig) -> BenchmarkTable:
-    """Runs what is missing and returns the table.
+    """Runs what is missing, writes the table beside the runs and returns it.
 
     Raises:
         BenchmarkRunError: a run failed; its output is in ``log.txt`` in its folder.
@@ -191,7 +192,11 @@ def run_benchmark(config: BenchmarkConfig) -> BenchmarkTable:
     with ThreadPoolExecutor(config.workers) as pool:
         for future in [pool.submit(execute, run) for run in missing]:
             future.result()
-    return table_of(config)
+    table = table_of(config)
+    parent = Path(config.run_dir)
+    (parent / "table.md").write_text(table.to_markdown() + "\n")
+    (parent / "table.json").write_text(json.dumps(table.to_json(), indent=2) + "\n")
+    return table
 
 
 def _run_in_process(run: _Run, folder: Path, config: BenchmarkConfig) -> None:
@@ -243,13 +248,8 @@ def table_of(config: BenchmarkConfig) -> BenchmarkTable:
 
 @command(BenchmarkConfig, "benchmark")
 def main(config: BenchmarkConfig) -> None:
-    """Runs the benchmark, prints its table and writes it beside the runs."""
-    table = run_benchmark(config)
-    parent = Path(config.run_dir)
-    text = table.to_markdown()
-    (parent / "table.md").write_text(text + "\n")
-    (parent / "table.json").write_text(json.dumps(table.to_json(), indent=2) + "\n")
-    print(text)
+    """Runs the benchmark and prints its table."""
+    print(run_benchmark(config).to_markdown())
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import threading
 from pathlib import Path
@@ -57,6 +58,8 @@ def test_every_encoder_meets_every_task_with_every_seed(monkeypatch, tmp_path):
     assert len(met) == len(runs.started) == 8
     assert ("pixels", "franka_kitchen_knob", "1") in met
     assert table.cells["pixels", "knob"].episodes == 140
+    assert (tmp_path / "table.md").read_text() == table.to_markdown() + "\n"
+    assert json.loads((tmp_path / "table.json").read_text()) == table.to_json()
 
 
 def test_finished_runs_are_not_repeated_and_an_encoder_more_costs_its_own(monkeypatch, tmp_path):
@@ -82,7 +85,7 @@ def test_overrides_come_after_the_benchmarks_own_choices(monkeypatch, tmp_path):
     assert {(run["videos"], run["env.visual"]) for run in runs.started} == {("2", "shifted")}
 
 
-def test_overrides_are_read_from_the_command_line(tmp_path):
+def test_overrides_are_read_from_the_command_line():
     given = ["overrides=['videos=2','env.visual=shifted']"]
     config = compose(BenchmarkConfig, "benchmark", given)
     assert config.overrides == ["videos=2", "env.visual=shifted"]

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ from pretrain.model.stem import stem_maps
 
 Output = Literal["stem", "patches", "class", "depth", "embedding"]
 
-_OUTPUTS = ("stem", "patches", "class", "depth", "embedding")
+_OUTPUTS = get_args(Output)
 
 
 class EgoDTMEncoder(ImageEncoder):
