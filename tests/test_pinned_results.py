@@ -1,7 +1,7 @@
 """Results that no change of structure may move.
 
-The values lie in ``tests/data/pinned``, beside a description of the machine that wrote them. On such
-a machine every bit must be the same. Another processor or another version of a library rounds
+The values lie in ``tests/data/pinned``, beside a description of the machine that wrote them. On
+such a machine every bit must be the same. Another processor or another version of a library rounds
 differently; there, numbers are compared within a tolerance that rounding meets and a changed
 algorithm does not, and the episodes of a trained policy, which small differences may turn, by the
 number of successes alone. ``python -m tests.test_pinned_results`` writes the values again, which
@@ -77,11 +77,16 @@ and chunks of actions."""
 def machine() -> dict[str, str]:
     """What rounding depends on."""
     cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.is_file() else []
-    model = next((line for line in lines if line.startswith("model name")), platform.processor())
+    described = ("vendor_id", "cpu family", "model", "flags")
+    lines = [
+        line
+        for line in (cpu.read_text().splitlines() if cpu.is_file() else [platform.processor()])
+        if line.partition("\t")[0] in described
+    ]
     return {
-        "processor": model.partition(":")[2].strip() or model,
-        "kernels": f"{torch.backends.cpu.get_cpu_capability()} {os.environ.get('OPENBLAS_CORETYPE')}",
+        "processor": hashlib.sha256("\n".join(sorted(set(lines))).encode()).hexdigest()[:16],
+        "kernels": torch.backends.cpu.get_cpu_capability(),
+        "blas": os.environ.get("OPENBLAS_CORETYPE", ""),
         **{name: importlib.metadata.version(name) for name in ("torch", "numpy", "mujoco")},
     }
 
