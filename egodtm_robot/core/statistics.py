@@ -202,10 +202,10 @@ def bootstrap_paired_difference(
     value = float(np.mean([np.mean([np.mean(task) for task in seed]) for seed in differences]))
     drawn = generator.integers(len(differences), size=(resamples, len(differences)))
     means = np.zeros(resamples)
-    for task in range(len(differences[0])):
-        episodes = np.array([len(seed[task]) for seed in differences])
+    for of_task in zip(*differences, strict=True):
+        episodes = np.array([len(seed) for seed in of_task])
         # Episodes drawn with replacement from -1, 0 and 1: multinomial counts of the three.
-        shares = np.array([[np.mean(seed[task] == d) for d in (-1, 0, 1)] for seed in differences])
+        shares = np.array([[np.mean(seed == d) for d in (-1, 0, 1)] for seed in of_task])
         counts = generator.multinomial(episodes[drawn], shares[drawn])
         means += ((counts[..., 2] - counts[..., 0]) / episodes[drawn]).mean(axis=1)
     return Estimate(value, _percentiles(means / len(differences[0]), confidence))
