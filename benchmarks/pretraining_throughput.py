@@ -27,7 +27,7 @@ from pretrain.clips.dataset import ClipDataset, Draw, SampleSpec
 from pretrain.clips.store import ClipStore, ClipStoreWriter
 from pretrain.model import EgoDTM
 from pretrain.objective import depth_size, freeze_unused, objective_losses
-from pretrain.run import PretrainConfig
+from pretrain.learning.configuration import PretrainConfig
 from pretrain.training import Trainer, make_accelerator
 
 CLIPS = 256

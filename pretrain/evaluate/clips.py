@@ -32,9 +32,10 @@ class EvaluationClips:
         resolution: side of the frames that the model takes, pixels.
         frames: most frames of a clip that it takes, or None for any number.
         cache: folder to keep embeddings in, or None to keep them in memory alone.
+        processes: how many processes share the clips piece by piece; says which piece comes next.
 
     Raises:
-        DatasetError: there are no clips.
+        DatasetError: there are no clips, or clips of different numbers of frames.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class EvaluationClips:
         resolution: int,
         frames: int | None = None,
         cache: Path | None = None,
+        processes: int = 1,
     ) -> None:
         self.store = store
         self.clips = np.arange(len(store)) if clips is None else np.asarray(clips, np.int64)
@@ -53,6 +55,12 @@ class EvaluationClips:
             raise DatasetError(f"Expected at least one clip of {paths}, got none.")
         self.resolution = resolution
         self.most_frames = frames
+        lengths = sorted({len(self._times(shape[0])) for shape in store.frame_shapes})
+        if len(lengths) > 1:
+            raise DatasetError(
+                f"Expected clips of one number of frames, got {lengths}. Evaluate the stores apart."
+            )
+        self._processes = processes
         self._embeddings = Embeddings(self, cache)
         self._loaded: dict[tuple[int, ...], Future[torch.Tensor]] = {}
         self._reader = ThreadPoolExecutor(1, "evaluation-clips")
@@ -79,9 +87,9 @@ class EvaluationClips:
         wanted = tuple(int(clip) for clip in clips)
         loaded = self._loaded.pop(wanted, None) or self._reader.submit(self._read_frames, wanted)
         self._loaded = {wanted: loaded}
-        following = range(wanted[-1] + 1, min(wanted[-1] + 1 + PIECE, len(self)))
-        if len(following) and self._is_piece(wanted):
-            ahead = tuple(following)
+        number = self.piece_of(wanted[0])
+        ahead = tuple(self.piece(number + self._processes))
+        if ahead and wanted == tuple(self.piece(number)):
             self._loaded[ahead] = self._reader.submit(self._read_frames, ahead)
         return loaded.result()
 
@@ -133,11 +141,12 @@ class EvaluationClips:
         return self._embeddings.texts(model, texts)
 
     def piece(self, number: int) -> range:
-        """The clips of piece ``number``."""
+        """The clips of piece ``number``; none behind the last."""
         return range(number * PIECE, min((number + 1) * PIECE, len(self)))
 
-    def _is_piece(self, clips: tuple[int, ...]) -> bool:
-        return clips == tuple(self.piece(clips[0] // PIECE))
+    def piece_of(self, clip: int) -> int:
+        """The number of the piece that a clip lies in."""
+        return int(clip) // PIECE
 
     def _read_frames(self, clips: Sequence[int]) -> torch.Tensor:
         frames = []

@@ -1,7 +1,8 @@
 """Embeddings that are computed once a model, and kept on disk under its fingerprint."""
 
+import functools
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,18 @@ class Embeddings:
     def videos(self, model: VideoTextModel, clips: Sequence[int]) -> np.ndarray:
         """Float32 (n, J) of n clips."""
         self._take(model)
-        return np.stack([row for clip in clips for row in self._clip(model, int(clip))])
+        rows = []
+        for clip in clips:
+            number = self._data.piece_of(clip)
+            piece = self._data.piece(number)
+            if number not in self._pieces:
+                self._pieces[number] = self._kept(
+                    model,
+                    Path(self._data.fingerprint, f"{number:05d}.npy"),
+                    functools.partial(self._encode_clips, model, piece),
+                )
+            rows.append(self._pieces[number][clip - piece.start])
+        return np.stack(rows)
 
     def texts(self, model: VideoTextModel, texts: Sequence[str]) -> np.ndarray:
         """Float32 (n, J) of n texts. Equal texts have equal embeddings to the last bit."""
@@ -46,27 +58,14 @@ class Embeddings:
             rows = self._kept(
                 model,
                 Path("texts", f"{hash_parts(part)}.npy"),
-                lambda part=part: model.encode_text(part).float().cpu().numpy(),  # type: ignore[misc]
+                functools.partial(_encode_texts, model, part),
             )
             self._texts |= dict(zip(part, rows, strict=True))
         return np.stack([self._texts[text] for text in texts])
 
-    def _clip(self, model: VideoTextModel, clip: int) -> Iterator[np.ndarray]:
-        from pretrain.evaluate.clips import PIECE
-
-        number = clip // PIECE
-        if number not in self._pieces:
-            self._pieces[number] = self._kept(
-                model,
-                Path(self._data.fingerprint, f"{number:05d}.npy"),
-                lambda: (
-                    model.encode_video(self._data.frames(self._data.piece(number)))
-                    .float()
-                    .cpu()
-                    .numpy()
-                ),
-            )
-        yield self._pieces[number][clip - number * PIECE]
+    def _encode_clips(self, model: VideoTextModel, clips: range) -> np.ndarray:
+        rows: np.ndarray = model.encode_video(self._data.frames(clips)).float().cpu().numpy()
+        return rows
 
     def _take(self, model: VideoTextModel) -> None:
         if self._model is not model:
@@ -76,6 +75,7 @@ class Embeddings:
         self, model: VideoTextModel, place: Path, compute: Callable[[], np.ndarray]
     ) -> np.ndarray:
         if self._folder is None:
+            # A fingerprint hashes all weights: not asked for where nothing is kept.
             return compute()
         path = self._folder / model.fingerprint / place
         try:
@@ -88,3 +88,8 @@ class Embeddings:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, buffer.getvalue())
         return rows
+
+
+def _encode_texts(model: VideoTextModel, texts: list[str]) -> np.ndarray:
+    rows: np.ndarray = model.encode_text(texts).float().cpu().numpy()
+    return rows
