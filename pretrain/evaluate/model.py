@@ -96,5 +96,3 @@ def make_video_text_model(config: str | Mapping[str, Any]) -> VideoTextModel:
             f"{', '.join(missing)}. See pretrain/evaluate/model.py."
         )
     return cast(VideoTextModel, model)
-
-

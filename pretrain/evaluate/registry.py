@@ -56,6 +56,7 @@ def make_task(config: str | Mapping[str, Any]) -> EvaluationTask:
         )
     check_options(GROUP, found, given)
     task = found(**given)
+    task.options = given
     if name is not None:
         task.name = str(name)
     if not task.name.isidentifier():

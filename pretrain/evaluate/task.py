@@ -29,7 +29,7 @@ Record = dict[str, Any]
 """What a model answered to one item: numbers, texts and NumPy arrays of numbers, by name. All
 records of a task have the same names; NaN stands for a number that is not known."""
 
-_BOOTSTRAP_SEED = 0
+BOOTSTRAP_SEED = 0
 """Of the resamples. Always the same, so that the same records have the same intervals."""
 
 
@@ -73,13 +73,16 @@ class EvaluationTask(ABC):
             ``configs/evaluation_task`` gives its own name.
         headline: what ``Scores.headline`` is, for tables.
         curves: names of those numbers whose course over a training is worth a picture.
-        version: raised when the same answers would be recorded or scored otherwise.
+        version: raised when the same model would get other records.
+        options: what the task was configured with. Records are kept under it; whoever builds a task
+            from a configuration sets it.
     """
 
     name: str = ""
     headline: str = ""
     curves: tuple[str, ...] = ()
     version: int = 1
+    options: Mapping[str, Any] = {}
 
     def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
         """What is missing for this task, such as ``a model with depth``; None if nothing is."""
@@ -143,7 +146,7 @@ def mean_estimate(
         videos: the video of each row.
         value: the mean, where the caller has it already.
     """
-    generator = np.random.default_rng(_BOOTSTRAP_SEED)
+    generator = np.random.default_rng(BOOTSTRAP_SEED)
     interval = bootstrap_mean_interval(values, videos, generator)
     return Estimate(float(np.mean(values)) if value is None else value, interval)
 

@@ -87,9 +87,7 @@ class PretrainResults:
     def measured(self) -> dict[str, Any]:
         """What a card says of the checkpoint: the scores that there are, and what they are of."""
         scores = {name: found for name, found in self.tasks.items() if found is not None}
-        return without_nan(
-            {**scores, "test_clips": self.test_clips, "best_step": self.best_step}
-        )
+        return without_nan({**scores, "test_clips": self.test_clips, "best_step": self.best_step})
 
 
 def own_names() -> tuple[str, ...]:
