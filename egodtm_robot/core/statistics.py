@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-
 _LARGEST_TABLE = 4_000_000
 """Cells of a table of resamples that is held in memory at once."""
 

@@ -17,8 +17,8 @@ from pretrain.evaluate.embeddings import Embeddings
 from pretrain.evaluate.model import VideoTextModel
 
 PIECE = 32
-"""Clips that a model sees at once: piece p holds the clips from 32 p on. The pieces are the same for
-any number of processes and after any interruption, and so are the embeddings to the last bit."""
+"""Clips that a model sees at once: piece p holds the clips from 32 p on. The pieces are the same
+for any number of processes and after any interruption, and so are embeddings, to the last bit."""
 
 
 class EvaluationClips:
@@ -81,8 +81,8 @@ class EvaluationClips:
     def frames(self, clips: Sequence[int]) -> torch.Tensor:
         """Frames uint8 (n, T, H, W, 3) of n clips.
 
-        The same tensor is returned while the same clips are asked for, so that a model can keep what
-        it has made of it. A thread meanwhile reads the piece that comes next.
+        The same tensor is returned while the same clips are asked for, so that a model can keep
+        what it has made of it. A thread meanwhile reads the piece that comes next.
         """
         wanted = tuple(int(clip) for clip in clips)
         loaded = self._loaded.pop(wanted, None) or self._reader.submit(self._read_frames, wanted)

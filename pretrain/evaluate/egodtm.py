@@ -22,8 +22,8 @@ class EgoDTMModel:
     """The adapter of :class:`pretrain.model.EgoDTM`.
 
     What a model was not trained for is not offered, since it would be the noise of its initial
-    weights: a model that no depth was shown to has no method ``depth``, so that it can't be measured
-    on depth. The same holds for ``encode_text`` and ``boxes``.
+    weights: a model that no depth was shown to has no method ``depth``, so that it can't be
+    measured on depth. The same holds for ``encode_text`` and ``boxes``.
 
     Args:
         model: in evaluation mode.
@@ -32,7 +32,7 @@ class EgoDTMModel:
         boxes: whether it was trained on boxes.
     """
 
-    frames = None  # The embeddings of time are interpolated to any number of frames.
+    frames: int | None = None  # The embeddings of time are interpolated to any number of frames.
 
     def __init__(
         self, model: EgoDTM, *, text: bool = True, depth: bool = True, boxes: bool = False

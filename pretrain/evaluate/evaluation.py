@@ -38,8 +38,8 @@ class EvaluateConfig:
     the package, or a path of one that ``pretrain/run.py`` or ``pretrain.export`` wrote."""
 
     video_text_model: dict[str, Any] = field(default_factory=dict)
-    """The model that is measured: ``egodtm``, or ``custom`` with ``video_text_model._target_``, the import path of a
-    class of your own."""
+    """The model that is measured: ``egodtm``, or ``custom`` with ``video_text_model._target_``, the
+    import path of a class of your own."""
 
     tasks: Any = "all"
     """Tasks to measure: a list of names of ``configs/evaluation_task``, import paths or mappings
@@ -50,7 +50,8 @@ class EvaluateConfig:
     """Clips to measure on."""
 
     cache: str | None = "runs/evaluate/embeddings"
-    """Folder that embeddings are kept in, by the fingerprints of models and clips; null for none."""
+    """Folder that embeddings are kept in, by the fingerprints of models and clips; null keeps
+    none."""
 
     device: str = "auto"
     """``auto`` takes GPUs if there are any, ``cpu`` does not."""

@@ -24,18 +24,31 @@ class VideoTextModel(Protocol):
 
     One that has seen no texts may lack ``encode_text``; tasks with texts then leave it out.
 
-    Attributes:
-        name: what tables call it.
-        fingerprint: changes with everything that decides its embeddings: weights, options,
-            preprocessing. Embeddings and measurements are kept under it.
-        frames: most frames of a clip that it takes; longer clips are sampled evenly. None for any.
-        resolution: side of the square frames that it takes, pixels.
+    The four properties may as well be plain attributes.
     """
 
-    name: str
-    fingerprint: str
-    frames: int | None
-    resolution: int
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with all that decides its embeddings: weights, options, preprocessing, code.
+
+        Embeddings and measurements are kept under it.
+        """
+        ...
+
+    @property
+    def frames(self) -> int | None:
+        """Most frames of a clip that it takes; longer clips are sampled evenly. None for any."""
+        ...
+
+    @property
+    def resolution(self) -> int:
+        """Side of the square frames that it takes, pixels."""
+        ...
 
     def encode_video(self, frames: torch.Tensor) -> torch.Tensor:
         """Uint8 RGB (B, T, H, W, 3) on the CPU -> float32 (B, J), of length 1, on any device."""

@@ -22,7 +22,10 @@ from pretrain.model.region_decoder import HANDS
 
 
 class Regions(EvaluationTask):
-    """The mean intersection over union of boxes with those of their roles, over clips with boxes."""
+    """The mean intersection over union of boxes with those of their roles.
+
+    It is a mean over the clips whose boxes are known, of means over their boxes.
+    """
 
     name = "regions"
     headline = "iou"

@@ -11,7 +11,7 @@ def score_lines(name: str, scores: Mapping[str, Any]) -> list[str]:
     """
     own = {key: value for key, value in scores.items() if not isinstance(value, Mapping)}
     groups = {key: value for key, value in scores.items() if isinstance(value, Mapping)}
-    rows = [(name, own)] if own else []
+    rows: list[tuple[str, Mapping[str, Any]]] = [(name, own)] if own else []
     rows += [(group, found) for group, found in groups.items()]
     lines = [] if own else [name.replace("_", " ")]
     columns: tuple[str, ...] = ()
