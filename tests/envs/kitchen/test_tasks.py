@@ -81,6 +81,7 @@ def test_success_needs_more_than_five_solved_steps_and_ends_the_episode():
             "solved": True,
             "solved_steps": count,
             "success": count > SUCCESS_STEPS,
+            "progress": 1.0,
         }
         assert terminated is (count > SUCCESS_STEPS)
         assert not truncated
