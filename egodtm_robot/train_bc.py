@@ -41,6 +41,7 @@ from egodtm_robot.environments import (
     make_environment,
     read_environment,
 )
+from egodtm_robot.evaluation.outcomes import OUTCOMES_FILE, outcomes_of, write_outcomes
 from egodtm_robot.features import FeaturePipeline, demonstration_features
 from egodtm_robot.films import FilmCollector
 from egodtm_robot.protocol import ProtocolConfig
@@ -210,6 +211,16 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
         films = FilmCollector(environment, config.videos)
         selection, chosen, final = _evaluate(config, env, run_dir, trained, pipeline, films)
         videos = films.write(run_dir / "videos")
+        outcomes = outcomes_of(
+            final.episodes,
+            environment=environment.name,
+            task=environment.task,
+            look=environment.visual,
+            resets=environment.randomization,
+            run_seed=config.seed,
+            filmed=films.seeds,
+        )
+        write_outcomes(run_dir / OUTCOMES_FILE, outcomes)
 
     results = RunResults(
         env=env.name,
@@ -235,7 +246,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
         checkpoints=selection,
         best_checkpoint=chosen.step,
         final=success_summary(len(final.episodes), final.successes)
-        | {"split": config.evaluation_split},
+        | {"split": config.evaluation_split, "outcomes": OUTCOMES_FILE},
         timings_s=clock.seconds,
         videos=[str(video.relative_to(run_dir)) for video in videos],
         r3m_success_rate=(
