@@ -5,7 +5,7 @@ options, so another simulator is a module and files, and a user's own an import 
 stored names the class by its kind instead (see :func:`environment_record`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, fields
 from typing import Any
@@ -102,9 +102,8 @@ def make_environment(
     """
     options = {field.name: getattr(config, field.name) for field in fields(config)}
     del options["_target_"]
-    return config.environment_class(
-        **options, modalities=tuple(modalities), render_mode=render_mode
-    )
+    build: Callable[..., RobotEnvironment] = config.environment_class
+    return build(**options, modalities=tuple(modalities), render_mode=render_mode)
 
 
 def describe_environment(config: EnvironmentConfig) -> EnvironmentDescription:

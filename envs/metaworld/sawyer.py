@@ -23,8 +23,9 @@ from envs.mujoco_models import add_cameras, remove_textures
 VERSION = "3.1.1"
 """The tested version; constraints.txt pins the same."""
 
-INSTALL_COMMAND = f"pip install --no-deps metaworld=={VERSION}"
-"""Without dependencies: the package pins an older MuJoCo than this project needs."""
+INSTALL_COMMAND = f"pip install --no-deps metaworld=={VERSION} && pip install scipy"
+"""Without dependencies, as the package pins an older MuJoCo; of the others only scipy is no
+dependency of this project."""
 
 
 class MetaWorldNotFoundError(EgoDTMRobotError, ImportError):
@@ -43,8 +44,7 @@ def import_metaworld() -> Any:
         import metaworld.policies
     except ImportError as error:
         raise MetaWorldNotFoundError(
-            f"Expected the package metaworld, got {error}. Install it with: {INSTALL_COMMAND} "
-            "scipy imageio"
+            f"Expected the package metaworld, got {error}. Install it with: {INSTALL_COMMAND}"
         ) from error
     return metaworld
 
