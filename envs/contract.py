@@ -124,6 +124,7 @@ class RobotEnvironment(gymnasium.Env[dict[str, Any], np.ndarray], ABC):
         own_cameras: the cameras that the configuration may name.
         config_class: its options, a subclass of :class:`EnvironmentConfig`.
         license: under which pictures and demonstrations of it may be passed on.
+        task_name: one of ``tasks``.
         cameras: the observed cameras.
         horizon: control steps after which an episode is truncated.
         control_dt: seconds of a control step.
@@ -139,17 +140,13 @@ class RobotEnvironment(gymnasium.Env[dict[str, Any], np.ndarray], ABC):
     config_class: ClassVar[type[EnvironmentConfig]] = EnvironmentConfig
     license: ClassVar[str]
 
+    task_name: str
     cameras: tuple[Camera, ...]
     horizon: int
     control_dt: float
     model_hash: str
     engine_version: str
     noisy_actions: np.ndarray
-
-    @property
-    @abstractmethod
-    def task_name(self) -> str:
-        """Name of the task, one of ``tasks``."""
 
     @property
     def randomization_name(self) -> str:

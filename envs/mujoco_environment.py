@@ -1,5 +1,6 @@
 """The part of the contract that every MuJoCo model fulfills alike: states, images, counting."""
 
+import functools
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from egodtm_robot.core.errors import (
     UnknownNameError,
 )
 from egodtm_robot.core.rendering import MODALITIES, OffscreenRenderer
-from envs.cameras import Camera
+from envs.cameras import CameraChoice, resolve_cameras
 from envs.contract import RobotEnvironment
 from envs.mujoco_models import model_hash
 
@@ -32,7 +33,9 @@ class MujocoEnvironment(RobotEnvironment):
 
     Args:
         model: the compiled scene as it is before any reset.
-        cameras: the observed ones; the model has cameras of these names.
+        task: name of the task.
+        cameras: the observed ones, see :func:`envs.cameras.resolve_cameras`; the model has cameras
+            of these names.
         control_dt: seconds of a control step.
         horizon: control steps of an episode.
         noisy_actions: bool (A,), see :class:`RobotEnvironment`; its length is the action's.
@@ -46,7 +49,8 @@ class MujocoEnvironment(RobotEnvironment):
             takes them from ``model``.
 
     Raises:
-        UnknownNameError: a modality is unknown.
+        UnknownNameError: a camera or modality is unknown.
+        CameraError: a free camera is incomplete, or two cameras share a name.
         RenderingError: the resolution is not positive.
     """
 
@@ -62,7 +66,8 @@ class MujocoEnvironment(RobotEnvironment):
         self,
         model: mujoco.MjModel,
         *,
-        cameras: Sequence[Camera],
+        task: str,
+        cameras: Sequence[CameraChoice],
         control_dt: float,
         horizon: int,
         noisy_actions: Sequence[bool],
@@ -78,7 +83,8 @@ class MujocoEnvironment(RobotEnvironment):
         self.data = mujoco.MjData(model) if data is None else data
         self.model_hash = model_hash(model)
         self.engine_version = mujoco.__version__
-        self.cameras = tuple(cameras)
+        self.task_name = task
+        self.cameras = resolve_cameras(cameras, self.own_cameras)
         self.resolution = _height_and_width(resolution)
         self.quality = quality
         for modality in modalities:
@@ -100,8 +106,9 @@ class MujocoEnvironment(RobotEnvironment):
         )
         self.action_space = spaces.Box(-1.0, 1.0, self.noisy_actions.shape, np.float32)
 
-    def _define_observations(self) -> None:
-        """Set ``observation_space``; a subclass calls this once its arrays can be read."""
+    @functools.cached_property
+    def observation_space(self) -> spaces.Dict:  # type: ignore[override]
+        """Spaces of the observation, by its keys."""
         height, width = self.resolution
         boxes: dict[str, Callable[[], spaces.Space[Any]]] = {
             "rgb": lambda: spaces.Box(0, 255, (height, width, 3), np.uint8),
@@ -116,7 +123,7 @@ class MujocoEnvironment(RobotEnvironment):
             entries[modality] = spaces.Dict(
                 {camera.name: boxes[modality]() for camera in self.cameras}
             )
-        self.observation_space = spaces.Dict(entries)
+        return spaces.Dict(entries)
 
     # -- what a subclass says --------------------------------------------------------------------
 

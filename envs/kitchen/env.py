@@ -142,6 +142,7 @@ class KitchenEnv(MujocoEnvironment):
         model = self.scene.build_model((*KITCHEN_CAMERAS.values(), *free))
         super().__init__(
             model,
+            task=task,
             cameras=resolved,
             control_dt=FRAME_SKIP * model.opt.timestep,
             horizon=horizon,
@@ -156,12 +157,6 @@ class KitchenEnv(MujocoEnvironment):
         self._index_model()
         self._displacement = np.zeros(3)
         self._visuals = KitchenVisuals(self.model, self.scene.surfaces)
-        self._define_observations()
-
-    @property
-    def task_name(self) -> str:
-        """Name of the task."""
-        return self.task.name
 
     @property
     def randomization_name(self) -> str:

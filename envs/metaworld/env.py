@@ -76,6 +76,7 @@ class MetaWorldEnv(MujocoEnvironment):
         self._sawyer = make_sawyer(self.task.environment, resolved)
         super().__init__(
             self._sawyer.model,
+            task=task,
             cameras=resolved,
             control_dt=self._sawyer.dt,
             horizon=HORIZON if horizon is None else horizon,
@@ -95,12 +96,6 @@ class MetaWorldEnv(MujocoEnvironment):
         self._start_distance = 0.0
         # The record of an episode is read from the simulator, so there must have been one.
         self._begin_episode()
-        self._define_observations()
-
-    @property
-    def task_name(self) -> str:
-        """Name of the task."""
-        return self.task.name
 
     def demonstrator(self) -> Demonstrator:
         """Meta-World's own scripted policy for the task."""
