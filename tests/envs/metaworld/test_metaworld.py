@@ -75,6 +75,25 @@ def test_an_episode_ends_at_the_first_step_that_metaworld_calls_a_success(
         assert info["solved_steps"] == 1
 
 
+def test_a_reset_begins_from_the_same_model_wherever_the_last_episode_left_things(
+    env: MetaWorldEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+    reset = env._sawyer.reset
+
+    def spy() -> None:
+        begun.append((env.model.body_pos.copy(), env.model.site_pos.copy()))
+        reset()
+
+    monkeypatch.setattr(env._sawyer, "reset", spy)
+    for seed in (5, 6, 7):
+        env.reset(seed=seed)
+    nominal = TexturedModel(env._sawyer.fullpath)()
+    for bodies, sites in begun:
+        np.testing.assert_array_equal(bodies, nominal.body_pos)
+        np.testing.assert_array_equal(sites, nominal.site_pos)
+
+
 def test_what_is_drawn_moves_as_what_is_simulated(env: MetaWorldEnv) -> None:
     textured = TexturedModel(env._sawyer.fullpath)()
     assert model_hash(textured) == env.model_hash
