@@ -28,7 +28,7 @@ from egodtm_robot.encoders import Encoder, make_encoder
 from egodtm_robot.environments import EnvironmentConfig, make_environment, recorded_scene
 from egodtm_robot.features import FeaturePipeline, embed_demonstrations
 from envs.kitchen.tasks import get_task
-from policies.base import FeatureShape
+from policies.spec import FeatureShape
 from policies.pooling import PoolingConfig, make_pooling
 
 FOLDS, STRIDE = 5, 2

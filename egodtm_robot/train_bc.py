@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 
-from egodtm_robot.behavior_cloning import CachedFeatureDataset, PolicyCheckpoint, TrainResult, train
 from egodtm_robot.collect import collect_demonstrations
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import command
@@ -38,6 +37,8 @@ from egodtm_robot.environment_pool import EnvironmentPool
 from egodtm_robot.environments import EnvironmentConfig, make_environment
 from egodtm_robot.features import FeaturePipeline, demonstration_features
 from egodtm_robot.films import FilmCollector
+from egodtm_robot.learning.behavior_cloning import PolicyCheckpoint, TrainResult, train
+from egodtm_robot.learning.dataset import CachedFeatureDataset
 from egodtm_robot.protocol import ProtocolConfig
 from egodtm_robot.render import add_images, image_modality
 from egodtm_robot.report import (
@@ -50,7 +51,7 @@ from egodtm_robot.report import (
 from egodtm_robot.rollouts import EvaluationResult, evaluate
 from envs.kitchen.cameras import resolve_cameras
 from policies.checkpoints import load_policy
-from policies.mlp import MLPPolicyConfig
+from policies.registry import PolicyChoice, choose_policy
 
 _MAY_DIFFER = ("workers", "environments", "device", "run_dir")
 """How the work is spread over processes and devices does not decide what comes of a run."""
@@ -90,8 +91,9 @@ class TrainBCConfig:
     encoder: dict[str, Any] = field(default_factory=dict)
     """The frozen encoder; a name of ``configs/encoder`` or an import path in ``_target_``."""
 
-    policy: MLPPolicyConfig = field(default_factory=MLPPolicyConfig)
-    """The head that is trained."""
+    policy: dict[str, Any] = field(default_factory=dict)
+    """The policy that is trained; a name of ``configs/policy`` or an import path in ``_target_``.
+    Its options are those of the class's configuration, which refuses others."""
 
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     """How it is trained, chosen and evaluated."""
@@ -127,7 +129,10 @@ class TrainBCConfig:
 
         Raises:
             ConfigurationError: a number is out of range.
+            EgoDTMRobotError: the policy or one of its options is unknown.
         """
+        if self.policy:
+            choose_policy(self.policy)
         if self.evaluation_split not in ("final", "tuning"):
             raise ConfigurationError(
                 f"Expected evaluation_split final or tuning, got {self.evaluation_split!r}."
@@ -165,7 +170,9 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
     device = pick_device(config.device)
     encoder = make_encoder(config.encoder).to(device)
     run_dir = Path(config.run_dir) if config.run_dir else default_run_dir(config, encoder.name)
-    claim_run_dir(run_dir, config, _MAY_DIFFER)
+    choice = choose_policy(config.policy)
+    # What is stored names a policy by its kind, with every option that decides the run.
+    claim_run_dir(run_dir, dataclasses.replace(config, policy=choice.to_json()), _MAY_DIFFER)
     if (run_dir / RESULTS_FILE).is_file():
         return RunResults.load(run_dir), run_dir
     clock = StageClock(run_dir)
@@ -188,7 +195,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
     )
 
     with clock("train"):
-        trained = _train(config, run_dir, dataset, pipeline, device)
+        trained = _train(config, choice, run_dir, dataset, pipeline, device)
 
     with clock("evaluate"):
         films = FilmCollector(config.env, config.videos)
@@ -199,7 +206,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
         env=config.env.name,
         environment=describe_environment(config.env),
         encoder={"name": encoder.name, "fingerprint": pipeline.fingerprint},
-        policy=config.policy.kind,
+        policy=choice.kind,
         protocol=config.protocol.name,
         seed=config.seed,
         demos={
@@ -274,6 +281,7 @@ def provide_demonstrations(config: TrainBCConfig, episodes: int) -> Path:
 
 def _train(
     config: TrainBCConfig,
+    choice: PolicyChoice,
     run_dir: Path,
     dataset: CachedFeatureDataset,
     pipeline: FeaturePipeline,
@@ -282,7 +290,7 @@ def _train(
     progress = Progress("train", config.protocol.training.steps)
     return train(
         config.protocol.training,
-        config.policy,
+        choice,
         dataset,
         run_dir / "checkpoints",
         seed=config.seed,

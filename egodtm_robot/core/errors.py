@@ -60,6 +60,10 @@ class PoolingError(EgoDTMRobotError, ValueError):
     """A pooling of tokens does not fit the tokens that the encoder gives."""
 
 
+class PolicyOptionError(EgoDTMRobotError, ValueError):
+    """A policy's class cannot be found, breaks the contract of policies, or lacks an option."""
+
+
 class CheckpointError(EgoDTMRobotError, RuntimeError):
     """A checkpoint is missing, unreadable, or does not fit what it is loaded into."""
 

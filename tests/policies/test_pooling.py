@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from egodtm_robot.core.errors import PoolingError, UnknownNameError
-from policies.base import FeatureShape
+from policies.spec import FeatureShape
 from policies.pooling import POOLINGS, PoolingConfig, make_pooling
 
 SHAPE = FeatureShape(tokens=49, dimension=5, grid=(7, 7))
