@@ -27,7 +27,7 @@ from egodtm_robot.core.errors import (
     TrainingDivergedError,
     UnknownNameError,
 )
-from egodtm_robot.core.training_state import TrainingStates
+from egodtm_robot.core.training.states import TrainingStates
 from egodtm_robot.demos.store import DemonstrationStore
 from policies.base import FEATURES_PREFIX, PROPRIOCEPTION, FeatureShape, PolicySpec
 from policies.checkpoints import save_policy

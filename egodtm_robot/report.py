@@ -9,10 +9,10 @@ from typing import Any
 
 from egodtm_robot.core import run_folder
 from egodtm_robot.core.errors import EgoDTMRobotError
+from egodtm_robot.core.run_folder import RESULTS_FILE
 from egodtm_robot.core.statistics import wilson_interval
 
 SCHEMA_VERSION = 1
-RESULTS_FILE = "results.json"
 
 _VERSIONED_PACKAGES = (
     "torch",

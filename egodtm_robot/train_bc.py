@@ -32,6 +32,7 @@ from egodtm_robot.core.errors import (
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir
 from egodtm_robot.core.seeding import Split, episode_seeds
+from egodtm_robot.core.training.identity import NOT_DECISIVE
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.environment_pool import EnvironmentPool
@@ -51,9 +52,6 @@ from egodtm_robot.rollouts import EvaluationResult, evaluate
 from envs.kitchen.cameras import resolve_cameras
 from policies.checkpoints import load_policy
 from policies.mlp import MLPPolicyConfig
-
-_MAY_DIFFER = ("workers", "environments", "device", "run_dir")
-"""How the work is spread over processes and devices does not decide what comes of a run."""
 
 PIPELINE_FILE = "features.safetensors"
 """What a run saves of its feature pipeline: fingerprints and the fitted reducer."""
@@ -106,20 +104,20 @@ class TrainBCConfig:
     """``final``, or ``tuning`` while hyper-parameters are being chosen, so that no setting is ever
     chosen on the episodes that are reported."""
 
-    device: str = "auto"
+    device: str = field(default="auto", metadata=NOT_DECISIVE)
     """Where the encoder runs and the head is trained: cpu, cuda, cuda:1, ...; auto takes a GPU if
     there is one."""
 
-    workers: int = 2
+    workers: int = field(default=2, metadata=NOT_DECISIVE)
     """Processes that collect, draw and step environments; 0 or 1 works in the main one."""
 
-    environments: int = 8
+    environments: int = field(default=8, metadata=NOT_DECISIVE)
     """Environments a worker steps in turn; the encoder sees all of them in one batch."""
 
     videos: int = 3
     """Final episodes to film."""
 
-    run_dir: str | None = None
+    run_dir: str | None = field(default=None, metadata=NOT_DECISIVE)
     """Folder of the run; null names it by its choices below ``runs/``."""
 
     def __post_init__(self) -> None:
@@ -165,7 +163,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
     device = pick_device(config.device)
     encoder = make_encoder(config.encoder).to(device)
     run_dir = Path(config.run_dir) if config.run_dir else default_run_dir(config, encoder.name)
-    claim_run_dir(run_dir, config, _MAY_DIFFER)
+    claim_run_dir(run_dir, config)
     if (run_dir / RESULTS_FILE).is_file():
         return RunResults.load(run_dir), run_dir
     clock = StageClock(run_dir)

@@ -5,13 +5,12 @@ Everything random follows from the seed and the place of a sample in the stream 
 holds is therefore the weights, the optimiser's moments, the loss scaler, and how far the run is.
 """
 
-import dataclasses
 import math
 import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ from egodtm_robot.core.errors import (
     TrainingDivergedError,
     UnknownNameError,
 )
-from egodtm_robot.core.training_state import TrainingStates, saved_states
+from egodtm_robot.core.training.identity import NOT_DECISIVE
+from egodtm_robot.core.training.states import TrainingStates, saved_states
 from pretrain.checkpoints import save_checkpoint
 from pretrain.clips.dataset import ClipDataset, StreamSampler, training_loader
 from pretrain.model import EgoDTM
@@ -81,22 +81,22 @@ class TrainingConfig:
     precision: str = "float32"
     """``float32``, or ``bf16`` or ``fp16`` for the products inside the model."""
 
-    compile: bool = False
+    compile: bool = field(default=False, metadata=NOT_DECISIVE)
     """Whether torch compiles the model: minutes of waiting at the start, faster steps after."""
 
     validate_every: int = 250
     """Steps between two looks at the validation clips."""
 
-    save_every: int = 100
+    save_every: int = field(default=100, metadata=NOT_DECISIVE)
     """Steps between two states to resume from."""
 
-    log_every: int = 10
+    log_every: int = field(default=10, metadata=NOT_DECISIVE)
     """Steps that one entry of the curves is the mean of."""
 
-    workers: int = 1
+    workers: int = field(default=1, metadata=NOT_DECISIVE)
     """Processes a trainer that read and prepare clips; 0 does it in between steps."""
 
-    threads: int | None = None
+    threads: int | None = field(default=None, metadata=NOT_DECISIVE)
     """CPU threads of a trainer; null shares the cores among the trainers of a machine, unless
     OMP_NUM_THREADS says otherwise."""
 
@@ -128,10 +128,6 @@ class TrainingConfig:
             raise ConfigurationError(f"Expected stem_rate in [0, 1], got {self.stem_rate}.")
         if not self.weight_decay >= 0:
             raise ConfigurationError(f"Expected weight_decay >= 0, got {self.weight_decay}.")
-
-
-_NOT_DECISIVE = ("compile", "save_every", "log_every", "workers", "threads")
-"""Settings that may differ between the parts of a run: they change nothing, or rounding alone."""
 
 
 def image_steps(config: TrainingConfig, steps: int) -> int:
@@ -430,13 +426,12 @@ class Trainer:
     @property
     def identity(self) -> dict[str, Any]:
         """Everything that decides the weights."""
-        training = dataclasses.asdict(self.config)
         return {
-            "training": {k: v for k, v in training.items() if k not in _NOT_DECISIVE},
-            "objective": dataclasses.asdict(self.objective),
-            "model": dataclasses.asdict(self.model.config),
-            "augmentation": dataclasses.asdict(self.dataset.augmentation),
-            "sample": dataclasses.asdict(self.dataset.spec),
+            "training": self.config,
+            "objective": self.objective,
+            "model": self.model.config,
+            "augmentation": self.dataset.augmentation,
+            "sample": self.dataset.spec,
             "data": self.provenance.get("data"),
             "steps": self.steps,
             "seed": self.seed,

@@ -1,6 +1,7 @@
 import dataclasses
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -307,13 +308,16 @@ def test_a_damaged_state_costs_the_steps_since_the_one_before(tmp_path, finished
 def test_a_run_with_other_settings_is_not_gone_on_with(tmp_path, finished):
     folder = finished[0]
     make_trainer(folder, tmp_path, steps=3, scores={3: 0.0}).run()
-    for changed in (
-        {"config": dataclasses.replace(CONFIG, learning_rate=2e-3)},
-        {"steps": 4},
-        {"objective": dataclasses.replace(ALL, depth=1.0)},
+    for changed, named in (
+        (
+            {"config": dataclasses.replace(CONFIG, learning_rate=2e-3)},
+            "training.learning_rate: 0.001 -> 0.002",
+        ),
+        ({"steps": 4}, "steps: 3 -> 4"),
+        ({"objective": dataclasses.replace(ALL, depth=1.0)}, "objective.depth: 0.5 -> 1.0"),
     ):
-        with pytest.raises(ResumeMismatchError, match="was .*is "):
-            make_trainer(folder, tmp_path, **changed).run()
+        with pytest.raises(ResumeMismatchError, match=re.escape(f": {named}. ")):
+            make_trainer(folder, tmp_path, **{"steps": 3, **changed}).run()
     same = dataclasses.replace(CONFIG, workers=1, log_every=50)
     make_trainer(folder, tmp_path, config=same, steps=3).run()
 
