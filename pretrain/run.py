@@ -44,18 +44,11 @@ from pretrain.data import DataConfig, Part, Splits, make_clips, open_splits
 from pretrain.evaluate.depth import mean_map
 from pretrain.evaluate.held_out import Measured, depth_examples, measure, scores
 from pretrain.evaluate.pictures import curve_sheet, depth_sheet
+from pretrain.learning.accelerator import make_accelerator
+from pretrain.learning.trainer import BEST, LAST, Trainer, TrainingResult, last_saved_step
+from pretrain.learning.training_config import TrainingConfig, image_steps
 from pretrain.model import EgoDTM, EgoDTMConfig
 from pretrain.objective import ObjectiveConfig, depth_size
-from pretrain.training import (
-    BEST,
-    LAST,
-    Trainer,
-    TrainingConfig,
-    TrainingResult,
-    image_steps,
-    last_saved_step,
-    make_accelerator,
-)
 
 RESULTS_FILE = "results.json"
 DEPTH_SHEET = "depth.png"
