@@ -31,6 +31,7 @@ from egodtm_robot.core.errors import (
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir
 from egodtm_robot.core.seeding import Split, episode_seeds
+from egodtm_robot.core.training.identity import NOT_DECISIVE
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.environment_pool import EnvironmentPool
@@ -53,9 +54,6 @@ from egodtm_robot.rollouts import EvaluationResult, evaluate
 from envs.kitchen.cameras import resolve_cameras
 from policies.checkpoints import load_policy
 from policies.registry import PolicyChoice, choose_policy
-
-_MAY_DIFFER = ("workers", "environments", "device", "run_dir")
-"""How the work is spread over processes and devices does not decide what comes of a run."""
 
 PIPELINE_FILE = "features.safetensors"
 """What a run saves of its feature pipeline: fingerprints and the fitted reducer."""
@@ -109,20 +107,20 @@ class TrainBCConfig:
     """``final``, or ``tuning`` while hyper-parameters are being chosen, so that no setting is ever
     chosen on the episodes that are reported."""
 
-    device: str = "auto"
+    device: str = field(default="auto", metadata=NOT_DECISIVE)
     """Where the encoder runs and the head is trained: cpu, cuda, cuda:1, ...; auto takes a GPU if
     there is one."""
 
-    workers: int = 2
+    workers: int = field(default=2, metadata=NOT_DECISIVE)
     """Processes that collect, draw and step environments; 0 or 1 works in the main one."""
 
-    environments: int = 8
+    environments: int = field(default=8, metadata=NOT_DECISIVE)
     """Environments a worker steps in turn; the encoder sees all of them in one batch."""
 
     videos: int = 3
     """Final episodes to film."""
 
-    run_dir: str | None = None
+    run_dir: str | None = field(default=None, metadata=NOT_DECISIVE)
     """Folder of the run; null names it by its choices below ``runs/``."""
 
     def __post_init__(self) -> None:
@@ -133,7 +131,8 @@ class TrainBCConfig:
             EgoDTMRobotError: the policy or one of its options is unknown.
         """
         if self.policy:
-            choose_policy(self.policy)
+            # What is stored names a policy by its kind, with every option that decides the run.
+            self.policy = choose_policy(self.policy).to_json()
         if self.evaluation_split not in ("final", "tuning"):
             raise ConfigurationError(
                 f"Expected evaluation_split final or tuning, got {self.evaluation_split!r}."
@@ -172,8 +171,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
     encoder = make_encoder(config.encoder).to(device)
     run_dir = Path(config.run_dir) if config.run_dir else default_run_dir(config, encoder.name)
     choice = choose_policy(config.policy)
-    # What is stored names a policy by its kind, with every option that decides the run.
-    claim_run_dir(run_dir, dataclasses.replace(config, policy=choice.to_json()), _MAY_DIFFER)
+    claim_run_dir(run_dir, config)
     if (run_dir / RESULTS_FILE).is_file():
         return RunResults.load(run_dir), run_dir
     clock = StageClock(run_dir)

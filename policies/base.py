@@ -170,9 +170,9 @@ class Policy(nn.Module, ABC):
             batches: all steps in the order in which they were demonstrated.
         """
 
-    def optimized_parameters(self) -> list[nn.Parameter]:
-        """What gradient steps change; none for a policy that only :meth:`fit` teaches."""
-        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+    def optimized_parameters(self) -> Iterable[tuple[str, nn.Parameter]]:
+        """Names and weights that gradient steps change; none for a policy that only fits."""
+        return self.named_parameters()
 
     def resize_buffers(self, shapes: Mapping[str, tuple[int, ...]]) -> None:  # noqa: B027
         """Give buffers whose size the demonstrations decide the shapes that a checkpoint holds.

@@ -21,8 +21,8 @@ from egodtm_robot.core.errors import CheckpointError, UnknownNameError
 from egodtm_robot.core.storage import format_bytes
 from pretrain.checkpoints import load_checkpoint, save_checkpoint
 from pretrain.checkpoints.files import OWN_KEYS
+from pretrain.learning.trainer import BEST
 from pretrain.run import RESULTS_FILE
-from pretrain.training import BEST
 
 PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 

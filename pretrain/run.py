@@ -37,35 +37,24 @@ from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.fingerprints import hash_tensors
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir, package_versions
+from egodtm_robot.core.training.identity import NOT_DECISIVE
 from pretrain.checkpoints import load_checkpoint, start_from
 from pretrain.clips.dataset import ClipDataset, Draw, SampleSpec, evaluation_batches
 from pretrain.data import DataConfig, Part, Splits, make_clips, open_splits
 from pretrain.evaluate.depth import mean_map
 from pretrain.evaluate.held_out import Measured, depth_examples, measure, scores
 from pretrain.evaluate.pictures import curve_sheet, depth_sheet
+from pretrain.learning.accelerator import make_accelerator
+from pretrain.learning.trainer import BEST, LAST, Trainer, TrainingResult, last_saved_step
+from pretrain.learning.training_config import TrainingConfig, image_steps
 from pretrain.model import EgoDTM, EgoDTMConfig
 from pretrain.objective import ObjectiveConfig, depth_size
-from pretrain.training import (
-    BEST,
-    LAST,
-    Trainer,
-    TrainingConfig,
-    TrainingResult,
-    image_steps,
-    last_saved_step,
-    make_accelerator,
-)
 
 RESULTS_FILE = "results.json"
 DEPTH_SHEET = "depth.png"
 CURVES = "curves.png"
 
 _VERSIONED = ("torch", "accelerate", "numpy", "mujoco", "zarr", "hydra-core")
-_MAY_DIFFER = (
-    "device", "run_dir", "  cache", "  workers", "  threads", "  compile", "  save_every",
-    "  log_every",
-)  # fmt: skip
-"""How the work is spread and written down does not decide what comes of a run."""
 
 _EXAMPLES = 8
 """Clips in a picture sheet of depth."""
@@ -103,10 +92,10 @@ class PretrainConfig:
     seed: int = 0
     """Decides the initial weights, and the order and augmentation of clips."""
 
-    device: str = "auto"
+    device: str = field(default="auto", metadata=NOT_DECISIVE)
     """``auto`` takes GPUs if there are any, ``cpu`` does not."""
 
-    run_dir: str | None = None
+    run_dir: str | None = field(default=None, metadata=NOT_DECISIVE)
     """Folder of the run; null names it by its choices below ``runs/``."""
 
     def __post_init__(self) -> None:
@@ -149,7 +138,7 @@ def pretrain(config: PretrainConfig) -> tuple[dict[str, Any], Path]:
     accelerator = make_accelerator(config.training, config.device)
     run_dir = Path(config.run_dir) if config.run_dir else default_run_dir(config)
     if accelerator.is_main_process:
-        claim_run_dir(run_dir, config, _MAY_DIFFER)
+        claim_run_dir(run_dir, config)
     if (run_dir / RESULTS_FILE).is_file():
         return json.loads((run_dir / RESULTS_FILE).read_text()), run_dir
     clock = StageClock(run_dir) if accelerator.is_main_process else None

@@ -22,10 +22,13 @@ from torch import Tensor
 from egodtm_robot.core.errors import (
     ConfigurationError,
     DatasetError,
-    TrainingDivergedError,
     UnknownNameError,
 )
-from egodtm_robot.core.training_state import TrainingStates
+from egodtm_robot.core.training.curve import StepMeans
+from egodtm_robot.core.training.guard import check_finite
+from egodtm_robot.core.training.parameter_groups import parameter_groups, set_learning_rate
+from egodtm_robot.core.training.schedule import is_due, rate_share
+from egodtm_robot.core.training.states import TrainingStates
 from egodtm_robot.learning.batches import DemonstratedSteps, PolicyBatches
 from egodtm_robot.learning.dataset import CachedFeatureDataset, split_episodes
 from policies.base import Policy
@@ -102,13 +105,6 @@ class BehaviorCloningConfig:
         """Steps after which a policy is written, ascending; the last is ``steps``."""
         spaced = [round(self.steps * (i + 1) / self.checkpoints) for i in range(self.checkpoints)]
         return [step for step in spaced if step > self.first_checkpoint * self.steps]
-
-
-def learning_rate(config: BehaviorCloningConfig, step: int) -> float:
-    """The rate of the step after ``step`` steps."""
-    if config.schedule == "constant":
-        return config.learning_rate
-    return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / config.steps))
 
 
 @dataclass(frozen=True)
@@ -266,35 +262,42 @@ class _Trainer:
     ) -> None:
         config = self.config
         checkpoint_steps = set(config.checkpoint_steps())
-        losses = _Means(self.device)
+        means = StepMeans()
         noise = torch.Generator(self.device)
         self.policy.train()
         for rows in self._order():
-            rate = learning_rate(config, self.step)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            share = rate_share(self.step, config.steps, schedule=config.schedule)
+            rate = config.learning_rate * share
+            set_learning_rate(optimizer, rate)
             noise.manual_seed(_mix(self.seed, -1 - self.step))
             loss, parts = self.policy.loss(self.training.batch(rows), noise)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            losses.add(loss, parts)
+            means.add({**parts, "loss": loss})
             self.step += 1
 
             # Everything below happens at steps that a resumed run meets as well.
             checkpoint = self.step in checkpoint_steps
             validate = self.step % config.validate_every == 0
-            save = self.step % config.save_every == 0 or self.step == config.steps
+            save = is_due(self.step, config.steps, config.save_every)
             if not (checkpoint or validate or save):
                 continue
-            counted = losses.count
-            self.train_loss, means = losses.take()
-            self._guard(self.train_loss, counted)
+            first = self.step - means.steps + 1
+            entry = means.take()
+            check_finite(
+                entry,
+                first,
+                self.step,
+                advice=f"Lower the learning rate (it is {config.learning_rate}) or look at the "
+                "features' scale",
+                states=self.states.folder,
+            )
+            self.train_loss = entry["loss"]
             validation_loss = self._validate() if checkpoint or validate else None
             if writer is not None:
-                writer.add_scalar("train/loss", self.train_loss, self.step)
                 writer.add_scalar("train/learning_rate", rate, self.step)
-                for name, mean in means.items():
+                for name, mean in entry.items():
                     writer.add_scalar(f"train/{name}", mean, self.step)
                 if validation_loss is not None:
                     writer.add_scalar("validation/loss", validation_loss, self.step)
@@ -318,15 +321,6 @@ class _Trainer:
                 order = torch.randperm(rows, generator=generator).to(self.device)
             first = (step % steps_an_epoch) * size
             yield order[first : first + size]
-
-    def _guard(self, loss: float, counted: int) -> None:
-        if not math.isfinite(loss):
-            raise TrainingDivergedError(
-                f"Expected a finite training loss, got {loss} between steps "
-                f"{self.step - counted + 1} and {self.step}. Lower the learning rate "
-                f"(it is {self.config.learning_rate}) or look at the features' scale; the last "
-                f"state saved is in {self.states.folder}."
-            )
 
     @torch.no_grad()
     def _validate(self) -> float | None:
@@ -379,48 +373,14 @@ class _Trainer:
             ]
 
 
-class _Means:
-    """Means of a loss and its parts over steps, on the device until they are asked for."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.count = 0
-        self._loss = torch.zeros((), device=device)
-        self._parts: dict[str, Tensor] = {}
-
-    def add(self, loss: Tensor, parts: Mapping[str, Tensor]) -> None:
-        self.count += 1
-        self._loss += loss.detach()
-        for name, part in parts.items():
-            self._parts[name] = self._parts.get(name, 0) + part.detach()
-
-    def take(self) -> tuple[float, dict[str, float]]:
-        """The means since the last call."""
-        loss = float(self._loss) / self.count
-        parts = {name: float(total) / self.count for name, total in self._parts.items()}
-        self.count = 0
-        self._loss.zero_()
-        self._parts = {}
-        return loss, parts
-
-
 def _make_optimizer(
     policy: Policy, config: BehaviorCloningConfig
 ) -> torch.optim.Optimizer | None:
     """AdamW, or None for a policy that takes no gradient steps."""
-    parameters = policy.optimized_parameters()
-    if not parameters:
+    groups = parameter_groups(policy.optimized_parameters(), config.weight_decay)
+    if not groups:
         return None
-    return torch.optim.AdamW(
-        [
-            {
-                "params": [p for p in parameters if p.ndim > 1],
-                "weight_decay": config.weight_decay,
-            },
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-        fused=True,
-    )
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
 def _identity(
