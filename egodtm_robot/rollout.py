@@ -12,6 +12,7 @@ from typing import Any
 
 from egodtm_robot.core.configuration import command
 from egodtm_robot.core.errors import CheckpointError, ConfigurationError
+from egodtm_robot.core.kinds import restored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.encoders import make_encoder
@@ -82,7 +83,8 @@ def rollout(config: RolloutConfig) -> dict[str, Any]:
         raise ConfigurationError(f"Expected episodes >= 1, got {config.episodes}.")
     folder, run_dir = find_checkpoint(Path(config.checkpoint))
     loaded = load_policy(folder)
-    encoder = make_encoder(loaded.provenance["encoder_config"]).to(pick_device(config.device))
+    encoder_config = restored_config("encoder", loaded.provenance["encoder_config"])
+    encoder = make_encoder(encoder_config).to(pick_device(config.device))
     pipeline = FeaturePipeline.load(run_dir / PIPELINE_FILE, encoder)
     loaded.require_encoder(pipeline.fingerprint)
     env = EnvironmentConfig(**{**loaded.provenance["environment"], **config.env})

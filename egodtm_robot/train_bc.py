@@ -29,6 +29,7 @@ from egodtm_robot.core.errors import (
     DatasetError,
     StoreNotFoundError,
 )
+from egodtm_robot.core.kinds import stored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir
 from egodtm_robot.core.seeding import Split, episode_seeds
@@ -290,7 +291,7 @@ def _train(
         provenance={
             "environment": dataclasses.asdict(config.env),
             "encoder": pipeline.encoder.name,
-            "encoder_config": dict(config.encoder),
+            "encoder_config": stored_config("encoder", config.encoder),
             "encoder_fingerprint": pipeline.fingerprint,
             "dataset_fingerprint": dataset.fingerprint,
             "versions": package_versions(),

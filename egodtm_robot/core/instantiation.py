@@ -17,6 +17,13 @@ from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError, Unkno
 MISSING = "???"
 """OmegaConf's mark of a value that the user has to give."""
 
+FORMER_IMPORT_PATHS: dict[str, str] = {}
+"""Classes that were moved or renamed: the import path that they had, and the one of today.
+
+Whoever moves a class that a file of ``configs`` names adds a line, so that configurations written
+before (in the records of runs, in plans, by users) go on naming it.
+"""
+
 
 def group_names(group: str) -> tuple[str, ...]:
     """Names that have a file in ``configs/<group>``."""
@@ -51,15 +58,20 @@ def plain(config: Any) -> dict[str, Any]:
     return {str(key): value for key, value in found.items()}
 
 
+def current_import_path(path: str) -> str:
+    """The import path of today for one that a class may have had before."""
+    return FORMER_IMPORT_PATHS.get(path, path)
+
+
 def import_target(group: str, path: str, error: type[EgoDTMRobotError] = ConfigurationError) -> Any:
     """What ``<group>._target_`` names.
 
     Args:
         group: of configuration.
-        path: package.module.Class.
+        path: package.module.Class; one of :data:`FORMER_IMPORT_PATHS` gives the class of today.
         error: raised where the path leads to nothing that can be called.
     """
-    module_name, _, class_name = path.rpartition(".")
+    module_name, _, class_name = current_import_path(path).rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError) as reason:

@@ -43,6 +43,8 @@ class EfficientNetLite0Encoder(ImageEncoder):
         UnknownNameError: a layer or kind of weights does not exist.
     """
 
+    kind = "efficientnet_lite0"
+
     def __init__(
         self,
         weights: Literal["imagenet", "random"] = "imagenet",

@@ -54,6 +54,8 @@ class EgoDTMEncoder(ImageEncoder):
             model that has none.
     """
 
+    kind = "egodtm"
+
     def __init__(
         self,
         checkpoint: str | None = None,

@@ -142,6 +142,8 @@ class TransformersEncoder(ImageEncoder):
         batch_size: windows a forward pass.
     """
 
+    kind = "transformers"
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -240,6 +242,8 @@ class HuggingFaceEncoder(TransformersEncoder):
             shape.
         EncoderOptionError: the model is of a kind that takes other inputs.
     """
+
+    kind = "huggingface"
 
     def __init__(
         self,

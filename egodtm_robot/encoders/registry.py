@@ -11,6 +11,7 @@ from typing import Any
 from egodtm_robot.core.errors import EncoderOptionError
 from egodtm_robot.core.instantiation import (
     check_options,
+    current_import_path,
     group_config,
     group_names,
     import_target,
@@ -69,7 +70,7 @@ def make_encoder(config: str | Mapping[str, Any]) -> Encoder:
     else:
         own_target = target
     encoder_class = _import_encoder(str(target))
-    if target != own_target:
+    if current_import_path(str(target)) != current_import_path(str(own_target)):
         name = None
         given = {
             key: value

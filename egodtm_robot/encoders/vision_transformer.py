@@ -21,6 +21,8 @@ class RandomViTEncoder(TransformersEncoder):
         batch_size: windows a forward pass.
     """
 
+    kind = "vit_tiny_random"
+
     def __init__(
         self,
         seed: int = 0,
