@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from egodtm_robot.core.configuration import command
+from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import CheckpointError, ConfigurationError
 from egodtm_robot.core.kinds import restored_config
 from egodtm_robot.core.progress import Progress
@@ -21,7 +22,7 @@ from egodtm_robot.features import FeaturePipeline
 from egodtm_robot.films import FilmCollector
 from egodtm_robot.report import RESULTS_FILE, RunResults, success_summary
 from egodtm_robot.rollouts import evaluate
-from egodtm_robot.train_bc import PIPELINE_FILE, camera_names, make_pool, pick_device
+from egodtm_robot.train_bc import PIPELINE_FILE, camera_names, make_pool
 from policies.checkpoints import DESCRIPTION, load_policy
 
 

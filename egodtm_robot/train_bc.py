@@ -24,6 +24,7 @@ from egodtm_robot.behavior_cloning import CachedFeatureDataset, PolicyCheckpoint
 from egodtm_robot.collect import collect_demonstrations
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import command
+from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import (
     ConfigurationError,
     DatasetError,
@@ -353,25 +354,6 @@ def _evaluate(
 
 
 # -- parts that the rollout command shares -----------------------------------------------------
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` is a GPU if there is one.
-
-    Raises:
-        ConfigurationError: torch knows no such device, or it is not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigurationError(
-            f"Expected device=auto, cpu or an accelerator of this machine, got {name!r}: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    return device
 
 
 def camera_names(env: EnvironmentConfig) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ class EgoDTMEncoder(ImageEncoder):
         batch_size: windows a forward pass.
 
     Raises:
-        EncoderWeightsError: the package comes without egodtm-tiny.
+        WeightsError: the package comes without egodtm-tiny.
         CheckpointError: the checkpoint is missing, unreadable or not one of ours.
         UnknownNameError: there is no such output.
         EncoderOptionError: the resolution is no multiple of the model's patch size, there is no

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from transformers import ViTConfig, ViTModel
 
+from egodtm_robot.core.published_models.preprocessing import Preprocessing
 from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE
-from egodtm_robot.encoders.huggingface import Output, Preprocessing, TransformersEncoder
+from egodtm_robot.encoders.huggingface import Output, TransformersEncoder
 
 
 class RandomViTEncoder(TransformersEncoder):

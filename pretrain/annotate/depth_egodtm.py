@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
 from egodtm_robot.core.images import resize, to_channels_first
 from pretrain.annotate.base import AnnotatedClip, AnnotationFailure
 from pretrain.annotate.depth import DEFAULT_SIZE, DepthAnnotator
-from pretrain.annotate.pretrained import choose_device
 from pretrain.checkpoints import load_checkpoint
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.clips.clip import DepthKind
@@ -31,7 +31,7 @@ class EgoDTMDepth(DepthAnnotator):
         device: ``auto``, or as torch names it.
 
     Raises:
-        EncoderWeightsError: the package comes without egodtm-tiny.
+        WeightsError: the package comes without egodtm-tiny.
         CheckpointError: the checkpoint is missing, unreadable or not one of ours.
         AnnotatorOptionError: there is no such device.
     """
@@ -59,7 +59,7 @@ class EgoDTMDepth(DepthAnnotator):
             *(hash_tensors(tensors) for tensors in parts.values()),
         )
         super().__init__("egodtm", fingerprint, size, batch_size)
-        self._device = choose_device(device)
+        self._device = pick_device(device)
         self._model = model.to(self._device).eval()
 
     @torch.inference_mode()

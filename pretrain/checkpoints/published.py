@@ -14,7 +14,8 @@ import torch
 from torch.nn import functional
 
 from egodtm_robot.core.errors import CheckpointMismatchError
-from egodtm_robot.core.weights import read_tensors, report_mismatches
+from egodtm_robot.core.published_models.files import read_tensors
+from egodtm_robot.core.published_models.matching import report_mismatches
 from pretrain.model import EgoDTM
 
 # Applied in order to every name.
@@ -82,7 +83,7 @@ def load_published(model: EgoDTM, path: str | Path) -> list[str]:
         :func:`initialise_from`.
 
     Raises:
-        EncoderWeightsError: the file cannot be read.
+        WeightsError: the file cannot be read.
         CheckpointMismatchError: see :func:`initialise_from`.
     """
     return initialise_from(model, our_names(read_tensors(path)), str(path))

@@ -31,7 +31,7 @@ def start_from(model: EgoDTM, source: str) -> list[str]:
 
     Raises:
         CheckpointError: the file is missing or unreadable.
-        EncoderWeightsError: a published file or a model of Hugging Face cannot be read.
+        WeightsError: a published file or a model of Hugging Face cannot be read.
         CheckpointMismatchError: lists tensors that are missing, unexpected or of another shape.
     """
     path = shipped_checkpoint() if source == SHIPPED_NAME else Path(source).expanduser()
