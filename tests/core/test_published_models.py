@@ -148,7 +148,11 @@ def test_only_safetensors_are_read(tmp_path: Path):
         load_model(transformers.ViTModel, str(path))
 
 
-def test_code_that_a_model_brings_along_is_refused_by_name(tmp_path: Path):
+def test_code_that_a_model_brings_along_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cache = str(tmp_path / "modules")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", cache)
     witness = tmp_path / "executed"
     path = save_vit(
         tmp_path / "theia", model_type="theia", auto_map={"AutoConfig": "modeling.TheiaConfig"}

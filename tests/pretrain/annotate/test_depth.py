@@ -12,6 +12,7 @@ from PIL import Image
 from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
 
 from egodtm_robot.core.errors import (
+    CheckpointError,
     CheckpointMismatchError,
     ConfigurationError,
     UnknownNameError,
