@@ -22,8 +22,8 @@ from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import (
     CheckpointMismatchError,
     DatasetError,
-    EncoderWeightsError,
     UnknownNameError,
+    WeightsError,
 )
 from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.history import history_windows
@@ -150,7 +150,7 @@ class FeaturePipeline:
         """The pipeline that :meth:`save` wrote, with ``encoder`` in its place.
 
         Raises:
-            EncoderWeightsError: the file is missing or unreadable.
+            WeightsError: the file is missing or unreadable.
             CheckpointMismatchError: it was saved with another encoder than ``encoder``.
         """
         try:
@@ -159,7 +159,7 @@ class FeaturePipeline:
                 metadata = json.loads((file.metadata() or {})["features"])
             saved = str(metadata["encoder"]), str(metadata["pipeline"])
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise EncoderWeightsError(
+            raise WeightsError(
                 f"Expected a feature pipeline that a run saved at {path}, could not read one "
                 f"({type(error).__name__}: {error})."
             ) from error

@@ -23,11 +23,13 @@ import torch
 from egodtm_robot.collect import collect_demonstrations
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import command
+from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import (
     ConfigurationError,
     DatasetError,
     StoreNotFoundError,
 )
+from egodtm_robot.core.kinds import stored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir
 from egodtm_robot.core.seeding import Split, episode_seeds
@@ -307,7 +309,7 @@ def _train(
         provenance={
             "environment": dataclasses.asdict(config.env),
             "encoder": pipeline.encoder.name,
-            "encoder_config": dict(config.encoder),
+            "encoder_config": stored_config("encoder", config.encoder),
             "encoder_fingerprint": pipeline.fingerprint,
             "dataset_fingerprint": dataset.fingerprint,
             "versions": package_versions(),
@@ -369,25 +371,6 @@ def _evaluate(
 
 
 # -- parts that the rollout command shares -----------------------------------------------------
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` is a GPU if there is one.
-
-    Raises:
-        ConfigurationError: torch knows no such device, or it is not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigurationError(
-            f"Expected device=auto, cpu or an accelerator of this machine, got {name!r}: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    return device
 
 
 def camera_names(env: EnvironmentConfig) -> tuple[str, ...]:

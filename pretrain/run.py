@@ -21,6 +21,7 @@ import dataclasses
 import io
 import json
 import math
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,14 +144,18 @@ def pretrain(config: PretrainConfig) -> tuple[dict[str, Any], Path]:
         return json.loads((run_dir / RESULTS_FILE).read_text()), run_dir
     clock = StageClock(run_dir) if accelerator.is_main_process else None
 
+    model = EgoDTM(config.model, seed=config.seed)
+    lacking: list[str] = []
+    if config.initial is not None:
+        # Before clips are drawn, which takes minutes: a file that does not fit is refused first.
+        lacking = start_from(model, config.initial, None if clock is None else _report)
+
     if clock is not None:
         with clock("clips"):
             make_clips(config.data)
     accelerator.wait_for_everyone()
     splits = open_splits(config.data)
 
-    model = EgoDTM(config.model, seed=config.seed)
-    lacking = [] if config.initial is None else start_from(model, config.initial)
     spec = SampleSpec(
         resolution=config.model.vision.image_size,
         depth_size=(
@@ -215,6 +220,10 @@ def pretrain(config: PretrainConfig) -> tuple[dict[str, Any], Path]:
     watch.close()
     accelerator.wait_for_everyone()
     return results, run_dir
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 class _Watch:

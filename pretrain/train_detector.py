@@ -19,6 +19,7 @@ from typing import Any
 
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import command
+from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir, package_versions
@@ -36,7 +37,6 @@ from pretrain.annotate.detector_training import (
     DetectorTrainer,
     DetectorTrainingConfig,
 )
-from pretrain.annotate.pretrained import choose_device
 from pretrain.clips.dataset import AugmentationConfig
 
 RESULTS_FILE = "results.json"
@@ -214,7 +214,7 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
         run_dir / "checkpoints",
         steps=config.steps,
         seed=config.seed,
-        device=choose_device(config.device),
+        device=pick_device(config.device),
         card={
             "labels": labels,
             "data": train.fingerprint,

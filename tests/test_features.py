@@ -17,15 +17,16 @@ from egodtm_robot.core.errors import (
     CheckpointMismatchError,
     DatasetError,
     EncoderInputError,
-    EncoderWeightsError,
     StoreNotFoundError,
     UnknownNameError,
+    WeightsError,
 )
+from egodtm_robot.core.published_models.preprocessing import Preprocessing
 from egodtm_robot.core.storage import CommittedGroup
 from egodtm_robot.demos.episode import Episode
 from egodtm_robot.demos.store import DemonstrationAttributes, DemonstrationStore
 from egodtm_robot.encoders import Encoder, ImageEncoder, make_encoder
-from egodtm_robot.encoders.huggingface import Preprocessing, TransformersEncoder
+from egodtm_robot.encoders.huggingface import TransformersEncoder
 from egodtm_robot.encoders.reducer import Reducer
 from egodtm_robot.features import (
     FeaturePipeline,
@@ -313,10 +314,10 @@ def test_a_saved_pipeline_is_the_same_one(store: DemonstrationStore, tmp_path: P
 
 def test_damaged_pipeline_files_are_named(tmp_path: Path):
     path = tmp_path / "features.safetensors"
-    with pytest.raises(EncoderWeightsError, match=r"features\.safetensors"):
+    with pytest.raises(WeightsError, match=r"features\.safetensors"):
         FeaturePipeline.load(path, make_encoder("none"))
     path.write_bytes(b"not a safetensors file")
-    with pytest.raises(EncoderWeightsError, match="could not read one"):
+    with pytest.raises(WeightsError, match="could not read one"):
         FeaturePipeline.load(path, make_encoder("none"))
 
 

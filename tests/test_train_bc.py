@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +20,9 @@ from egodtm_robot.core.errors import ForeignStoreError, ResumeMismatchError
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.render import add_images
 from egodtm_robot.report import FinishedRun, RunResults
-from egodtm_robot.rollout import RolloutConfig, rollout
+from egodtm_robot.rollout import RolloutConfig, find_checkpoint, rollout
 from egodtm_robot.train_bc import TrainBCConfig, train_bc
+from policies.checkpoints import DESCRIPTION
 
 SMALL = [
     "env=franka_kitchen_light",
@@ -222,3 +224,24 @@ def test_rollouts_of_the_checkpoint_repeat_the_final_evaluation(run: Run, tmp_pa
     assert [Path(video).suffix for video in summary["videos"]] == [".mp4", ".gif", ".png"]
     again = rollout(replace(settings, video=None))
     assert again["episode_results"] == summary["episode_results"]
+
+
+def test_a_policy_names_its_encoder_by_kind_and_one_by_import_path_is_still_rolled_out(
+    run: Run, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(run.folder, tmp_path / "copy")
+    settings = RolloutConfig(checkpoint=str(copy), episodes=1, workers=0, device="cpu")
+    file = find_checkpoint(copy)[0] / DESCRIPTION
+    description = json.loads(file.read_text())
+    config = description["provenance"]["encoder_config"]
+    assert config == {"_kind_": "pixels", "name": "pixels", "size": 16, "batch_size": 8}
+    now = rollout(settings)
+    # As the first versions wrote it.
+    description["provenance"]["encoder_config"] = {
+        "name": "pixels",
+        "_target_": "egodtm_robot.encoders.pixels.PixelEncoder",
+        "size": 16,
+        "batch_size": 8,
+    }
+    file.write_text(json.dumps(description))
+    assert rollout(settings)["episode_results"] == now["episode_results"]

@@ -40,8 +40,8 @@ class EncoderOptionError(EgoDTMRobotError, ValueError):
     """An encoder is configured with options that it does not take or that contradict each other."""
 
 
-class EncoderWeightsError(EgoDTMRobotError, RuntimeError):
-    """The weights of an encoder are not installed, not reachable or not readable."""
+class WeightsError(EgoDTMRobotError, RuntimeError):
+    """Weights from elsewhere are not installed, not reachable, not readable, or could run code."""
 
 
 class ModelInputError(EgoDTMRobotError, ValueError):

@@ -22,6 +22,13 @@ ConfigT = TypeVar("ConfigT")
 MISSING = "???"
 """OmegaConf's mark of a value that the user has to give."""
 
+FORMER_IMPORT_PATHS: dict[str, str] = {}
+"""Classes that were moved or renamed: the import path that they had, and the one of today.
+
+Whoever moves a class that a file of ``configs`` names adds a line, so that configurations written
+before (in the records of runs, in plans, by users) go on naming it.
+"""
+
 
 def group_names(group: str) -> tuple[str, ...]:
     """Names that have a file in ``configs/<group>``."""
@@ -101,7 +108,7 @@ def choose(
     else:
         own_path = path
     target = import_target(group, str(path), error)
-    if path != own_path:
+    if current_import_path(str(path)) != current_import_path(str(own_path)):
         name = None
         given = {
             key: value
@@ -120,15 +127,20 @@ def plain(config: Any) -> dict[str, Any]:
     return {str(key): value for key, value in found.items()}
 
 
+def current_import_path(path: str) -> str:
+    """The import path of today for one that a class may have had before."""
+    return FORMER_IMPORT_PATHS.get(path, path)
+
+
 def import_target(group: str, path: str, error: type[EgoDTMRobotError] = ConfigurationError) -> Any:
     """What ``<group>._target_`` names.
 
     Args:
         group: of configuration.
-        path: package.module.Class.
+        path: package.module.Class; one of :data:`FORMER_IMPORT_PATHS` gives the class of today.
         error: raised where the path leads to nothing that can be called.
     """
-    module_name, _, class_name = path.rpartition(".")
+    module_name, _, class_name = current_import_path(path).rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError) as reason:

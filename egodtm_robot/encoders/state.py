@@ -16,6 +16,8 @@ class OracleEncoder(Encoder):
         dimension: P, length of the privileged state.
     """
 
+    kind = "oracle"
+
     source: Source = "privileged"
     code_version = 1
 
@@ -42,6 +44,8 @@ class OracleEncoder(Encoder):
 
 class NoEncoder(Encoder):
     """Sees nothing, so that a policy has proprioception alone: the floor."""
+
+    kind = "none"
 
     source: Source = "none"
     code_version = 1
