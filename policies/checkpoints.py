@@ -20,7 +20,7 @@ from egodtm_robot.core.atomic_files import sync_folder, write_atomically
 from egodtm_robot.core.errors import CheckpointError, EgoDTMRobotError
 from egodtm_robot.core.instantiation import typed_options
 from policies.base import Policy
-from policies.registry import find_policy, import_path
+from policies.registry import find_policy, user_import_path
 from policies.spec import PolicySpec
 
 WEIGHTS = "policy.safetensors"
@@ -77,7 +77,7 @@ def save_policy(policy: Policy, folder: Path, provenance: Mapping[str, Any]) -> 
         "kind": policy.kind,
         "version": policy.version,
         # Of a user's own class alone; one that ships is found by its kind, wherever it lies.
-        "import_path": import_path(type(policy)),
+        "import_path": user_import_path(type(policy)),
         "config": dataclasses.asdict(policy.config),
         "spec": policy.spec.to_json(),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
