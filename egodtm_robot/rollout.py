@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from egodtm_robot.core.configuration import command
+from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import CheckpointError, ConfigurationError
+from egodtm_robot.core.kinds import restored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.encoders import make_encoder
@@ -20,7 +22,7 @@ from egodtm_robot.features import FeaturePipeline
 from egodtm_robot.films import FilmCollector
 from egodtm_robot.report import RESULTS_FILE, RunResults, success_summary
 from egodtm_robot.rollouts import evaluate
-from egodtm_robot.train_bc import PIPELINE_FILE, camera_names, make_pool, pick_device
+from egodtm_robot.train_bc import PIPELINE_FILE, camera_names, make_pool
 from policies.checkpoints import DESCRIPTION, load_policy
 
 
@@ -82,7 +84,8 @@ def rollout(config: RolloutConfig) -> dict[str, Any]:
         raise ConfigurationError(f"Expected episodes >= 1, got {config.episodes}.")
     folder, run_dir = find_checkpoint(Path(config.checkpoint))
     loaded = load_policy(folder)
-    encoder = make_encoder(loaded.provenance["encoder_config"]).to(pick_device(config.device))
+    encoder_config = restored_config("encoder", loaded.provenance["encoder_config"])
+    encoder = make_encoder(encoder_config).to(pick_device(config.device))
     env = read_environment({**loaded.provenance["environment"], **config.env})
     environment = describe_environment(env)
     encoder.expect_states(environment.privileged_size)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,8 +21,9 @@ from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.environments import read_environment
 from egodtm_robot.render import add_images
 from egodtm_robot.report import FinishedRun, RunResults
-from egodtm_robot.rollout import RolloutConfig, rollout
+from egodtm_robot.rollout import RolloutConfig, find_checkpoint, rollout
 from egodtm_robot.train_bc import TrainBCConfig, train_bc
+from policies.checkpoints import DESCRIPTION
 
 SMALL = [
     "env=franka_kitchen_light",
@@ -124,7 +126,7 @@ def test_a_finished_run_is_not_run_again(run: Run) -> None:
 
 
 def test_a_run_folder_with_other_settings_is_refused(run: Run) -> None:
-    with pytest.raises(ResumeMismatchError, match="seed: 1"):
+    with pytest.raises(ResumeMismatchError, match="seed: 0 -> 1"):
         train_bc(replace(run.config, seed=1))
 
 
@@ -239,3 +241,24 @@ def test_rollouts_of_the_checkpoint_repeat_the_final_evaluation(run: Run, tmp_pa
     assert [Path(video).suffix for video in summary["videos"]] == [".mp4", ".gif", ".png"]
     again = rollout(replace(settings, video=None))
     assert again["episode_results"] == summary["episode_results"]
+
+
+def test_a_policy_names_its_encoder_by_kind_and_one_by_import_path_is_still_rolled_out(
+    run: Run, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(run.folder, tmp_path / "copy")
+    settings = RolloutConfig(checkpoint=str(copy), episodes=1, workers=0, device="cpu")
+    file = find_checkpoint(copy)[0] / DESCRIPTION
+    description = json.loads(file.read_text())
+    config = description["provenance"]["encoder_config"]
+    assert config == {"_kind_": "pixels", "name": "pixels", "size": 16, "batch_size": 8}
+    now = rollout(settings)
+    # As the first versions wrote it.
+    description["provenance"]["encoder_config"] = {
+        "name": "pixels",
+        "_target_": "egodtm_robot.encoders.pixels.PixelEncoder",
+        "size": 16,
+        "batch_size": 8,
+    }
+    file.write_text(json.dumps(description))
+    assert rollout(settings)["episode_results"] == now["episode_results"]

@@ -20,6 +20,8 @@ class OracleEncoder(Encoder):
         EncoderOptionError: when the dimension is asked for before the environment gave it.
     """
 
+    kind = "oracle"
+
     source: Source = "privileged"
     code_version = 1
 
@@ -65,6 +67,8 @@ class OracleEncoder(Encoder):
 
 class NoEncoder(Encoder):
     """Sees nothing, so that a policy has proprioception alone: the floor."""
+
+    kind = "none"
 
     source: Source = "none"
     code_version = 1

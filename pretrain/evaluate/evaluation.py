@@ -21,7 +21,8 @@ from pretrain.evaluate.outcomes import FOLDER, write_outcomes
 from pretrain.evaluate.registry import make_tasks
 from pretrain.evaluate.tables import interval_lines
 from pretrain.evaluate.task import BOOTSTRAP_SEED, EvaluationTask, Scores
-from pretrain.training import TrainingConfig, make_accelerator
+from pretrain.learning.accelerator import make_accelerator
+from pretrain.learning.training_config import TrainingConfig
 
 RESULTS_FILE = "results.json"
 RECORDS = "records"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from egodtm_robot.core.errors import ResumeMismatchError
-from egodtm_robot.core.training_state import TrainingStates, saved_states
+from egodtm_robot.core.training.states import TrainingStates, saved_states
 
 IDENTITY = {"rate": 0.1, "data": {"clips": 3}}
 
@@ -55,5 +55,5 @@ def test_another_runs_state_is_refused_with_what_differs(tmp_path):
     model, optimizer = trained(1)
     TrainingStates(tmp_path / "resume", IDENTITY).save(1, model, optimizer, {})
     other = TrainingStates(tmp_path / "resume", IDENTITY | {"rate": 0.2})
-    with pytest.raises(ResumeMismatchError, match=r"rate was 0\.1, is 0\.2"):
+    with pytest.raises(ResumeMismatchError, match=r"rate: 0\.1 -> 0\.2"):
         other.restore(model, optimizer)

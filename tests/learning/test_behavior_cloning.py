@@ -153,12 +153,12 @@ def test_a_damaged_state_costs_the_steps_since_the_one_before(tmp_path):
 
 def test_another_run_in_the_same_folder_is_refused(tmp_path):
     train(QUICK, SMALL, make_dataset(), tmp_path, seed=0)
-    with pytest.raises(ResumeMismatchError, match="seed was 0, is 1"):
+    with pytest.raises(ResumeMismatchError, match="seed: 0 -> 1"):
         train(QUICK, SMALL, make_dataset(), tmp_path, seed=1)
-    with pytest.raises(ResumeMismatchError, match="dataset was 'demos', is 'other'"):
+    with pytest.raises(ResumeMismatchError, match="dataset: demos -> other"):
         train(QUICK, SMALL, make_dataset(fingerprint="other"), tmp_path, seed=0)
     changed = dataclasses.replace(QUICK, learning_rate=0.01)
-    with pytest.raises(ResumeMismatchError, match=r"learning_rate was 0\.001, is 0\.01"):
+    with pytest.raises(ResumeMismatchError, match=r"learning_rate: 0\.001 -> 0\.01"):
         train(changed, SMALL, make_dataset(), tmp_path, seed=0)
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import ResumeMismatchError
+from egodtm_robot.core.training.identity import decisive, differences, listed
 
 _KEPT = 2
 
@@ -25,12 +26,14 @@ class TrainingStates:
 
     Args:
         folder: of nothing else; made when the first state is saved.
-        identity: everything that decides the weights, as JSON gives it back.
+        identity: everything that decides the weights: plain values and the dataclasses of the
+            settings, without whose fields that are
+            :data:`~egodtm_robot.core.training.identity.NOT_DECISIVE`.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder
-        self.identity = json.loads(json.dumps(identity))
+        self.identity = identity
 
     def save(
         self,
@@ -47,7 +50,7 @@ class TrainingStates:
         tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
         for index, moments in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
-        content = {"identity": self.identity, "step": step, **record}
+        content = {"identity": decisive(self.identity), "step": step, **record}
         data = safetensors.torch.save(
             # Cloned, because tied tensors share their memory.
             {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()},
@@ -84,15 +87,11 @@ class TrainingStates:
         return None
 
     def _check(self, before: Mapping[str, Any]) -> None:
-        different = [
-            f"{name} was {before.get(name)!r}, is {self.identity.get(name)!r}"
-            for name in sorted(before.keys() | self.identity.keys())
-            if before.get(name) != self.identity.get(name)
-        ]
-        if different:
+        found = differences(before, self.identity)
+        if found:
             raise ResumeMismatchError(
-                f"{self.folder.parent} holds a run with other settings: {'; '.join(different)}. "
-                "Choose another run_dir, or remove this one."
+                f"{self.folder.parent} holds a run with other settings (before -> now): "
+                f"{listed(found)}. Choose another run_dir, or remove this one."
             )
 
 

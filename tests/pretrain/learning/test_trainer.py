@@ -1,13 +1,13 @@
 import dataclasses
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -21,23 +21,17 @@ from egodtm_robot.core.errors import (
 from pretrain.checkpoints import load_checkpoint
 from pretrain.clips import ClipStore
 from pretrain.clips.dataset import ClipDataset, Draw, SampleSpec
+from pretrain.learning.accelerator import make_accelerator
+from pretrain.learning.trainer import BEST, LAST, Trainer, make_optimizer
+from pretrain.learning.training_config import TrainingConfig
 from pretrain.model import EgoDTM
 from pretrain.objective import ObjectiveConfig, freeze_unused, objective_losses
-from pretrain.training import (
-    BEST,
-    LAST,
-    Trainer,
-    TrainingConfig,
-    learning_rate,
-    make_accelerator,
-    make_optimizer,
-)
 
-sys.path.append(str(Path(__file__).parents[1] / "fakes"))
+sys.path.append(str(Path(__file__).parents[2] / "fakes"))
 from fake_clips import make_store
 from tiny_model import tiny_config
 
-FAKES = Path(__file__).parents[1] / "fakes"
+FAKES = Path(__file__).parents[2] / "fakes"
 
 CONFIG = TrainingConfig(
     batch_size=6,
@@ -95,18 +89,6 @@ def finished(tmp_path_factory):
     trainer = make_trainer(folder, folder / "run")
     result = trainer.run()
     return folder, trainer.model.state_dict(), result
-
-
-def test_the_rate_rises_and_falls_by_the_step_alone():
-    config = TrainingConfig(learning_rate=2.0, warmup=0.1)
-    rates = [learning_rate(config, step, 100) for step in range(100)]
-    assert np.argmax(rates) == 10
-    assert rates[10] == 2.0
-    assert (np.diff(rates[:11]) > 0).all()
-    assert (np.diff(rates[10:]) < 0).all()
-    assert rates[0] > 0
-    assert rates[-1] < 0.01
-    assert rates[55] == pytest.approx(1.0)
 
 
 def test_weight_decay_is_for_matrices_that_multiply():
@@ -255,7 +237,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[1:3]
-from test_training import make_trainer
+from test_trainer import make_trainer
 def die(step, note):
     if step == 6:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -307,13 +289,16 @@ def test_a_damaged_state_costs_the_steps_since_the_one_before(tmp_path, finished
 def test_a_run_with_other_settings_is_not_gone_on_with(tmp_path, finished):
     folder = finished[0]
     make_trainer(folder, tmp_path, steps=3, scores={3: 0.0}).run()
-    for changed in (
-        {"config": dataclasses.replace(CONFIG, learning_rate=2e-3)},
-        {"steps": 4},
-        {"objective": dataclasses.replace(ALL, depth=1.0)},
+    for changed, named in (
+        (
+            {"config": dataclasses.replace(CONFIG, learning_rate=2e-3)},
+            "training.learning_rate: 0.001 -> 0.002",
+        ),
+        ({"steps": 4}, "steps: 3 -> 4"),
+        ({"objective": dataclasses.replace(ALL, depth=1.0)}, "objective.depth: 0.5 -> 1.0"),
     ):
-        with pytest.raises(ResumeMismatchError, match="was .*is "):
-            make_trainer(folder, tmp_path, **changed).run()
+        with pytest.raises(ResumeMismatchError, match=re.escape(f": {named}. ")):
+            make_trainer(folder, tmp_path, **{"steps": 3, **changed}).run()
     same = dataclasses.replace(CONFIG, workers=1, log_every=50)
     make_trainer(folder, tmp_path, config=same, steps=3).run()
 
@@ -334,8 +319,8 @@ import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[1:3]
 import torch, safetensors.torch
-from test_training import CONFIG, step_gradients
-from pretrain.training import make_accelerator
+from test_trainer import CONFIG, step_gradients
+from pretrain.learning.accelerator import make_accelerator
 accelerator = make_accelerator(CONFIG, "cpu")
 assert accelerator.num_processes == 2
 loss, gradients = step_gradients(accelerator, Path(sys.argv[3]))
