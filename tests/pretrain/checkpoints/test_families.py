@@ -81,6 +81,7 @@ def test_egodtm_computes_what_its_code_computes(
     tensors = published.weights(upsampling)
     loaded = load_model(write(tmp_path / f"egodtm{suffix}", as_egodtm(tensors, flash)))
     assert loaded.lacking == frozenset()
+    assert loaded.model.config.vision.norm_eps == 1e-6
     slow = SlowModel(tensors, plain=not flash, **EGODTM)
     frames = clip_of_frames()
     with torch.inference_mode():
@@ -126,6 +127,8 @@ def test_clip_gets_quick_gelu_and_its_epsilon(tmp_path: Path):
     tensors = {name: tensor.half().float() for name, tensor in published.weights().items()}
     loaded = load_model(write(tmp_path / "ViT-B-16.pt", as_openai(tensors)))
     assert loaded.lacking == {"depth decoder", "time"}
+    # Too small a difference to be seen in the outputs below.
+    assert loaded.model.config.vision.norm_eps == loaded.model.config.text.norm_eps == 1e-5
     tensors["visual.temporal_embedding"] = torch.zeros(1, published.WIDTH)
     slow, frames = SlowModel(tensors, **CLIP), clip_of_frames(1)
     with torch.inference_mode():
