@@ -19,9 +19,10 @@ import torch
 
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.environment_pool import EnvironmentPool
-from egodtm_robot.environments import EnvironmentConfig, make_environment
+from egodtm_robot.environments import make_environment
 from egodtm_robot.features import FeaturePipeline
 from egodtm_robot.rollouts import evaluate
+from envs.kitchen.config import KitchenConfig
 from policies.base import FeatureShape, PolicySpec
 from policies.mlp import MLPPolicyConfig, make_policy
 
@@ -31,7 +32,7 @@ SLOTS, ROUNDS, HORIZON = 8, 3, 20
 def main(encoder_name: str, episodes: int) -> None:
     """Measure and print."""
     torch.set_num_threads(1)
-    config = EnvironmentConfig(horizon=HORIZON)
+    config = KitchenConfig(horizon=HORIZON)
     factory = partial(make_environment, config)
     pipeline, policy = _agent(encoder_name, config)
     seeds = np.arange(episodes)
@@ -69,7 +70,7 @@ def main(encoder_name: str, episodes: int) -> None:
     print(f"two workers are {faster:.2f} times as fast as one process (wanted: above 1)")
 
 
-def _agent(encoder_name: str, config: EnvironmentConfig):  # type: ignore[no-untyped-def]
+def _agent(encoder_name: str, config: KitchenConfig):  # type: ignore[no-untyped-def]
     encoder = make_encoder(encoder_name)
     size = (64, 1, config.resolution, config.resolution, 3)
     images = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)

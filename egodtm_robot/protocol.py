@@ -19,6 +19,10 @@ class ProtocolConfig:
     name: str = "quick"
     """As in ``protocol=``."""
 
+    visual: str = "fixed"
+    """Appearance preset of the environment where ``env.visual`` does not say; of no effect on
+    environments that have one look."""
+
     demonstrations: int = 50
     """Episodes to learn from where ``demos.episodes`` does not say."""
 

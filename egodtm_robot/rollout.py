@@ -17,7 +17,7 @@ from egodtm_robot.core.kinds import restored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.encoders import make_encoder
-from egodtm_robot.environments import EnvironmentConfig
+from egodtm_robot.environments import describe_environment, read_environment
 from egodtm_robot.features import FeaturePipeline
 from egodtm_robot.films import FilmCollector
 from egodtm_robot.report import RESULTS_FILE, RunResults, success_summary
@@ -86,11 +86,13 @@ def rollout(config: RolloutConfig) -> dict[str, Any]:
     loaded = load_policy(folder)
     encoder_config = restored_config("encoder", loaded.provenance["encoder_config"])
     encoder = make_encoder(encoder_config).to(pick_device(config.device))
+    env = read_environment({**loaded.provenance["environment"], **config.env})
+    environment = describe_environment(env)
+    encoder.expect_states(environment.privileged_size)
     pipeline = FeaturePipeline.load(run_dir / PIPELINE_FILE, encoder)
     loaded.require_encoder(pipeline.fingerprint)
-    env = EnvironmentConfig(**{**loaded.provenance["environment"], **config.env})
 
-    films = FilmCollector(env, config.videos if config.video else 0)
+    films = FilmCollector(environment, config.videos if config.video else 0)
     seeds = episode_seeds("final", config.seed, config.episodes)
     progress = Progress("rollout", len(seeds))
     with make_pool(env, pipeline, config.workers, config.environments) as pool:

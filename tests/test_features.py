@@ -269,7 +269,9 @@ def test_only_wide_grids_are_reduced(store: DemonstrationStore):
 
 
 def test_state_encoders_read_the_stored_state(store: DemonstrationStore):
-    pipeline, found = demonstration_features(store, make_encoder("oracle"), (), progress=False)
+    oracle = make_encoder("oracle")
+    oracle.expect_states(store.steps([0], ("privileged",))["privileged"].shape[1])
+    pipeline, found = demonstration_features(store, oracle, (), progress=False)
     assert pipeline.streams(("left",)) == ("state",)
     stored = store.steps(slice(0, None), ("privileged",))["privileged"]
     np.testing.assert_array_equal(found["state"][:, 0], stored)

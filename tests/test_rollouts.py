@@ -19,7 +19,7 @@ from egodtm_robot.core.errors import (
 )
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.environment_pool import EnvironmentPool, Reset, Step
-from egodtm_robot.environments import EnvironmentConfig, make_environment
+from egodtm_robot.environments import make_environment
 from egodtm_robot.feature_observation import FeatureObservation
 from egodtm_robot.rollouts import EvaluationResult, FilmRequest, evaluate
 from policies.base import FeatureShape, PolicySpec
@@ -30,6 +30,8 @@ from policies.pooling import PoolingConfig
 # its own, since tests/ itself holds folders named like our packages.
 sys.path.append(str(Path(__file__).parent / "fakes"))
 from fake_environments import FakeEnvironment
+
+from envs.kitchen.config import KitchenConfig
 
 SEEDS = range(100, 117)
 
@@ -310,7 +312,7 @@ def make_kitchen_agent():
 
 make_kitchen = functools.partial(
     make_environment,
-    EnvironmentConfig(task="light", resolution=32, horizon=5),
+    KitchenConfig(task="light", resolution=32, horizon=5),
     render_mode="rgb_array",
 )
 

@@ -38,7 +38,7 @@ def group_names(group: str) -> tuple[str, ...]:
 
 
 def group_config(group: str, name: str) -> dict[str, Any]:
-    """The options that ``configs/<group>/<name>.yaml`` holds.
+    """The options that ``configs/<group>/<name>.yaml`` holds, with those of its defaults list.
 
     Raises:
         UnknownNameError: there is no such file.
@@ -46,7 +46,15 @@ def group_config(group: str, name: str) -> dict[str, Any]:
     if name not in group_names(group):
         raise UnknownNameError(group, name, group_names(group))
     text = (resources.files("configs") / group / f"{name}.yaml").read_text(encoding="utf-8")
-    return plain(OmegaConf.create(text))
+    own = plain(OmegaConf.create(text))
+    options: dict[str, Any] = {}
+    for entry in own.pop("defaults", ["_self_"]):
+        if entry == "_self_":
+            options |= own
+        elif isinstance(entry, str):
+            folder, _, file = entry.removesuffix("@_here_").rpartition("/")
+            options |= group_config(f"{group}/{folder}".rstrip("/"), file)
+    return options
 
 
 def plain(config: Any) -> dict[str, Any]:

@@ -76,6 +76,18 @@ class Encoder(ABC):
             EncoderInputError: wrong shape or type.
         """
 
+    def expect_states(self, size: int) -> None:  # noqa: B027
+        """Be told the length of the environment's privileged state, before anything is encoded.
+
+        Only encoders of states care.
+
+        Args:
+            size: V, length of the privileged state.
+
+        Raises:
+            EncoderOptionError: the encoder was configured for another length.
+        """
+
     @property
     @abstractmethod
     def fingerprint(self) -> str:

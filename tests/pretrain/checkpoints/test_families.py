@@ -12,8 +12,11 @@ import torch
 
 from egodtm_robot.core.errors import CheckpointError, CheckpointMismatchError, EncoderOptionError
 from egodtm_robot.encoders.egodtm import EgoDTMEncoder
+from pretrain.annotate.depth_egodtm import EgoDTMDepth
+from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.checkpoints import load_model, save_checkpoint, start_from
 from pretrain.checkpoints.families import read_published
+from pretrain.evaluate.egodtm import load_egodtm
 from pretrain.model import EgoDTM
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
@@ -256,3 +259,22 @@ def test_a_decoder_of_the_other_build_starts_no_training(tmp_path: Path):
     config.depth_decoder.positions_in_values = True
     with pytest.raises(CheckpointMismatchError, match=r"positions_in_values=false"):
         start_from(EgoDTM(config, seed=1), str(path))
+
+
+def test_published_models_are_evaluated_and_annotate_with_what_they_have(tmp_path: Path):
+    tensors, frames = published.weights(), clip_of_frames()
+    avion = load_egodtm(str(write(tmp_path / "avion.pt", as_avion(tensors))))
+    avion.to(torch.device("cpu"))
+    assert not hasattr(avion, "depth")
+    assert hasattr(avion, "encode_text")
+    egodtm = load_egodtm(str(write(tmp_path / "a.pt", as_egodtm(tensors))))
+    assert avion.fingerprint != egodtm.fingerprint
+    expected = SlowModel(tensors, **AVION).video_embedding(frames)
+    torch.testing.assert_close(avion.encode_video(frames[None])[0].double(), expected, **CLOSE)
+    alone = write(tmp_path / "ek100_cls.pt", as_avion_classifier(tensors))
+    with pytest.raises(CheckpointError, match="video encoder alone"):
+        load_egodtm(str(alone))
+    with pytest.raises(AnnotatorOptionError, match="has none"):
+        EgoDTMDepth(str(alone))
+    annotator = EgoDTMDepth(str(tmp_path / "a.pt"), size=8, device="cpu")
+    assert annotator.fingerprint != EgoDTMDepth(size=8, device="cpu").fingerprint
