@@ -13,7 +13,7 @@ from egodtm_robot.core.images import resize, to_channels_first
 from pretrain.annotate.base import AnnotatedClip, AnnotationFailure
 from pretrain.annotate.depth import DEFAULT_SIZE, DepthAnnotator
 from pretrain.annotate.errors import AnnotatorOptionError
-from pretrain.checkpoints.loading import load_model
+from pretrain.checkpoints.loading import load_model, move_present
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.clips.clip import DepthKind
 
@@ -70,7 +70,7 @@ class EgoDTMDepth(DepthAnnotator):
         )
         super().__init__("egodtm", fingerprint, size, batch_size)
         self._device = pick_device(device)
-        self._model = model.to(self._device).eval()
+        self._model = move_present(model, self._device)
 
     @torch.inference_mode()
     def predict(self, clip: AnnotatedClip) -> tuple[np.ndarray, DepthKind] | AnnotationFailure:

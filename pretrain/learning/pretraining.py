@@ -55,6 +55,7 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
             make_clips(config.data)
     accelerator.wait_for_everyone()
     splits = open_splits(config.data)
+
     train = ClipDataset(
         splits.train.store,
         sample_spec(config),
@@ -135,6 +136,10 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
     watch.close()
     accelerator.wait_for_everyone()
     return results, run_dir
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def sample_spec(config: PretrainConfig) -> SampleSpec:

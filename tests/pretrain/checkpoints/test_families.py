@@ -12,8 +12,11 @@ import torch
 
 from egodtm_robot.core.errors import CheckpointError, CheckpointMismatchError, EncoderOptionError
 from egodtm_robot.encoders.egodtm import EgoDTMEncoder
+from pretrain.annotate.depth_egodtm import EgoDTMDepth
+from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.checkpoints import load_model, save_checkpoint, start_from
 from pretrain.checkpoints.families import read_published
+from pretrain.evaluate.egodtm import load_egodtm
 from pretrain.model import EgoDTM
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
@@ -81,6 +84,7 @@ def test_egodtm_computes_what_its_code_computes(
     tensors = published.weights(upsampling)
     loaded = load_model(write(tmp_path / f"egodtm{suffix}", as_egodtm(tensors, flash)))
     assert loaded.lacking == frozenset()
+    assert loaded.model.config.vision.norm_eps == 1e-6
     slow = SlowModel(tensors, plain=not flash, **EGODTM)
     frames = clip_of_frames()
     with torch.inference_mode():
@@ -126,6 +130,8 @@ def test_clip_gets_quick_gelu_and_its_epsilon(tmp_path: Path):
     tensors = {name: tensor.half().float() for name, tensor in published.weights().items()}
     loaded = load_model(write(tmp_path / "ViT-B-16.pt", as_openai(tensors)))
     assert loaded.lacking == {"depth decoder", "time"}
+    # Too small a difference to be seen in the outputs below.
+    assert loaded.model.config.vision.norm_eps == loaded.model.config.text.norm_eps == 1e-5
     tensors["visual.temporal_embedding"] = torch.zeros(1, published.WIDTH)
     slow, frames = SlowModel(tensors, **CLIP), clip_of_frames(1)
     with torch.inference_mode():
@@ -253,3 +259,22 @@ def test_a_decoder_of_the_other_build_starts_no_training(tmp_path: Path):
     config.depth_decoder.positions_in_values = True
     with pytest.raises(CheckpointMismatchError, match=r"positions_in_values=false"):
         start_from(EgoDTM(config, seed=1), str(path))
+
+
+def test_published_models_are_evaluated_and_annotate_with_what_they_have(tmp_path: Path):
+    tensors, frames = published.weights(), clip_of_frames()
+    avion = load_egodtm(str(write(tmp_path / "avion.pt", as_avion(tensors))))
+    avion.to(torch.device("cpu"))
+    assert not hasattr(avion, "depth")
+    assert hasattr(avion, "encode_text")
+    egodtm = load_egodtm(str(write(tmp_path / "a.pt", as_egodtm(tensors))))
+    assert avion.fingerprint != egodtm.fingerprint
+    expected = SlowModel(tensors, **AVION).video_embedding(frames)
+    torch.testing.assert_close(avion.encode_video(frames[None])[0].double(), expected, **CLOSE)
+    alone = write(tmp_path / "ek100_cls.pt", as_avion_classifier(tensors))
+    with pytest.raises(CheckpointError, match="video encoder alone"):
+        load_egodtm(str(alone))
+    with pytest.raises(AnnotatorOptionError, match="has none"):
+        EgoDTMDepth(str(alone))
+    annotator = EgoDTMDepth(str(tmp_path / "a.pt"), size=8, device="cpu")
+    assert annotator.fingerprint != EgoDTMDepth(size=8, device="cpu").fingerprint
