@@ -45,7 +45,7 @@ lint: setup
 # The documentation as a site in build/site; a broken link, a page without a place in the
 # navigation or a name that the code does not have fails the build.
 docs: $(DOCS_INSTALLED)
-	$(PY) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 	@echo "The documentation is in build/site/index.html."
 
 setup: $(INSTALLED)

@@ -6,9 +6,10 @@ type, default and meaning, read from the source without importing the command.
 
 from typing import Any
 
-from egodtm_robot.core.configuration.reference import command_modules, reference_markdown
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+
+from egodtm_robot.core.configuration.reference import command_modules, reference_markdown
 
 FOLDER = "reference/commands"
 """Where the pages go, and the entry of the navigation that they replace."""

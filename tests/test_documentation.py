@@ -184,6 +184,16 @@ def test_every_file_and_command_that_a_page_names_exists(page):
     assert {path for path in paths_named(page) if not exists(path)} <= AWAITED
 
 
+def test_every_page_that_the_code_names_exists():
+    stale = set()
+    for folder in ("benchmarks", "configs", "egodtm_robot", "envs", "policies", "pretrain"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".py", ".yaml"):
+                pages = set(re.findall(r"docs/[\w/]+\.md", path.read_text()))
+                stale |= {(str(path.relative_to(ROOT)), p) for p in pages if not exists(p)}
+    assert stale == set()
+
+
 def test_every_link_of_the_readme_leads_to_a_file():
     links = re.findall(r"\]\(([^)#]+)[^)]*\)|(?:srcset|src)=\"([^\"]+)\"", README.read_text())
     assert links

@@ -19,7 +19,7 @@ from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
 Source = Literal["rgb", "privileged", "none"]
 
 DEFAULT_BATCH_SIZE = 8
-"""Windows a forward pass. On a CPU larger batches gain nothing (see docs/encoders.md)."""
+"""Windows a forward pass. On a CPU larger batches gain nothing (see docs/results/speed.md)."""
 
 
 class Encoder(ABC):
