@@ -25,9 +25,9 @@ from egodtm_robot.core.configuration import compose
 from pretrain.clips.clip import Boxes, Clip
 from pretrain.clips.dataset import ClipDataset, Draw, SampleSpec
 from pretrain.clips.store import ClipStore, ClipStoreWriter
+from pretrain.learning.configuration import PretrainConfig
 from pretrain.model import EgoDTM
 from pretrain.objective import depth_size, freeze_unused, objective_losses
-from pretrain.run import PretrainConfig
 from pretrain.training import Trainer, make_accelerator
 
 CLIPS = 256
