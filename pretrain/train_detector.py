@@ -1,9 +1,10 @@
 """Trains a detector of hands and objects: ``python -m pretrain.train_detector stores=[clips]``.
 
 On the boxes of clip stores, or on VISOR's polygons and the frames of EPIC-KITCHENS. The defaults
-are for half an hour of a CPU core on frames of 128 px; docs/annotators.md has those for published
-weights. Started again with the same settings it goes on where it was stopped. What it writes into
-``run_dir/checkpoints/best`` is a folder for ``hands_objects=trained hands_objects.model=...``.
+are for half an hour of a CPU core on frames of 128 px; docs/reference/annotators.md has those
+for published weights. Started again with the same settings it goes on where it was stopped. What
+it writes into ``run_dir/checkpoints/best`` is a folder for
+``hands_objects=trained hands_objects.model=...``.
 """
 
 if __name__ == "__main__":

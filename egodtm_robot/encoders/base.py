@@ -35,7 +35,7 @@ lie. The list is closed: an encoder that is added is hashed by its kind alone.
 """
 
 DEFAULT_BATCH_SIZE = 8
-"""Windows a forward pass. On a CPU larger batches gain nothing (see docs/encoders.md)."""
+"""Windows a forward pass. On a CPU larger batches gain nothing (see docs/results/speed.md)."""
 
 
 class Encoder(ABC):

@@ -1,6 +1,6 @@
-"""Draws the pictures of docs/environments.md and docs/clips.md beside this file.
+"""Draws the pictures of the kitchen and of synthetic clips for the documentation.
 
-python docs/images/draw.py
+python docs/figures/pictures.py
 """
 
 import textwrap
@@ -16,7 +16,7 @@ from pretrain.clips.clip import HAND, Clip
 from pretrain.clips.synthetic.clips import SyntheticClipConfig, SyntheticClips
 from pretrain.evaluate.pictures import colour_depth
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[1] / "images"
 SIZE = 224
 LABEL = 18
 
