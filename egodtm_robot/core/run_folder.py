@@ -3,15 +3,20 @@
 import difflib
 import importlib.metadata
 import json
+import math
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import to_yaml
 from egodtm_robot.core.errors import ResumeMismatchError
+
+RESULTS_FILE = "results.json"
+"""What came of a run, written when it is finished."""
 
 
 def claim_run_dir(run_dir: Path, config: object, may_differ: Sequence[str]) -> None:
@@ -51,6 +56,21 @@ def claim_run_dir(run_dir: Path, config: object, may_differ: Sequence[str]) -> N
         return
     run_dir.mkdir(parents=True, exist_ok=True)
     write_atomically(file, text.encode())
+
+
+def write_results(run_dir: Path, results: Mapping[str, Any]) -> None:
+    """Write ``results.json``, whole or not at all; see :func:`json_values` for infinite numbers."""
+    text = json.dumps(json_values(results), indent=2) + "\n"
+    write_atomically(run_dir / RESULTS_FILE, text.encode())
+
+
+def json_values(value: Any) -> Any:
+    """The same nested values with None for numbers that JSON has no notation for."""
+    if isinstance(value, Mapping):
+        return {name: json_values(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_values(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class StageClock:

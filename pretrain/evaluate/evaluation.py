@@ -7,10 +7,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import ConfigurationError, ResumeMismatchError
-from egodtm_robot.core.json_files import without_nan, write_json
 from egodtm_robot.core.progress import Progress
-from egodtm_robot.core.run_folder import package_versions
+from egodtm_robot.core.run_folder import (
+    RESULTS_FILE,
+    json_values,
+    package_versions,
+    write_results,
+)
 from egodtm_robot.core.statistics import Estimate
 from pretrain.checkpoints.starting import SHIPPED_NAME
 from pretrain.data import HeldOutConfig, make_held_out, open_held_out
@@ -23,7 +28,6 @@ from pretrain.evaluate.tables import interval_lines
 from pretrain.evaluate.task import BOOTSTRAP_SEED, EvaluationTask, Scores
 from pretrain.training import TrainingConfig, make_accelerator
 
-RESULTS_FILE = "results.json"
 RECORDS = "records"
 _IDENTITY = "identity.json"
 _VERSIONED = ("torch", "accelerate", "numpy", "mujoco", "zarr", "hydra-core")
@@ -161,7 +165,7 @@ def evaluate(config: EvaluateConfig) -> tuple[EvaluationResults, Path]:
     )
     if accelerator.is_main_process:
         write_outcomes(run_dir, scores)
-        write_json(run_dir / RESULTS_FILE, asdict(results))
+        write_results(run_dir, asdict(results))
     accelerator.wait_for_everyone()
     return results, run_dir
 
@@ -214,14 +218,14 @@ def _claim(
             )
         own["tasks"] = stored["tasks"] | own["tasks"]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, own)
+    write_atomically(path, json.dumps(own, indent=2).encode())
 
 
 def _plain(task: EvaluationTask, scores: Scores, items: int) -> dict[str, Any]:
     def estimate(one: Estimate) -> dict[str, float]:
         return {"value": one.value, "low": one.interval.low, "high": one.interval.high}
 
-    return without_nan(
+    values: dict[str, Any] = json_values(
         {
             "headline": {"name": task.headline, **estimate(scores.headline)},
             "numbers": {name: estimate(one) for name, one in scores.numbers.items()},
@@ -230,3 +234,4 @@ def _plain(task: EvaluationTask, scores: Scores, items: int) -> dict[str, Any]:
             "outcomes": f"{FOLDER}/{task.name}.jsonl",
         }
     )
+    return values

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from egodtm_robot.core.atomic_files import write_atomically
-from egodtm_robot.core.json_files import without_nan
+from egodtm_robot.core.run_folder import json_values
 from pretrain.evaluate.task import Scores
 
 FOLDER = "outcomes"
@@ -20,7 +20,7 @@ def write_outcomes(run_dir: Path, scores: Mapping[str, Scores | None]) -> None:
     (run_dir / FOLDER).mkdir(parents=True, exist_ok=True)
     for name, found in scores.items():
         if found is not None:
-            lines = [json.dumps(without_nan(row), allow_nan=False) for row in found.outcomes]
+            lines = [json.dumps(json_values(row), allow_nan=False) for row in found.outcomes]
             write_atomically(
                 run_dir / FOLDER / f"{name}.jsonl", "".join(f"{line}\n" for line in lines).encode()
             )

@@ -7,12 +7,17 @@ import torch
 
 from egodtm_robot.core.fingerprints import hash_tensors
 from egodtm_robot.core.progress import Progress
-from egodtm_robot.core.run_folder import StageClock, claim_run_dir, package_versions
+from egodtm_robot.core.run_folder import (
+    RESULTS_FILE,
+    StageClock,
+    claim_run_dir,
+    package_versions,
+)
 from pretrain.checkpoints import load_checkpoint, start_from
 from pretrain.clips.dataset import ClipDataset, SampleSpec
 from pretrain.data import make_clips, open_splits
 from pretrain.learning.configuration import PretrainConfig
-from pretrain.learning.results import RESULTS_FILE, PretrainResults
+from pretrain.learning.results import PretrainResults
 from pretrain.learning.watch import Watch
 from pretrain.model import EgoDTM
 from pretrain.objective import depth_size
