@@ -22,7 +22,7 @@ from pretrain.data import HeldOutConfig, make_held_out, open_held_out
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.measuring import measure_tasks
 from pretrain.evaluate.model import VideoTextModel, make_video_text_model
-from pretrain.evaluate.outcomes import FOLDER, write_outcomes
+from pretrain.evaluate.outcomes import outcomes_file, write_outcomes
 from pretrain.evaluate.registry import make_tasks
 from pretrain.evaluate.tables import interval_lines
 from pretrain.evaluate.task import BOOTSTRAP_SEED, EvaluationTask, Scores
@@ -78,7 +78,8 @@ class EvaluationResults:
         data: where the clips come from, and the ``fingerprint`` of how they are shown.
         clips: how many there are.
         tasks: for each task its ``headline`` (name, value, low, high), ``numbers`` (each value, low
-            and high), ``facts``, ``items`` and ``outcomes``, the file of its rows.
+            and high), ``facts``, ``items`` and ``outcomes``, the file of its
+            rows (None without any).
         skipped: for each task of ``all`` that was not measured what it lacked.
         seed: of the bootstrap's resamples.
         seconds: wall time of this start; records of an earlier one are not measured again.
@@ -178,7 +179,8 @@ def describe(results: EvaluationResults, run_dir: Path) -> str:
         f"  {name} was not measured: it needs {lack}" for name, lack in results.skipped.items()
     ]
     lines += [f"  {results.seconds:.0f} s", f"  {run_dir / RESULTS_FILE}"]
-    lines += [f"  {run_dir / found['outcomes']}" for found in results.tasks.values()]
+    written = [found["outcomes"] for found in results.tasks.values() if found["outcomes"]]
+    lines += [f"  {run_dir / path}" for path in written]
     return "\n".join(lines)
 
 
@@ -231,7 +233,7 @@ def _plain(task: EvaluationTask, scores: Scores, items: int) -> dict[str, Any]:
             "numbers": {name: estimate(one) for name, one in scores.numbers.items()},
             "facts": dict(scores.facts),
             "items": items,
-            "outcomes": f"{FOLDER}/{task.name}.jsonl",
+            "outcomes": outcomes_file(task.name) if scores.outcomes else None,
         }
     )
     return values
