@@ -8,13 +8,18 @@ import torch
 
 from egodtm_robot.core.fingerprints import hash_tensors
 from egodtm_robot.core.progress import Progress
-from egodtm_robot.core.run_folder import StageClock, claim_run_dir, package_versions
+from egodtm_robot.core.run_folder import (
+    RESULTS_FILE,
+    StageClock,
+    claim_run_dir,
+    package_versions,
+)
 from pretrain.checkpoints import load_checkpoint, start_from
 from pretrain.clips.dataset import ClipDataset, SampleSpec
 from pretrain.data import make_clips, open_splits
 from pretrain.learning.accelerator import make_accelerator
 from pretrain.learning.configuration import PretrainConfig
-from pretrain.learning.results import RESULTS_FILE, PretrainResults
+from pretrain.learning.results import PretrainResults
 from pretrain.learning.trainer import BEST, LAST, Trainer
 from pretrain.learning.training_config import image_steps
 from pretrain.learning.watch import Watch
@@ -136,10 +141,6 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
     watch.close()
     accelerator.wait_for_everyone()
     return results, run_dir
-
-
-def _report(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def sample_spec(config: PretrainConfig) -> SampleSpec:
