@@ -34,7 +34,8 @@ SETTINGS = [
     "training.save_every=25",
     "training.threads=1",
 ]
-"""Of the first table in docs/pretraining.md: a quarter of an hour of a core without bf16 each."""
+"""The settings of the first table of objectives in docs/results/pretraining.md: a quarter of an
+hour of a core for each pretraining, without bf16."""
 
 TRAINED = ("text_depth", "text", "depth")
 ROWS = ("random", *TRAINED)

@@ -162,7 +162,7 @@ def run_benchmark(config: BenchmarkConfig) -> BenchmarkTable:
         BenchmarkRunError: a run failed; its output is in ``log.txt`` in its folder.
         ResumeMismatchError: the folder's runs have another protocol or other overrides.
     """
-    claim_run_dir(Path(config.run_dir), _SharedSettings(config.protocol, config.overrides), ())
+    claim_run_dir(Path(config.run_dir), _SharedSettings(config.protocol, config.overrides))
     runs = [
         _Run(encoder, task, seed)
         # Seeds outermost: the first complete pass over all cells comes as early as possible.

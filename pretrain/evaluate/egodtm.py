@@ -1,14 +1,15 @@
 """EgoDTM as evaluation tasks take it."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
-from pathlib import Path
 
 import torch
 
+from egodtm_robot.core.errors import CheckpointError
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
-from pretrain.checkpoints import load_checkpoint
+from pretrain.checkpoints.loading import load_model, move_present
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.checkpoints.starting import SHIPPED_NAME
 from pretrain.model import EgoDTM, VideoFeatures
@@ -52,12 +53,14 @@ class EgoDTMModel:
     @cached_property
     def fingerprint(self) -> str:
         """Of the weights and of what they are weights of."""
-        weights = hash_tensors(self.model.state_dict())
+        # Parts that a published file lacks have no values.
+        tensors = self.model.state_dict().items()
+        weights = hash_tensors({name: t for name, t in tensors if not t.is_meta})
         return hash_parts(_KIND, _VERSION, asdict(self.model.config), weights)
 
     def to(self, device: torch.device) -> "EgoDTMModel":
         """Move the model to a device, in place."""
-        self.model.to(device)
+        move_present(self.model, device)
         self._seen = None
         return self
 
@@ -92,25 +95,33 @@ class EgoDTMModel:
 
 
 def load_egodtm(checkpoint: str = SHIPPED_NAME) -> EgoDTMModel:
-    """The model of a checkpoint that ``pretrain/run.py`` or ``pretrain.export`` wrote.
+    """The model of a checkpoint of ours, or of a published file.
 
     Args:
-        checkpoint: ``egodtm_tiny`` for the one that comes with the package, or a path of weights
-            beside their card.
+        checkpoint: ``egodtm_tiny`` for the one that comes with the package; a path of weights
+            beside their card; or a file of EgoDTM, AVION or OpenAI's CLIP as it was published.
 
     Raises:
-        EncoderWeightsError: the package comes without egodtm-tiny.
-        CheckpointError: the checkpoint is missing, unreadable or not one of ours.
+        WeightsError: the package comes without egodtm-tiny, or a published file cannot be read.
+        CheckpointError: the checkpoint is missing, unreadable, of no known family, or of a video
+            encoder alone.
+        CheckpointMismatchError: its tensors are not those of its family.
     """
     shipped = checkpoint == SHIPPED_NAME
-    model, card = load_checkpoint(
-        shipped_checkpoint() if shipped else Path(checkpoint).expanduser()
-    )
+    loaded = load_model(shipped_checkpoint() if shipped else checkpoint)
+    if loaded.description is not None:
+        print(loaded.description, file=sys.stderr)
+    if "projection" in loaded.lacking:
+        raise CheckpointError(
+            f"Expected a checkpoint with a projection to the space shared with texts, {checkpoint} "
+            "has none: it is a video encoder alone."
+        )
+    model = loaded.model
     # Cards of models that no run has trained say nothing; then all that the model has is offered.
-    objective = card.get("objective", {})
+    objective = loaded.card.get("objective", {})
     return EgoDTMModel(
         model,
-        text=objective.get("text", 1) > 0,
-        depth=objective.get("depth", 1) > 0,
+        text=objective.get("text", 1) > 0 and "text encoder" not in loaded.lacking,
+        depth=objective.get("depth", 1) > 0 and "depth decoder" not in loaded.lacking,
         boxes=objective.get("region", int(model.region_decoder is not None)) > 0,
     )

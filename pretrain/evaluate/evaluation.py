@@ -26,7 +26,8 @@ from pretrain.evaluate.outcomes import outcomes_file, write_outcomes
 from pretrain.evaluate.registry import make_tasks
 from pretrain.evaluate.tables import interval_lines
 from pretrain.evaluate.task import BOOTSTRAP_SEED, EvaluationTask, Scores
-from pretrain.training import TrainingConfig, make_accelerator
+from pretrain.learning.accelerator import make_accelerator
+from pretrain.learning.training_config import TrainingConfig
 
 RECORDS = "records"
 _IDENTITY = "identity.json"
