@@ -30,6 +30,7 @@ from egodtm_robot.core.errors import (
     StoreNotFoundError,
 )
 from egodtm_robot.core.locking import UNTIL_FREE
+from egodtm_robot.core.processes.maps import ordered_map
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.core.storage import check_free_space, format_bytes
@@ -40,7 +41,6 @@ from egodtm_robot.demos.store import (
     estimate_bytes,
 )
 from egodtm_robot.environments import EnvironmentConfig, camera_poses, make_environment
-from egodtm_robot.work_queue import ordered_map
 from envs.kitchen.cameras import KITCHEN_CAMERAS
 from envs.kitchen.experts import EXPERT_VERSION, make_expert
 
