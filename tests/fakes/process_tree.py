@@ -7,17 +7,17 @@ from collections.abc import Callable
 import psutil
 
 
-def workers_of(pid: int) -> list[psutil.Process]:
-    """Processes below one, without those by which multiprocessing and Ray keep house.
+# They end by themselves: with the last process that they serve, or within Ray's minute.
+_HOUSEKEEPERS = ("resource_tracker", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
-    A worker is in the list once it is past its imports and sets itself up, since the list is used
-    to find out whom to kill.
-    """
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """All processes below one, without those by which multiprocessing and Ray keep house."""
     try:
         below = psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
-    return [process for process in below if "resource_tracker" not in command_line(process)]
+    return [one for one in below if not any(name in command_line(one) for name in _HOUSEKEEPERS)]
 
 
 def command_line(process: psutil.Process) -> str:

@@ -9,15 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from egodtm_robot.core.processes.parent import follow_parent
+from egodtm_robot.core.processes.threads import THREAD_VARIABLES
 
 
-def run_module(module: str, arguments: Sequence[str], log: Path) -> int:
+def run_module(module: str, arguments: Sequence[str], log: Path, threads: int) -> int:
     """Run ``python -m module arguments`` and wait for its end.
 
     Args:
         module: name of the module.
         arguments: of its command line.
         log: file that its output is appended to; its folder must be there.
+        threads: each library in the process may have, where the user's environment does not say
+            otherwise.
 
     Returns:
         The exit code; that of a process that a signal killed is the signal's number, negative.
@@ -30,6 +33,7 @@ def run_module(module: str, arguments: Sequence[str], log: Path) -> int:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            env=dict.fromkeys(THREAD_VARIABLES, str(threads)) | os.environ,
             check=False,
         ).returncode
 

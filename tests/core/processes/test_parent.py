@@ -27,7 +27,7 @@ def work(folder):
     {work}
 
 def modules(folder):
-    run_module("sleeper", [folder], pathlib.Path(folder, "log.txt"))
+    run_module("sleeper", [folder], pathlib.Path(folder, "log.txt"), 1)
 
 if __name__ == "__main__":
     folder = sys.argv[1]
