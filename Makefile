@@ -60,7 +60,7 @@ $(INSTALLED): $(INPUTS)
 			exit 1; fi; }
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PY) -m pip install --quiet \
-		--disable-pip-version-check --editable '.[data,dev,efficientnet]'
+		--disable-pip-version-check --editable '.[cluster,data,dev,efficientnet]'
 	@$(PY) -m egodtm_robot.core.gl || { \
 		if $(IS_ROOT); then \
 			($(APT_INSTALL) $$($(PY) -c \

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import psutil
 
-
 # They end by themselves: with the last process that they serve, or within Ray's minute.
 _HOUSEKEEPERS = ("resource_tracker", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
