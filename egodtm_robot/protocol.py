@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from egodtm_robot.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from egodtm_robot.core.seeding import Split, episode_seeds
+from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 
 SELECTIONS = ("last", "validation", "success")
 
@@ -18,6 +18,10 @@ class ProtocolConfig:
 
     name: str = "quick"
     """As in ``protocol=``."""
+
+    visual: str = "fixed"
+    """Appearance preset of the environment where ``env.visual`` does not say; of no effect on
+    environments that have one look."""
 
     demonstrations: int = 50
     """Episodes to learn from where ``demos.episodes`` does not say."""

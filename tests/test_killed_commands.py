@@ -83,9 +83,7 @@ def processor_seconds(process: psutil.Process) -> float:
         return 0.0
 
 
-@pytest.mark.parametrize(
-    "command", [collect, render, benchmark, generate, rechunk, prepare]
-)
+@pytest.mark.parametrize("command", [collect, render, benchmark, generate, rechunk, prepare])
 def test_workers_end_with_a_killed_command(tmp_path: Path, command: Callable[[Path], list[str]]):
     process = start(*command(tmp_path))
     wait_until(lambda: len(at_work(process)) >= 2, process)

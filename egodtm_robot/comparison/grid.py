@@ -244,7 +244,7 @@ def run_grid(config: GridConfig) -> BenchmarkTable:
         ClusterError: the cluster cannot be reached.
     """
     parent = Path(config.run_dir)
-    claim_run_dir(parent, _SharedSettings(config.protocol, config.overrides), ())
+    claim_run_dir(parent, _SharedSettings(config.protocol, config.overrides))
     cells = [
         _Cell(row, environment, seed)
         # Seeds outermost: the first complete pass over all cells comes as early as possible.

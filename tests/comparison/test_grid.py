@@ -40,7 +40,7 @@ class Runs:
         choices = dict(argument.split("=", 1) for argument in arguments)
         self.started.append(choices)
         if choices["encoder"] == self.failing:
-            log.write_text("EncoderWeightsError: Expected weights at weights.safetensors.\n")
+            log.write_text("WeightsError: Expected weights at weights.safetensors.\n")
             return 2
         log.write_text("70 episodes\n")
         write_results(choices["env"], int(choices["seed"]), Path(choices["run_dir"].strip("'")))
@@ -190,7 +190,7 @@ def test_a_failing_run_is_named_with_its_output_and_starts_no_more(monkeypatch, 
     config = configure(tmp_path, encoders=["oracle", "none", "pixels"])
     runs = Runs(failing="oracle")
     monkeypatch.setattr(command_runs, "run_module", runs)
-    message = r"(?s)oracle on franka_kitchen_light, seed 0, .*exit code 2.*EncoderWeightsErr"
+    message = r"(?s)oracle on franka_kitchen_light, seed 0, .*exit code 2.*WeightsErr"
     with pytest.raises(RunFailedError, match=message):
         run_grid(config)
     assert len(runs.started) == 1
