@@ -30,8 +30,8 @@ from egodtm_robot.environments import make_environment, recorded_environment
 from egodtm_robot.features import FeaturePipeline, embed_demonstrations
 from envs.kitchen.config import KitchenConfig
 from envs.kitchen.tasks import get_task
-from policies.base import FeatureShape
 from policies.pooling import PoolingConfig, make_pooling
+from policies.spec import FeatureShape
 
 FOLDS, STRIDE = 5, 2
 """Neighbouring steps look alike, so that every other one is enough to fit and to measure on."""

@@ -23,8 +23,9 @@ from egodtm_robot.environments import make_environment
 from egodtm_robot.features import FeaturePipeline
 from egodtm_robot.rollouts import evaluate
 from envs.kitchen.config import KitchenConfig
-from policies.base import FeatureShape, PolicySpec
-from policies.mlp import MLPPolicyConfig, make_policy
+from policies.base import make_policy
+from policies.mlp import MLPPolicy, MLPPolicyConfig
+from policies.spec import FeatureShape, PolicySpec
 
 SLOTS, ROUNDS, HORIZON = 8, 3, 20
 
@@ -77,7 +78,9 @@ def _agent(encoder_name: str, config: KitchenConfig):  # type: ignore[no-untyped
     pipeline = FeaturePipeline.fit(encoder, {"left": encoder.encode(images)})
     shape = FeatureShape(pipeline.num_tokens, pipeline.dimension, pipeline.grid)
     spec = PolicySpec(9, 9, dict.fromkeys(config.cameras, shape))
-    return pipeline, make_policy(MLPPolicyConfig(), spec, torch.Generator().manual_seed(0))
+    return pipeline, make_policy(
+        MLPPolicy, MLPPolicyConfig(), spec, torch.Generator().manual_seed(0)
+    )
 
 
 def _parts(config, pipeline, policy) -> dict[str, float]:  # type: ignore[no-untyped-def]

@@ -26,6 +26,7 @@ from egodtm_robot.core.errors import (
     WeightsError,
 )
 from egodtm_robot.core.fingerprints import hash_parts
+from egodtm_robot.core.history import history_windows
 from egodtm_robot.core.locking import UNTIL_FREE
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.storage import check_free_space, format_bytes
@@ -175,24 +176,6 @@ class FeaturePipeline:
                 f"{pipeline.fingerprint}: the file was changed."
             )
         return pipeline
-
-
-def history_windows(episode_offsets: np.ndarray, history: int) -> np.ndarray:
-    """Steps that each step's window holds.
-
-    Args:
-        episode_offsets: int64 (E + 1,), the first step of each episode, and N.
-        history: T, at least 1.
-
-    Returns:
-        int64 (N, T), oldest first and ending with the step itself. A window never reaches into
-        the episode before: its first step is repeated instead.
-    """
-    offsets = np.asarray(episode_offsets, dtype=np.int64)
-    steps = np.arange(offsets[-1])
-    first = np.repeat(offsets[:-1], np.diff(offsets))
-    windows = steps[:, None] + np.arange(1 - history, 1)
-    return np.maximum(windows, first[:, None])
 
 
 def embed_demonstrations(

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from egodtm_robot.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from egodtm_robot.core.seeding import Split, episode_seeds
+from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 
 SELECTIONS = ("last", "validation", "success")
 

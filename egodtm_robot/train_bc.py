@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 
-from egodtm_robot.behavior_cloning import CachedFeatureDataset, PolicyCheckpoint, TrainResult, train
 from egodtm_robot.collect import collect_demonstrations
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import command
@@ -33,6 +32,7 @@ from egodtm_robot.core.kinds import stored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir
 from egodtm_robot.core.seeding import Split, episode_seeds
+from egodtm_robot.core.training.identity import NOT_DECISIVE
 from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders import make_encoder
@@ -46,6 +46,8 @@ from egodtm_robot.environments import (
 from egodtm_robot.evaluation.outcomes import OUTCOMES_FILE, outcomes_of, write_outcomes
 from egodtm_robot.features import FeaturePipeline, demonstration_features
 from egodtm_robot.films import FilmCollector
+from egodtm_robot.learning.behavior_cloning import PolicyCheckpoint, TrainResult, train
+from egodtm_robot.learning.dataset import CachedFeatureDataset
 from egodtm_robot.protocol import ProtocolConfig
 from egodtm_robot.render import add_images, image_modality
 from egodtm_robot.report import (
@@ -59,10 +61,7 @@ from egodtm_robot.rollouts import EvaluationResult, evaluate
 from envs.contract import EnvironmentDescription
 from envs.options import EnvironmentConfig
 from policies.checkpoints import load_policy
-from policies.mlp import MLPPolicyConfig
-
-_MAY_DIFFER = ("workers", "environments", "device", "run_dir")
-"""How the work is spread over processes and devices does not decide what comes of a run."""
+from policies.registry import PolicyChoice, choose_policy
 
 PIPELINE_FILE = "features.safetensors"
 """What a run saves of its feature pipeline: fingerprints and the fitted reducer."""
@@ -101,8 +100,9 @@ class TrainBCConfig:
     encoder: dict[str, Any] = field(default_factory=dict)
     """The frozen encoder; a name of ``configs/encoder`` or an import path in ``_target_``."""
 
-    policy: MLPPolicyConfig = field(default_factory=MLPPolicyConfig)
-    """The head that is trained."""
+    policy: dict[str, Any] = field(default_factory=dict)
+    """The policy that is trained; a name of ``configs/policy`` or an import path in ``_target_``.
+    Its options are those of the class's configuration, which refuses others."""
 
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     """How it is trained, chosen and evaluated."""
@@ -117,20 +117,20 @@ class TrainBCConfig:
     """``final``, or ``tuning`` while hyper-parameters are being chosen, so that no setting is ever
     chosen on the episodes that are reported."""
 
-    device: str = "auto"
+    device: str = field(default="auto", metadata=NOT_DECISIVE)
     """Where the encoder runs and the head is trained: cpu, cuda, cuda:1, ...; auto takes a GPU if
     there is one."""
 
-    workers: int = 2
+    workers: int = field(default=2, metadata=NOT_DECISIVE)
     """Processes that collect, draw and step environments; 0 or 1 works in the main one."""
 
-    environments: int = 8
+    environments: int = field(default=8, metadata=NOT_DECISIVE)
     """Environments a worker steps in turn; the encoder sees all of them in one batch."""
 
     videos: int = 3
     """Final episodes to film."""
 
-    run_dir: str | None = None
+    run_dir: str | None = field(default=None, metadata=NOT_DECISIVE)
     """Folder of the run; null names it by its choices below ``runs/``."""
 
     def __post_init__(self) -> None:
@@ -138,8 +138,11 @@ class TrainBCConfig:
 
         Raises:
             ConfigurationError: a number is out of range.
-            EgoDTMRobotError: the environment does not fit, see :func:`read_environment`.
+            EgoDTMRobotError: the environment, the policy or one of their options does not fit.
         """
+        if self.policy:
+            # What is stored names a policy by its kind, with every option that decides the run.
+            self.policy = choose_policy(self.policy).to_json()
         if self.evaluation_split not in ("final", "tuning"):
             raise ConfigurationError(
                 f"Expected evaluation_split final or tuning, got {self.evaluation_split!r}."
@@ -181,7 +184,8 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
     device = pick_device(config.device)
     encoder = make_encoder(config.encoder).to(device)
     run_dir = Path(config.run_dir) if config.run_dir else default_run_dir(config, encoder.name)
-    claim_run_dir(run_dir, config, _MAY_DIFFER)
+    choice = choose_policy(config.policy)
+    claim_run_dir(run_dir, config)
     if (run_dir / RESULTS_FILE).is_file():
         return RunResults.load(run_dir), run_dir
     clock = StageClock(run_dir)
@@ -207,7 +211,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
     )
 
     with clock("train"):
-        trained = _train(config, run_dir, dataset, pipeline, device)
+        trained = _train(config, choice, run_dir, dataset, pipeline, device)
 
     with clock("evaluate"):
         films = FilmCollector(environment, config.videos)
@@ -233,7 +237,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
             "model_hash": environment.model_hash,
         },
         encoder={"name": encoder.name, "fingerprint": pipeline.fingerprint},
-        policy=config.policy.kind,
+        policy=choice.kind,
         protocol=config.protocol.name,
         seed=config.seed,
         demos={
@@ -306,6 +310,7 @@ def provide_demonstrations(
 
 def _train(
     config: TrainBCConfig,
+    choice: PolicyChoice,
     run_dir: Path,
     dataset: CachedFeatureDataset,
     pipeline: FeaturePipeline,
@@ -314,7 +319,7 @@ def _train(
     progress = Progress("train", config.protocol.training.steps)
     return train(
         config.protocol.training,
-        config.policy,
+        choice,
         dataset,
         run_dir / "checkpoints",
         seed=config.seed,

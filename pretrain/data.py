@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from egodtm_robot.core.errors import ConfigurationError, DatasetError, UnknownNameError
+from egodtm_robot.core.training.identity import NOT_DECISIVE
 from pretrain.clips.dataset import AugmentationConfig
 from pretrain.clips.store import ClipStore
 from pretrain.clips.synthetic import SPLITS, Split, SyntheticClipConfig
@@ -52,10 +53,10 @@ class DataConfig:
     test_clips: int = 256
     """Clips of the test, at most: the gallery of retrieval."""
 
-    cache: str = "clips"
+    cache: str = field(default="clips", metadata=NOT_DECISIVE)
     """Folder that drawn clips are kept in, a folder a configuration; later runs take them there."""
 
-    workers: int = 2
+    workers: int = field(default=2, metadata=NOT_DECISIVE)
     """Processes that draw clips."""
 
     synthetic: SyntheticClipConfig = field(default_factory=SyntheticClipConfig)

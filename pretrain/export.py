@@ -21,7 +21,7 @@ from egodtm_robot.core.storage import format_bytes
 from pretrain.checkpoints import load_checkpoint, save_checkpoint
 from pretrain.checkpoints.files import OWN_KEYS
 from pretrain.learning.results import PretrainResults
-from pretrain.training import BEST
+from pretrain.learning.trainer import BEST
 
 PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 

@@ -16,6 +16,7 @@ from egodtm_robot.core.configuration import command
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import claim_run_dir
+from egodtm_robot.core.training.identity import NOT_DECISIVE
 from pretrain.clips.rechunk import FAILURES, RechunkConfig, rechunk
 
 
@@ -26,10 +27,10 @@ class RechunkCommandConfig:
     videos: str = "???"
     """Folder of the videos; all below it are cut."""
 
-    out: str = "???"
+    out: str = field(default="???", metadata=NOT_DECISIVE)
     """Folder of the pieces, with a folder a video; goes on there if it exists."""
 
-    workers: int = 2
+    workers: int = field(default=2, metadata=NOT_DECISIVE)
     """Processes, each at one video on one core; 0 works in the main one."""
 
     pieces: RechunkConfig = field(default_factory=RechunkConfig)
@@ -43,7 +44,7 @@ class RechunkCommandConfig:
 @command(RechunkCommandConfig, "rechunk")
 def main(config: RechunkCommandConfig) -> None:
     """Cuts what is not cut yet and says what failed."""
-    claim_run_dir(Path(config.out), config, ("out", "workers"))
+    claim_run_dir(Path(config.out), config)
     began = time.perf_counter()
     progress: list[Progress] = []
 

@@ -32,7 +32,6 @@ from egodtm_robot.features import (
     FeaturePipeline,
     demonstration_features,
     embed_demonstrations,
-    history_windows,
 )
 from pretrain.checkpoints import save_checkpoint
 from pretrain.model import EgoDTM, EgoDTMConfig, TextConfig, VisionConfig
@@ -116,12 +115,6 @@ def tiny_videomae() -> TransformersEncoder:
     half = (0.5, 0.5, 0.5)
     preprocessing = Preprocessing((SIZE, SIZE), None, "bilinear", 1 / 255, half, half)
     return TransformersEncoder(model, preprocessing, batch_size=3)
-
-
-def test_windows_repeat_an_episodes_first_step_and_never_cross_episodes():
-    windows = history_windows(np.array([0, 3, 5]), 3)
-    expected = [[0, 0, 0], [0, 0, 1], [0, 1, 2], [3, 3, 3], [3, 3, 4]]
-    np.testing.assert_array_equal(windows, expected)
 
 
 def test_a_second_run_embeds_nothing(store: DemonstrationStore):

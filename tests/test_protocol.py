@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from egodtm_robot.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 from egodtm_robot.protocol import ProtocolConfig
 from egodtm_robot.train_bc import TrainBCConfig
 from policies.mlp import MLPPolicyConfig

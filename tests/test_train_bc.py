@@ -126,7 +126,7 @@ def test_a_finished_run_is_not_run_again(run: Run) -> None:
 
 
 def test_a_run_folder_with_other_settings_is_refused(run: Run) -> None:
-    with pytest.raises(ResumeMismatchError, match="seed: 1"):
+    with pytest.raises(ResumeMismatchError, match="seed: 0 -> 1"):
         train_bc(replace(run.config, seed=1))
 
 

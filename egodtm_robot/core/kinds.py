@@ -57,7 +57,7 @@ def stored_config(group: str, config: Mapping[str, Any]) -> dict[str, Any]:
     except ConfigurationError:
         return content
     kind = declared_kind(part)
-    shipped = None if kind is None else _shipped_target(group, kind)
+    shipped = None if kind is None else shipped_target(group, kind)
     if shipped is None or import_target(group, shipped) is not part:
         return content
     del content[TARGET]
@@ -78,7 +78,7 @@ def restored_config(group: str, stored: Mapping[str, Any]) -> dict[str, Any]:
     kind = content.pop(KIND, None)
     if kind is None:
         return content
-    target = _shipped_target(group, str(kind))
+    target = shipped_target(group, str(kind))
     if target is None:
         raise ConfigurationError(
             f"Expected the kind of {group} that was stored to be one of this version, got "
@@ -99,8 +99,15 @@ def stored_kind(group: str, stored: Mapping[str, Any]) -> str:
     return kind_of(part) if isinstance(part, type) else path
 
 
-def _shipped_target(group: str, kind: str) -> str | None:
-    """The import path that the files of a group give for the class of that kind."""
+def shipped_kinds(group: str) -> tuple[str, ...]:
+    """The kinds of the classes that the files of a group name."""
+    targets = {group_config(group, name).get(TARGET, MISSING) for name in group_names(group)}
+    classes = [import_target(group, target) for target in targets - {MISSING}]
+    return tuple(sorted({kind_of(part) for part in classes}))
+
+
+def shipped_target(group: str, kind: str) -> str | None:
+    """The import path that the files of a group give for the class of that kind; None for none."""
     # A file mostly bears the name of its class's kind; looked at first, it spares imports.
     for name in sorted(group_names(group), key=lambda name: name != kind):
         target = group_config(group, name).get(TARGET)

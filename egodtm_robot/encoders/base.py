@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from egodtm_robot.core.constant_batches import constant_batches
 from egodtm_robot.core.errors import EncoderInputError, EncoderOptionError
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
 from egodtm_robot.core.kinds import declared_kind
@@ -34,7 +35,7 @@ lie. The list is closed: an encoder that is added is hashed by its kind alone.
 """
 
 DEFAULT_BATCH_SIZE = 8
-"""Windows a forward pass. On a CPU larger batches gain nothing (see docs/encoders.md)."""
+"""Windows a forward pass. On a CPU larger batches gain nothing (see docs/results/speed.md)."""
 
 
 class Encoder(ABC):
@@ -173,18 +174,15 @@ class ImageEncoder(Encoder):
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False
         )
         with torch.inference_mode(), deterministic:
-            for start in range(0, len(images), self.batch_size):
-                rows = images[start : start + self.batch_size]
-                padded = np.zeros((self.batch_size, *images.shape[1:]), dtype=np.uint8)
-                padded[: len(rows)] = rows
-                tokens = self.forward(torch.from_numpy(padded).to(self.device))
+            for batch, rows in constant_batches({"images": images}, self.batch_size):
+                tokens = self.forward(torch.from_numpy(batch["images"]).to(self.device))
                 expected = (self.batch_size, self.num_tokens, self.dimension)
                 if tuple(tokens.shape) != expected:
                     raise EncoderOptionError(
                         f"Encoder {self.name} declares tokens of shape {expected} and its forward "
                         f"gave {tuple(tokens.shape)}; declare grid and dimension to match."
                     )
-                features[start : start + len(rows)] = tokens[: len(rows)].float().cpu().numpy()
+                features[rows] = tokens[: rows.stop - rows.start].float().cpu().numpy()
         return features
 
 

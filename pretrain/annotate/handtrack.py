@@ -94,8 +94,9 @@ class Handtrack(Detector):
         path = Path(weights).expanduser()
         if not path.is_file():
             raise WeightsError(
-                f"Expected handtrack's ONNX file at {path}, found none. docs/annotators.md says "
-                "how to get it (python -m pretrain.annotate.handtrack_convert)."
+                f"Expected handtrack's ONNX file at {path}, found none. "
+                "docs/reference/annotators.md says how to get it "
+                "(python -m pretrain.annotate.handtrack_convert)."
             )
         self._session = _open(path, threads)
         self._input = self._session.get_inputs()[0].name

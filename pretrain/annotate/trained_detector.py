@@ -80,7 +80,7 @@ class DetectorPreprocessing:
 
 
 THRESHOLD, NARRATED_THRESHOLD = 0.3, 0.15
-"""Least scores for what ``train_detector`` makes; docs/annotators_captions.md says how they were
+"""Least scores for what ``train_detector`` makes; docs/results/annotators.md says how they were
 chosen."""
 
 

@@ -7,23 +7,28 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import ConfigurationError, ResumeMismatchError
-from egodtm_robot.core.json_files import without_nan, write_json
 from egodtm_robot.core.progress import Progress
-from egodtm_robot.core.run_folder import package_versions
+from egodtm_robot.core.run_folder import (
+    RESULTS_FILE,
+    json_values,
+    package_versions,
+    write_results,
+)
 from egodtm_robot.core.statistics import Estimate
 from pretrain.checkpoints.starting import SHIPPED_NAME
 from pretrain.data import HeldOutConfig, make_held_out, open_held_out
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.measuring import measure_tasks
 from pretrain.evaluate.model import VideoTextModel, make_video_text_model
-from pretrain.evaluate.outcomes import FOLDER, write_outcomes
+from pretrain.evaluate.outcomes import outcomes_file, write_outcomes
 from pretrain.evaluate.registry import make_tasks
 from pretrain.evaluate.tables import interval_lines
 from pretrain.evaluate.task import BOOTSTRAP_SEED, EvaluationTask, Scores
-from pretrain.training import TrainingConfig, make_accelerator
+from pretrain.learning.accelerator import make_accelerator
+from pretrain.learning.training_config import TrainingConfig
 
-RESULTS_FILE = "results.json"
 RECORDS = "records"
 _IDENTITY = "identity.json"
 _VERSIONED = ("torch", "accelerate", "numpy", "mujoco", "zarr", "hydra-core")
@@ -74,7 +79,8 @@ class EvaluationResults:
         data: where the clips come from, and the ``fingerprint`` of how they are shown.
         clips: how many there are.
         tasks: for each task its ``headline`` (name, value, low, high), ``numbers`` (each value, low
-            and high), ``facts``, ``items`` and ``outcomes``, the file of its rows.
+            and high), ``facts``, ``items`` and ``outcomes``, the file of its
+            rows (None without any).
         skipped: for each task of ``all`` that was not measured what it lacked.
         seed: of the bootstrap's resamples.
         seconds: wall time of this start; records of an earlier one are not measured again.
@@ -161,7 +167,7 @@ def evaluate(config: EvaluateConfig) -> tuple[EvaluationResults, Path]:
     )
     if accelerator.is_main_process:
         write_outcomes(run_dir, scores)
-        write_json(run_dir / RESULTS_FILE, asdict(results))
+        write_results(run_dir, asdict(results))
     accelerator.wait_for_everyone()
     return results, run_dir
 
@@ -174,7 +180,8 @@ def describe(results: EvaluationResults, run_dir: Path) -> str:
         f"  {name} was not measured: it needs {lack}" for name, lack in results.skipped.items()
     ]
     lines += [f"  {results.seconds:.0f} s", f"  {run_dir / RESULTS_FILE}"]
-    lines += [f"  {run_dir / found['outcomes']}" for found in results.tasks.values()]
+    written = [found["outcomes"] for found in results.tasks.values() if found["outcomes"]]
+    lines += [f"  {run_dir / path}" for path in written]
     return "\n".join(lines)
 
 
@@ -214,19 +221,20 @@ def _claim(
             )
         own["tasks"] = stored["tasks"] | own["tasks"]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, own)
+    write_atomically(path, json.dumps(own, indent=2).encode())
 
 
 def _plain(task: EvaluationTask, scores: Scores, items: int) -> dict[str, Any]:
     def estimate(one: Estimate) -> dict[str, float]:
         return {"value": one.value, "low": one.interval.low, "high": one.interval.high}
 
-    return without_nan(
+    values: dict[str, Any] = json_values(
         {
             "headline": {"name": task.headline, **estimate(scores.headline)},
             "numbers": {name: estimate(one) for name, one in scores.numbers.items()},
             "facts": dict(scores.facts),
             "items": items,
-            "outcomes": f"{FOLDER}/{task.name}.jsonl",
+            "outcomes": outcomes_file(task.name) if scores.outcomes else None,
         }
     )
+    return values

@@ -9,7 +9,7 @@ from accelerate.utils import gather_object
 from pretrain.evaluate.clips import PIECE, EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
 from pretrain.evaluate.records import read_records, write_records
-from pretrain.evaluate.task import EvaluationTask, Record
+from pretrain.evaluate.task import EvaluationTask, EvaluationTaskError, Record
 
 
 def measure_tasks(
@@ -33,6 +33,10 @@ def measure_tasks(
         folder: where records are kept, a file a piece in a folder a task; those found there are not
             measured again. None keeps them in memory.
         on_piece: called with the pieces that this process has done and all that it has.
+
+    Raises:
+        EvaluationTaskError: a task gave another number of records than it was asked for, or records
+            that can't be kept.
     """
     pieces = [
         (number, task)
@@ -49,9 +53,9 @@ def measure_tasks(
             items = range(number * PIECE, min((number + 1) * PIECE, task.size(data)))
             records = task.measure(model, data, items)
             if len(records) != len(items):
-                raise ValueError(
-                    f"Expected {task.name}.measure to give a record an item, {len(items)}, got "
-                    f"{len(records)}."
+                raise EvaluationTaskError(
+                    f"Expected measure of the task {task.name} to give a record for each of "
+                    f"{len(items)} items, got {len(records)}."
                 )
             if path is not None:
                 write_records(path, records)

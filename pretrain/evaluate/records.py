@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from egodtm_robot.core.atomic_files import write_atomically
-from pretrain.evaluate.task import Record
+from pretrain.evaluate.task import EvaluationTaskError, Record
 
 _ROWS = ".rows"
 """Behind the name of a field of arrays: how many rows each record's array has."""
@@ -18,11 +18,14 @@ def write_records(path: Path, records: Sequence[Record]) -> None:
     """Write records as an ``.npz`` archive, atomically; folders are made.
 
     Raises:
-        TypeError: a field is neither a number, a text nor an array of at least one axis.
-        KeyError: the records have different names.
+        EvaluationTaskError: the records have different fields, or one that is neither a number, a
+            text nor an array of numbers.
     """
     arrays: dict[str, np.ndarray] = {}
-    for name in records[0] if records else ():
+    names = list(records[0]) if records else []
+    if any(record.keys() != records[0].keys() for record in records):
+        raise EvaluationTaskError(f"Expected all records to have the fields {', '.join(names)}.")
+    for name in names:
         values = [record[name] for record in records]
         if isinstance(values[0], np.ndarray) and values[0].ndim:
             # Arrays may differ in their first axis, as the numbers of captions do.
@@ -31,7 +34,10 @@ def write_records(path: Path, records: Sequence[Record]) -> None:
         else:
             arrays[name] = np.array(values)
         if arrays[name].dtype.hasobject:
-            raise TypeError(f"Expected {name} of a record to be a number, text or array.")
+            raise EvaluationTaskError(
+                f"Expected {name} of a record to be a number, a text or an array of numbers, got "
+                f"{values[0]!r}. NaN stands for a number that is not known."
+            )
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from egodtm_robot.core.errors import EgoDTMRobotError
 from egodtm_robot.core.statistics import (
     Estimate,
     Interval,
@@ -33,6 +34,10 @@ BOOTSTRAP_SEED = 0
 """Of the resamples. Always the same, so that the same records have the same intervals."""
 
 
+class EvaluationTaskError(EgoDTMRobotError, ValueError):
+    """A task gave something else than the contract says."""
+
+
 @dataclass(frozen=True)
 class Scores:
     """What a task found.
@@ -43,8 +48,8 @@ class Scores:
             ``text_to_video/r1``.
         facts: what the numbers rest on, such as the number of questions or what chance gives; plain
             JSON, named like numbers.
-        outcomes: one row an independent question, plain JSON, with ``item``, ``clip`` and ``video``
-            and what came of it. Two models on the same data are paired by these rows.
+        outcomes: one row a question: numbers and texts, the same names in all rows, among them
+            ``item`` and ``video``. Two models on the same data are paired by these rows.
     """
 
     headline: Estimate

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from egodtm_robot.core.errors import ConfigurationError
+from egodtm_robot.core.training.identity import NOT_DECISIVE
 from pretrain.data import DataConfig
+from pretrain.learning.training_config import TrainingConfig
 from pretrain.model import EgoDTMConfig
 from pretrain.objective import ObjectiveConfig
-from pretrain.training import TrainingConfig
 
 
 @dataclass
@@ -48,10 +49,10 @@ class PretrainConfig:
     seed: int = 0
     """Decides the initial weights, and the order and augmentation of clips."""
 
-    device: str = "auto"
+    device: str = field(default="auto", metadata=NOT_DECISIVE)
     """``auto`` takes GPUs if there are any, ``cpu`` does not."""
 
-    run_dir: str | None = None
+    run_dir: str | None = field(default=None, metadata=NOT_DECISIVE)
     """Folder of the run; null names it by its choices below ``runs/``."""
 
     def __post_init__(self) -> None:

@@ -8,23 +8,25 @@ import torch
 
 from egodtm_robot.core.fingerprints import hash_tensors
 from egodtm_robot.core.progress import Progress
-from egodtm_robot.core.run_folder import StageClock, claim_run_dir, package_versions
+from egodtm_robot.core.run_folder import (
+    RESULTS_FILE,
+    StageClock,
+    claim_run_dir,
+    package_versions,
+)
 from pretrain.checkpoints import load_checkpoint, start_from
 from pretrain.clips.dataset import ClipDataset, SampleSpec
 from pretrain.data import make_clips, open_splits
+from pretrain.learning.accelerator import make_accelerator
 from pretrain.learning.configuration import PretrainConfig
-from pretrain.learning.results import RESULTS_FILE, PretrainResults
+from pretrain.learning.results import PretrainResults
+from pretrain.learning.trainer import BEST, LAST, Trainer
+from pretrain.learning.training_config import image_steps
 from pretrain.learning.watch import Watch
 from pretrain.model import EgoDTM
 from pretrain.objective import depth_size
-from pretrain.training import BEST, LAST, Trainer, image_steps, make_accelerator
 
 _VERSIONED = ("torch", "accelerate", "numpy", "mujoco", "zarr", "hydra-core")
-_MAY_DIFFER = (
-    "device", "run_dir", "  cache", "  workers", "  threads", "  compile", "  save_every",
-    "  log_every",
-)  # fmt: skip
-"""How the work is spread and written down does not decide what comes of a run."""
 
 
 def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
@@ -42,7 +44,7 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
     accelerator = make_accelerator(config.training, config.device)
     run_dir = config.folder
     if accelerator.is_main_process:
-        claim_run_dir(run_dir, config, _MAY_DIFFER)
+        claim_run_dir(run_dir, config)
     if (run_dir / RESULTS_FILE).is_file():
         return PretrainResults.load(run_dir) if accelerator.is_main_process else None, run_dir
     clock = StageClock(run_dir) if accelerator.is_main_process else None
@@ -141,10 +143,6 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
     return results, run_dir
 
 
-def _report(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
 def sample_spec(config: PretrainConfig) -> SampleSpec:
     """What the objective needs of a training clip, at the sizes of the model."""
     side = config.model.vision.image_size
@@ -156,6 +154,10 @@ def sample_spec(config: PretrainConfig) -> SampleSpec:
         text=objective.texts,
         negatives=objective.negatives if objective.text else 0,
     )
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 class _ProgressLine:

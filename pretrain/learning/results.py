@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from egodtm_robot.core.errors import CheckpointError
-from egodtm_robot.core.json_files import without_nan, write_json
+from egodtm_robot.core.run_folder import RESULTS_FILE, write_results
 from pretrain.evaluate.tables import score_lines
 
-RESULTS_FILE = "results.json"
 SCHEMA_VERSION = 1
 
 
@@ -65,7 +64,7 @@ class PretrainResults:
     def save(self, run_dir: Path) -> None:
         """Write ``results.json`` atomically."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        write_json(run_dir / RESULTS_FILE, {**values.pop("tasks"), **values})
+        write_results(run_dir, {**values.pop("tasks"), **values})
 
     @classmethod
     def load(cls, run_dir: Path) -> "PretrainResults":
@@ -87,7 +86,7 @@ class PretrainResults:
     def measured(self) -> dict[str, Any]:
         """What a card says of the checkpoint: the scores that there are, and what they are of."""
         scores = {name: found for name, found in self.tasks.items() if found is not None}
-        return without_nan({**scores, "test_clips": self.test_clips, "best_step": self.best_step})
+        return {**scores, "test_clips": self.test_clips, "best_step": self.best_step}
 
 
 def own_names() -> tuple[str, ...]:

@@ -21,8 +21,8 @@ from pretrain.evaluate.registry import make_tasks
 from pretrain.evaluate.task import Scores
 from pretrain.learning.configuration import PretrainConfig
 from pretrain.learning.results import own_names
+from pretrain.learning.trainer import last_saved_step
 from pretrain.model import EgoDTM
-from pretrain.training import last_saved_step
 
 CURVES = "curves.png"
 

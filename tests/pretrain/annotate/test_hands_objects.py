@@ -133,7 +133,7 @@ def test_handtrack_finds_hands_in_real_video(sample: Callable[[str], Path]):
 
 
 def test_handtracks_bad_weights_and_options_are_named(tmp_path: Path):
-    with pytest.raises(WeightsError, match=r"docs/annotators\.md"):
+    with pytest.raises(WeightsError, match=r"docs/reference/annotators\.md"):
         Handtrack(str(tmp_path / "none.onnx"))
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")
