@@ -143,10 +143,6 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
     return results, run_dir
 
 
-def _report(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
 def sample_spec(config: PretrainConfig) -> SampleSpec:
     """What the objective needs of a training clip, at the sizes of the model."""
     side = config.model.vision.image_size
