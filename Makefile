@@ -43,6 +43,8 @@ lint: setup
 
 setup: $(INSTALLED)
 
+# The package metaworld pins an older MuJoCo than the tested one, hence --no-deps; what else it needs
+# is the extra of its name.
 $(INSTALLED): $(INPUTS)
 	@command -v $(PYTHON) >/dev/null || { \
 		echo "Expected $(PYTHON) on the PATH; found none. Install Python 3.11, on Debian 12:" \
@@ -60,7 +62,9 @@ $(INSTALLED): $(INPUTS)
 			exit 1; fi; }
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PY) -m pip install --quiet \
-		--disable-pip-version-check --editable '.[data,dev,efficientnet]'
+		--disable-pip-version-check --editable '.[data,dev,efficientnet,metaworld]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps \
+		--constraint constraints.txt metaworld
 	@$(PY) -m egodtm_robot.core.gl || { \
 		if $(IS_ROOT); then \
 			($(APT_INSTALL) $$($(PY) -c \

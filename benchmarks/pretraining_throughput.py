@@ -26,10 +26,10 @@ from pretrain.clips.clip import Boxes, Clip
 from pretrain.clips.dataset import ClipDataset, Draw, SampleSpec
 from pretrain.clips.store import ClipStore, ClipStoreWriter
 from pretrain.learning.accelerator import make_accelerator
+from pretrain.learning.configuration import PretrainConfig
 from pretrain.learning.trainer import Trainer
 from pretrain.model import EgoDTM
 from pretrain.objective import depth_size, freeze_unused, objective_losses
-from pretrain.run import PretrainConfig
 
 CLIPS = 256
 OTHER_VERBS = ("puts down", "opens", "pushes", "turns")

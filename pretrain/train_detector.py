@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from egodtm_robot.core.configuration import command
+from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import (
@@ -36,7 +37,6 @@ from pretrain.annotate.detector_examples import (
 from pretrain.annotate.detector_model import new_detector, published_detector
 from pretrain.annotate.detector_training import BEST, LAST, DetectorTrainer
 from pretrain.annotate.detectors.training_config import DetectorTrainingConfig
-from pretrain.annotate.pretrained import choose_device
 from pretrain.clips.dataset import AugmentationConfig
 
 _VERSIONED = ("torch", "transformers", "numpy", "scipy")
@@ -204,7 +204,7 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
         run_dir / "checkpoints",
         steps=config.steps,
         seed=config.seed,
-        device=choose_device(config.device),
+        device=pick_device(config.device),
         card={
             "labels": labels,
             "data": train.fingerprint,

@@ -30,7 +30,7 @@ class Runs:
         with self.lock:
             self.started.append(choices)
         if choices["encoder"] == self.failing:
-            stdout.write("EncoderWeightsError: Expected weights at weights.safetensors.\n")
+            stdout.write("WeightsError: Expected weights at weights.safetensors.\n")
             stdout.flush()
             return subprocess.CompletedProcess(command, 1)
         RunResults(

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from egodtm_robot.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 from egodtm_robot.protocol import ProtocolConfig
 from egodtm_robot.train_bc import TrainBCConfig
 from policies.mlp import MLPPolicyConfig
@@ -72,11 +72,11 @@ def test_r3m_brings_its_own_head_unless_a_policy_is_named(overrides, policy):
 
 
 def test_standard_draws_looks_anew_unless_the_command_line_says_otherwise():
-    assert compose(TrainBCConfig, "train_bc", ["protocol=standard"]).env.visual == "varied"
-    assert compose(TrainBCConfig, "train_bc", ["protocol=quick"]).env.visual == "fixed"
+    assert compose(TrainBCConfig, "train_bc", ["protocol=standard"]).env["visual"] == "varied"
+    assert compose(TrainBCConfig, "train_bc", ["protocol=quick"]).env["visual"] == "fixed"
     chosen = ["protocol=standard", "env.visual=shifted", "env=franka_kitchen_knob"]
     composed = compose(TrainBCConfig, "train_bc", chosen)
-    assert (composed.env.visual, composed.env.task) == ("shifted", "knob")
+    assert (composed.env["visual"], composed.env["task"]) == ("shifted", "knob")
     assert composed.protocol == load("protocol", "standard", ProtocolConfig)
 
 

@@ -40,8 +40,8 @@ class EncoderOptionError(EgoDTMRobotError, ValueError):
     """An encoder is configured with options that it does not take or that contradict each other."""
 
 
-class EncoderWeightsError(EgoDTMRobotError, RuntimeError):
-    """The weights of an encoder are not installed, not reachable or not readable."""
+class WeightsError(EgoDTMRobotError, RuntimeError):
+    """Weights from elsewhere are not installed, not reachable, not readable, or could run code."""
 
 
 class ModelInputError(EgoDTMRobotError, ValueError):
@@ -58,6 +58,10 @@ class ObservationError(EgoDTMRobotError, ValueError):
 
 class PoolingError(EgoDTMRobotError, ValueError):
     """A pooling of tokens does not fit the tokens that the encoder gives."""
+
+
+class PolicyOptionError(EgoDTMRobotError, ValueError):
+    """A policy's class cannot be found, breaks the contract of policies, or lacks an option."""
 
 
 class CheckpointError(EgoDTMRobotError, RuntimeError):

@@ -9,10 +9,6 @@ class AnnotatorOptionError(EgoDTMRobotError, ValueError):
     """An annotator is configured with options that it does not take or that contradict another."""
 
 
-class AnnotatorWeightsError(EgoDTMRobotError, RuntimeError):
-    """The weights of an annotator are not to be had, not readable, or not those of its model."""
-
-
 class AnnotatorRefusedError(EgoDTMRobotError, RuntimeError):
     """An annotator can answer for no clip at all: a run stops, where other errors of an annotator
     cost the clips that they came with.

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from egodtm_robot.core.errors import PoolingError, UnknownNameError
-from policies.base import FeatureShape
 from policies.pooling import POOLINGS, PoolingConfig, make_pooling
+from policies.spec import FeatureShape
 
 SHAPE = FeatureShape(tokens=49, dimension=5, grid=(7, 7))
 

@@ -7,7 +7,7 @@ from typing import Any
 _SAMPLED_BYTES = 2**20
 
 
-def weights_of(model: str, gguf_file: str | None, revision: str | None) -> list[Any]:
+def folder_identity(model: str, gguf_file: str | None, revision: str | None) -> list[Any]:
     """What tells a model's weights apart, without reading all of them.
 
     Of a folder: name, size and the first and last MB of each file; of a hub id: id and revision.
