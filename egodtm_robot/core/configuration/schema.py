@@ -1,0 +1,201 @@
+"""Dataclasses as schemas: what OmegaConf types, and what it cannot express.
+
+OmegaConf (2.3) knows neither ``Literal`` nor ``Annotated``. :func:`schema_of` makes the dataclass
+that OmegaConf sees, in which a ``Literal`` is a plain string or number, and :func:`build` makes the
+real dataclass of a composed configuration and checks choices and :class:`Bounds` on the way, with
+the whole key in the message.
+"""
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar, Union, cast
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError, UnknownNameError
+
+ConfigT = TypeVar("ConfigT")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The range of a number, written ``Annotated[int, Bounds(1)]``; both ends belong to it."""
+
+    minimum: float | None = None
+    """The least value allowed; null for no limit."""
+
+    maximum: float | None = None
+    """The greatest value allowed; null for no limit."""
+
+    def __str__(self) -> str:
+        if self.maximum is None:
+            return f"at least {self.minimum:,}"
+        if self.minimum is None:
+            return f"at most {self.maximum:,}"
+        return f"from {self.minimum:,} to {self.maximum:,}"
+
+    def hold(self, value: float) -> bool:
+        """Whether a number lies within; NaN does not."""
+        least = float("-inf") if self.minimum is None else self.minimum
+        greatest = float("inf") if self.maximum is None else self.maximum
+        return least <= value <= greatest
+
+
+PositiveInt = Annotated[int, Bounds(1)]
+"""A count of something that there must be."""
+
+NonNegativeInt = Annotated[int, Bounds(0)]
+"""A count of something that may be lacking."""
+
+Seed = Annotated[int, Bounds(0, 2**32 - 1)]
+"""What NumPy and PyTorch both take for a seed."""
+
+RunSeed = Annotated[int, Bounds(0, 9_999)]
+"""A seed from which the seeds of episodes follow; see :mod:`egodtm_robot.core.seeding`."""
+
+
+def to_yaml(config: object) -> str:
+    """The text of ``config.yaml`` for a configuration dataclass."""
+    return OmegaConf.to_yaml(OmegaConf.structured(_schema_value(config)))
+
+
+def from_yaml(config_class: type[ConfigT], text: str) -> ConfigT:
+    """Read back what :func:`to_yaml` wrote.
+
+    Raises:
+        ConfigurationError: the text is not YAML or does not fit the dataclass.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema_of(config_class)), yaml.safe_load(text))
+        return build(config_class, cast(DictConfig, merged))
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+        if isinstance(error, EgoDTMRobotError):
+            raise
+        raise ConfigurationError(
+            f"Expected a configuration of type {config_class.__name__}: {one_line(error)}"
+        ) from error
+
+
+@functools.cache
+def schema_of(config_class: type) -> type:
+    """The dataclass that OmegaConf sees in place of ``config_class``.
+
+    It has the same fields and defaults, without ``Literal``, ``Annotated`` and ``__post_init__``.
+    """
+    hints = typing.get_type_hints(config_class, include_extras=True)
+    fields: list[Any] = []
+    for field in dataclasses.fields(config_class):
+        default: Any = dataclasses.field()
+        if field.default is not dataclasses.MISSING:
+            default = dataclasses.field(default=field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            default = dataclasses.field(
+                default_factory=functools.partial(_schema_default, field.default_factory)
+            )
+        fields.append((field.name, _schema_type(hints[field.name]), default))
+    return dataclasses.make_dataclass(config_class.__name__, fields)
+
+
+def build(config_class: type[ConfigT], composed: DictConfig) -> ConfigT:
+    """Make the dataclass of a composed configuration.
+
+    Args:
+        config_class: the real dataclass.
+        composed: a configuration whose type is :func:`schema_of` that class.
+
+    Raises:
+        ConfigurationError: a value is missing, a number is out of range, or an interpolation
+            cannot be resolved.
+        UnknownNameError: a value is none of the choices.
+    """
+    missing = sorted(str(key) for key in OmegaConf.missing_keys(composed))
+    if missing:
+        raise ConfigurationError(
+            f"No value for {', '.join(missing)}; give one, such as {missing[0]}=VALUE."
+        )
+    try:
+        values = OmegaConf.to_container(composed, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigurationError(one_line(error)) from error
+    except RecursionError as error:
+        raise ConfigurationError(
+            "Expected interpolations that lead to a value; some refer to one another in a circle."
+        ) from error
+    return cast(ConfigT, _build(config_class, values, ""))
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error of Hydra or OmegaConf, with the key that it is about."""
+    first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    key = getattr(error, "full_key", None)
+    return f"{key}: {first}" if key else first
+
+
+def _schema_default(factory: Any) -> Any:
+    return _schema_value(factory())
+
+
+def _schema_value(value: Any) -> Any:
+    """A value in which instances of schemas stand for those of the real dataclasses."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        schema = schema_of(type(value))
+        names = [field.name for field in dataclasses.fields(value)]
+        return schema(**{name: _schema_value(getattr(value, name)) for name in names})
+    if isinstance(value, list):
+        return [_schema_value(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _schema_value(item) for key, item in value.items()}
+    return value
+
+
+def _schema_type(hint: Any) -> Any:
+    """A type hint without what OmegaConf does not know."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return schema_of(cast(type, hint))
+    if origin is Annotated:
+        return _schema_type(arguments[0])
+    if origin is Literal:
+        return Union[tuple({type(choice) for choice in arguments})]  # noqa: UP007
+    if origin in (Union, types.UnionType):
+        return Union[tuple(_schema_type(argument) for argument in arguments)]  # noqa: UP007
+    if origin is not None and arguments:
+        return origin[tuple(_schema_type(argument) for argument in arguments)]
+    return hint
+
+
+def _build(hint: Any, value: Any, key: str) -> Any:
+    """Make what a type hint says of a plain value, which OmegaConf has converted already."""
+    if value is None:
+        return None
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        hints = typing.get_type_hints(hint, include_extras=True)
+        prefix = f"{key}." if key else ""
+        return cast(type, hint)(
+            **{name: _build(hints[name], item, f"{prefix}{name}") for name, item in value.items()}
+        )
+    if origin is Annotated:
+        for bounds in arguments[1:]:
+            if isinstance(bounds, Bounds) and not bounds.hold(value):
+                raise ConfigurationError(f"Expected {key} {bounds}, got {value}.")
+        return _build(arguments[0], value, key)
+    if origin is Literal:
+        if value not in arguments:
+            raise UnknownNameError(key, value, [str(choice) for choice in arguments])
+        return value
+    if origin in (Union, types.UnionType):
+        given = [argument for argument in arguments if argument is not type(None)]
+        # Of several types OmegaConf admits only primitive ones, which are right as they are.
+        return _build(given[0], value, key) if len(given) == 1 else value
+    if origin is list and isinstance(value, list):
+        return [_build(arguments[0], item, key) for item in value]
+    if origin in (dict, Mapping) and isinstance(value, dict):
+        return {name: _build(arguments[1], item, f"{key}.{name}") for name, item in value.items()}
+    return value
