@@ -42,6 +42,7 @@ The module of a command begins, before it imports what is slow or may be shadowe
 
 from egodtm_robot.core.configuration.command import (
     EXIT_USER_ERROR,
+    answer_help,
     command,
     with_clean_errors,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "PositiveInt",
     "RunSeed",
     "Seed",
+    "answer_help",
     "command",
     "compose",
     "from_yaml",

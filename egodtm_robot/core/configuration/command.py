@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 from omegaconf import OmegaConf
 
 from egodtm_robot.core.configuration.composition import checked, composer
+from egodtm_robot.core.configuration.reference import module_reference, reference_text
 from egodtm_robot.core.configuration.schema import schema_of
 from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError
 from egodtm_robot.core.shadowing import check_shadowing
@@ -78,6 +80,27 @@ def command_line(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_intermixed_args(arguments)
 
 
+def answer_help(module: Path, arguments: Sequence[str]) -> None:
+    """Print what a command can be told and end the process, if ``--help`` is among the arguments.
+
+    Args:
+        module: the file that the command is defined in; it is read, not imported.
+        arguments: of the command line, without the program.
+
+    Raises:
+        SystemExit: after the help, with code 0.
+        ConfigurationError: the arguments beside ``--help`` do not fit.
+    """
+    if not {"--help", "-h"}.intersection(arguments):
+        return
+    given = command_line(arguments)
+    reference = module_reference(
+        module, given.overrides, primary=given.config_name, config_dir=given.config_dir
+    )
+    print(reference_text(reference))
+    raise SystemExit(0)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise ConfigurationError(
@@ -94,6 +117,7 @@ def _run(
 ) -> None:
     """Compose and check every run that the command line asks for, then do them in turn."""
     check_shadowing()
+    answer_help(Path(inspect.getfile(main)), arguments)
     given = command_line(arguments)
     with composer(
         config_name,

@@ -20,7 +20,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, OverrideParseException
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
 from hydra.plugins.search_path_plugin import SearchPathPlugin
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from egodtm_robot.core.configuration.schema import build, one_line, schema_of
@@ -74,6 +74,9 @@ class ComposedRun:
     composed: DictConfig
     """The configuration; values may still be missing."""
 
+    choices: dict[str, str]
+    """What was chosen of each group, such as ``{"encoder": "pixels"}``."""
+
     name: str
     """What distinguishes the run from the others of a sweep, such as ``encoder=pixels,seed=1``;
     empty where nothing varies."""
@@ -109,8 +112,22 @@ class Composer:
             )
             # A path among the values adds no levels to a folder's name.
             name = ",".join(varied).replace(os.sep, "_")
-            runs.append(ComposedRun(self._compose(self._parse(lines)), name))
+            runs.append(ComposedRun(*self._compose(self._parse(lines)), name))
         return runs
+
+    def groups(self) -> dict[str, str]:
+        """The groups of this command with their default choices; ``???`` where one must choose."""
+        for source in self._loader.get_sources():
+            if source.is_config(self._primary):
+                entries = source.load_config(self._primary).config.get("defaults", [])
+                return {
+                    str(group): str(choice)
+                    for entry in entries
+                    if isinstance(entry, DictConfig)
+                    for group, choice in OmegaConf.to_container(entry).items()
+                    if " " not in str(group)
+                }
+        return {}
 
     def group_choices(self, group: str) -> list[str]:
         """The names that a group of configuration has; none if there is no such group."""
@@ -133,18 +150,24 @@ class Composer:
                 )
         return parsed
 
-    def _compose(self, overrides: list[Override]) -> DictConfig:
+    def _compose(self, overrides: list[Override]) -> tuple[DictConfig, dict[str, str]]:
         choices = self._checked_choices(overrides)
         lines = [str(override.input_line) for override in overrides]
         if any(override.is_add() or override.is_force_add() for override in overrides):
             # Hydra would add a key even where a dataclass says which keys there are.
             self._check_keys(overrides, choices)
         try:
-            return hydra.compose(self._primary, lines)
+            composed = hydra.compose(self._primary, lines, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
             self._check_keys(overrides, choices)
-            cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+            cause = (
+                error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+            )
             raise ConfigurationError(one_line(cause)) from error
+        chosen = {str(group): str(name) for group, name in composed.hydra.runtime.choices.items()}
+        with open_dict(composed):
+            del composed["hydra"]
+        return composed, {group: chosen[group] for group in chosen if "hydra/" not in group}
 
     def _checked_choices(self, overrides: list[Override]) -> list[str]:
         """The overrides that choose from groups, as they were written."""
@@ -154,6 +177,13 @@ class Composer:
             if known:
                 _check_choice(override, known)
                 choices.append(str(override.input_line))
+        chosen = {override.key_or_group for override in overrides}
+        for group, default in self.groups().items():
+            if default == "???" and group not in chosen:
+                raise ConfigurationError(
+                    f"No value for {group}; choose one, {group}=NAME, of: "
+                    f"{', '.join(self.group_choices(group))}."
+                )
         return choices
 
     def _check_keys(self, overrides: list[Override], choices: list[str]) -> None:

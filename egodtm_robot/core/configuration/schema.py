@@ -72,7 +72,9 @@ def from_yaml(config_class: type[ConfigT], text: str) -> ConfigT:
         ConfigurationError: the text is not YAML or does not fit the dataclass.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema_of(config_class)), yaml.safe_load(text))
+        merged = OmegaConf.merge(
+            OmegaConf.structured(schema_of(config_class)), yaml.safe_load(text)
+        )
         return build(config_class, cast(DictConfig, merged))
     except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         if isinstance(error, EgoDTMRobotError):
