@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,7 +25,6 @@ from egodtm_robot.core.errors import (
     ConfigurationError,
     DatasetError,
     TrainingDivergedError,
-    UnknownNameError,
 )
 from egodtm_robot.core.training_state import TrainingStates
 from egodtm_robot.demos.store import DemonstrationStore
@@ -33,7 +32,7 @@ from policies.base import FEATURES_PREFIX, PROPRIOCEPTION, FeatureShape, PolicyS
 from policies.checkpoints import save_policy
 from policies.mlp import MLPPolicy, MLPPolicyConfig, make_policy
 
-SCHEDULES = ("cosine", "constant")
+Schedule = Literal["cosine", "constant"]
 _EMBEDDED_AT_ONCE = 4_096
 
 
@@ -50,7 +49,7 @@ class BehaviorCloningConfig:
     learning_rate: float = 1e-3
     """Adam's, at the first step; R3M's."""
 
-    schedule: str = "cosine"
+    schedule: Schedule = "cosine"
     """``cosine`` decays the rate to zero, which lifts success and removes most of the spread
     between seeds; ``constant`` is R3M's."""
 
@@ -77,8 +76,6 @@ class BehaviorCloningConfig:
     """CPU threads. A head this small loses time to more, and the number changes rounding."""
 
     def __post_init__(self) -> None:
-        if self.schedule not in SCHEDULES:
-            raise UnknownNameError("learning rate schedule", self.schedule, SCHEDULES)
         positive = (
             "steps", "batch_size", "validate_every", "checkpoints", "save_every", "threads",
         )  # fmt: skip

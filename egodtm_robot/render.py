@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from egodtm_robot.environments import (
 )
 from egodtm_robot.work_queue import ordered_map
 
+Modality = Literal["rgb", "depth", "segmentation"]
 _MODALITIES = {"rgb": ((3,), "uint8"), "depth": ((), "float32"), "segmentation": ((), "int32")}
 
 
@@ -147,8 +148,8 @@ class RenderConfig:
     demos: str = "???"
     """Folder of the store."""
 
-    modalities: list[str] = field(default_factory=lambda: ["rgb"])
-    """Of rgb, depth and segmentation."""
+    modalities: list[Modality] = field(default_factory=lambda: ["rgb"])
+    """Images to draw; segmentation gives the number of the object that each pixel shows."""
 
     workers: int = 2
     """Processes; 0 draws in the main one."""

@@ -16,7 +16,7 @@ import json
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -102,7 +102,7 @@ class TrainBCConfig:
     seed: int = 0
     """Decides weights, minibatches and the episodes of every evaluation."""
 
-    evaluation_split: str = "final"
+    evaluation_split: Literal["final", "tuning"] = "final"
     """``final``, or ``tuning`` while hyper-parameters are being chosen, so that no setting is ever
     chosen on the episodes that are reported."""
 
@@ -128,10 +128,6 @@ class TrainBCConfig:
         Raises:
             ConfigurationError: a number is out of range.
         """
-        if self.evaluation_split not in ("final", "tuning"):
-            raise ConfigurationError(
-                f"Expected evaluation_split final or tuning, got {self.evaluation_split!r}."
-            )
         if self.videos < 0 or self.workers < 0 or self.environments < 1:
             raise ConfigurationError(
                 "Expected videos >= 0, workers >= 0 and environments >= 1, got "

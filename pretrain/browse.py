@@ -11,7 +11,7 @@ if __name__ == "__main__":
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,8 +22,6 @@ from egodtm_robot.core.storage import format_bytes
 from pretrain.clips.store import ClipStore
 from pretrain.data import paths
 from pretrain.preparation.gallery import make_page
-
-ORDERS = ("stored", "random")
 
 
 @dataclass
@@ -40,7 +38,7 @@ class BrowseConfig:
     """Clips to show, spread over the set; the numbers about the set are of these. A clip takes 20
     to 80 kB of the page."""
 
-    order: str = "stored"
+    order: Literal["stored", "random"] = "stored"
     """``stored``, or ``random`` to see what is typical at a glance."""
 
     seed: int = 0
@@ -55,8 +53,6 @@ class BrowseConfig:
     def __post_init__(self) -> None:
         if not paths(self.clips):
             raise ConfigurationError("Expected the folder of a clip store in clips, got none.")
-        if self.order not in ORDERS:
-            raise ConfigurationError(f"Expected order to be one of {ORDERS}, got {self.order!r}.")
         if min(self.limit, self.per_page, self.width) < 1:
             raise ConfigurationError(
                 "Expected limit, per_page and width of at least 1, got "

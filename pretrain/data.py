@@ -5,17 +5,15 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from egodtm_robot.core.errors import ConfigurationError, DatasetError, UnknownNameError
+from egodtm_robot.core.errors import ConfigurationError, DatasetError
 from pretrain.clips.dataset import AugmentationConfig
 from pretrain.clips.store import ClipStore
 from pretrain.clips.synthetic import SPLITS, Split, SyntheticClipConfig
 from pretrain.clips.synthetic.generate import generate, store_attributes
-
-KINDS = ("synthetic", "store")
 
 _LARGEST_SHARE = 0.1
 """Of a store without stores for validation and test, at most so much is held out for each."""
@@ -25,7 +23,7 @@ _LARGEST_SHARE = 0.1
 class DataConfig:
     """The ``data`` part of the configuration."""
 
-    kind: str = "synthetic"
+    kind: Literal["synthetic", "store"] = "synthetic"
     """``synthetic`` draws the clips that are missing; ``store`` takes stores by their paths."""
 
     path: Any = None
@@ -66,10 +64,7 @@ class DataConfig:
 
         Raises:
             ConfigurationError: a path or a number is missing or does not fit.
-            UnknownNameError: no such kind.
         """
-        if self.kind not in KINDS:
-            raise UnknownNameError("kind of data", self.kind, KINDS)
         if self.kind == "synthetic" and (self.path or self.validation or self.test):
             raise ConfigurationError(
                 "Expected data=store with data.path, data.validation or data.test; got "

@@ -11,12 +11,11 @@ if __name__ == "__main__":
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from egodtm_robot.core.configuration import command
-from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.storage import format_bytes
-from pretrain.clips.synthetic import SPLITS, Split, SyntheticClipConfig, generate
+from pretrain.clips.synthetic import Split, SyntheticClipConfig, generate
 
 
 @dataclass
@@ -26,8 +25,8 @@ class GenerateConfig:
     out: str = "???"
     """Folder of the clip store; goes on there if it exists."""
 
-    split: str = "train"
-    """``train``, ``validation`` or ``test``; they share no scene and no surface."""
+    split: Split = "train"
+    """Which clips: those of different splits share no scene and no surface."""
 
     clips: int = 1000
     """Clips that the store shall hold."""
@@ -39,8 +38,6 @@ class GenerateConfig:
     """What the clips are like."""
 
     def __post_init__(self) -> None:
-        if self.split not in SPLITS:
-            raise UnknownNameError("split", self.split, SPLITS)
         if self.clips < 1 or self.workers < 0:
             raise ConfigurationError(
                 "Expected at least 1 clip and no fewer than 0 workers, got "
@@ -54,7 +51,7 @@ def main(config: GenerateConfig) -> None:
     began = time.perf_counter()
     drawn = generate(
         config.synthetic,
-        cast(Split, config.split),
+        config.split,
         config.clips,
         config.out,
         config.workers,

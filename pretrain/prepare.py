@@ -17,14 +17,14 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import command
-from egodtm_robot.core.errors import ConfigurationError, StoreExistsError, UnknownNameError
+from egodtm_robot.core.errors import ConfigurationError, StoreExistsError
 from egodtm_robot.core.locking import FileLock
 from egodtm_robot.core.storage import check_free_space
-from pretrain.annotate.base import STAGES
+from pretrain.annotate.base import STAGES, Stage
 from pretrain.annotate.registry import check_annotator, is_enabled
 from pretrain.clips.decoding import DecodingConfig
 from pretrain.clips.sources.registry import make_source
@@ -36,7 +36,7 @@ from pretrain.preparation.runner import RunnerConfig, start_pool
 from pretrain.preparation.scheduler import Choice, Scheduler
 from pretrain.preparation.work import WorkContext
 
-CHOOSABLE = ("decode", *STAGES)
+Choosable = Literal["decode", Stage]
 """What ``stages`` may name."""
 
 _COMPRESSION = 0.9
@@ -71,7 +71,7 @@ class PrepareConfig:
     runner: RunnerConfig = field(default_factory=RunnerConfig)
     """Where the work is done: ``runner=local`` or ``runner=ray``."""
 
-    stages: list[str] | None = None
+    stages: list[Choosable] | None = None
     """Stages that may run, such as ``[captions]``; the files of the others are taken as they are,
     whatever their configuration here says. Null runs all that is missing or out of date."""
 
@@ -90,11 +90,7 @@ class PrepareConfig:
 
         Raises:
             ConfigurationError: a number is out of range, or an option has no value.
-            UnknownNameError: no such stage.
         """
-        for stage in self.stages or ():
-            if stage not in CHOOSABLE:
-                raise UnknownNameError("stage", stage, CHOOSABLE)
         if self.shard_clips < 1 or (self.limit is not None and self.limit < 1):
             raise ConfigurationError(
                 "Expected shard_clips and limit of at least 1, got "

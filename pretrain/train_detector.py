@@ -24,11 +24,18 @@ from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir, package_versions
 from pretrain.annotate.detector_examples import (
     Examples,
+    Objects,
     PictureDataset,
     StoreExamples,
     VisorExamples,
 )
-from pretrain.annotate.detector_model import new_detector, published_detector
+from pretrain.annotate.detector_model import (
+    BackboneKind,
+    Kind,
+    Size,
+    new_detector,
+    published_detector,
+)
 from pretrain.annotate.detector_training import (
     BEST,
     LAST,
@@ -75,7 +82,7 @@ class TrainDetectorConfig:
     pictures: int | None = None
     """Only so many training pictures, evenly spread; null for all."""
 
-    objects: str = "nouns"
+    objects: Objects = "nouns"
     """``touched``: one label for what hands touch; ``named``: the data's categories; ``nouns``: the
     last words of these ("mug" for every "red mug"); ``none``."""
 
@@ -86,14 +93,14 @@ class TrainDetectorConfig:
     revision: str | None = None
     """Branch, tag or commit of ``init`` on the hub."""
 
-    kind: str = "ttfnet"
+    kind: Kind = "ttfnet"
     """Without ``init``: ``ttfnet``, which learns in half an hour of a CPU core, or ``rt_detr`` or
     ``d_fine``, which want published weights or a GPU."""
 
-    size: str = "tiny"
-    """Without ``init``: ``small`` or ``tiny``."""
+    size: Size = "tiny"
+    """Without ``init``: how large the detector is; ``small`` is about the least published."""
 
-    backbone: str = "efficientnet_lite0"
+    backbone: BackboneKind = "efficientnet_lite0"
     """Without ``init``: ``efficientnet_lite0`` with ImageNet's weights, which need no download, or
     ``random``."""
 
@@ -183,7 +190,7 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
     train = _Part(examples, config.pictures)
     validation: Examples = train
     if config.validation:
-        validation = StoreExamples(config.validation, config.objects, labels)  # type: ignore[arg-type]
+        validation = StoreExamples(config.validation, config.objects, labels)
     validation = _Part(validation, config.validation_pictures)
     if config.init is None:
         detector = new_detector(config.kind, config.size, labels, config.seed, config.backbone)
@@ -249,11 +256,11 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
 
 def _examples(config: TrainDetectorConfig) -> Examples:
     if config.stores:
-        return StoreExamples(config.stores, config.objects)  # type: ignore[arg-type]
+        return StoreExamples(config.stores, config.objects)
     return VisorExamples(
         str(config.visor.annotations),
         str(config.visor.pictures),
-        config.objects,  # type: ignore[arg-type]
+        config.objects,
     )
 
 

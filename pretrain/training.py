@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -23,7 +23,6 @@ from accelerate.state import AcceleratorState
 from egodtm_robot.core.errors import (
     ConfigurationError,
     TrainingDivergedError,
-    UnknownNameError,
 )
 from egodtm_robot.core.training_state import TrainingStates, saved_states
 from pretrain.checkpoints import save_checkpoint
@@ -31,7 +30,8 @@ from pretrain.clips.dataset import ClipDataset, StreamSampler, training_loader
 from pretrain.model import EgoDTM
 from pretrain.objective import ObjectiveConfig, freeze_unused, objective_losses
 
-PRECISIONS = {"float32": "no", "bf16": "bf16", "fp16": "fp16"}
+Precision = Literal["float32", "bf16", "fp16"]
+PRECISIONS: dict[Precision, str] = {"float32": "no", "bf16": "bf16", "fp16": "fp16"}
 """Our names of accelerate's mixed precisions."""
 
 BEST, LAST = "best.safetensors", "last.safetensors"
@@ -78,7 +78,7 @@ class TrainingConfig:
     clip_norm: float = 1.0
     """Gradients of a larger norm are scaled down to it."""
 
-    precision: str = "float32"
+    precision: Precision = "float32"
     """``float32``, or ``bf16`` or ``fp16`` for the products inside the model."""
 
     compile: bool = False
@@ -105,10 +105,7 @@ class TrainingConfig:
 
         Raises:
             ConfigurationError: a number is out of range.
-            UnknownNameError: no such precision.
         """
-        if self.precision not in PRECISIONS:
-            raise UnknownNameError("precision", self.precision, list(PRECISIONS))
         for name in ("batch_size", "image_batch_size", "validate_every", "save_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Expected {name} >= 1, got {getattr(self, name)}.")

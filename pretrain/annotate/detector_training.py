@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ from torch.utils.data import DataLoader
 from egodtm_robot.core.errors import (
     ConfigurationError,
     TrainingDivergedError,
-    UnknownNameError,
 )
 from egodtm_robot.core.images import to_channels_first
 from egodtm_robot.core.training_state import TrainingStates
@@ -32,7 +31,8 @@ from pretrain.evaluate.detection import Found, average_precision
 BEST, LAST = "best", "last"
 """Folders of the detectors that a run keeps."""
 
-PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
+Precision = Literal["float32", "bf16"]
+PRECISIONS: dict[Precision, torch.dtype | None] = {"float32": None, "bf16": torch.bfloat16}
 
 
 @dataclass
@@ -59,7 +59,7 @@ class DetectorTrainingConfig:
     clip_norm: float = 0.1
     """Gradients of a larger norm are scaled down to it."""
 
-    precision: str = "float32"
+    precision: Precision = "float32"
     """``float32``, or ``bf16`` for the products inside the model."""
 
     validate_every: int = 500
@@ -79,10 +79,7 @@ class DetectorTrainingConfig:
 
         Raises:
             ConfigurationError: a number is out of range.
-            UnknownNameError: no such precision.
         """
-        if self.precision not in PRECISIONS:
-            raise UnknownNameError("precision", self.precision, tuple(PRECISIONS))
         for name in ("batch_size", "validate_every", "save_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Expected {name} >= 1, got {getattr(self, name)}.")

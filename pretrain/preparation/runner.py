@@ -1,7 +1,7 @@
 """How the work of a preparation is spread: the ``runner`` part of the configuration."""
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from pretrain.annotate.base import STAGES
@@ -31,7 +31,7 @@ class StageResources:
 class RunnerConfig:
     """The ``runner`` part of the configuration."""
 
-    kind: str = "local"
+    kind: RunnerKind = "local"
     """``local`` runs processes on this machine, ``ray`` actors on a Ray cluster."""
 
     workers: int = 2
@@ -65,10 +65,8 @@ class RunnerConfig:
 
         Raises:
             ConfigurationError: a number is out of range.
-            UnknownNameError: no such runner or stage.
+            UnknownNameError: no such stage.
         """
-        if self.kind not in get_args(RunnerKind):
-            raise UnknownNameError("runner", self.kind, get_args(RunnerKind))
         for name in (*self.limits, *self.stages):
             if name not in STAGES_WITH_WORKERS:
                 raise UnknownNameError("stage", name, STAGES_WITH_WORKERS)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import ConfigurationError, ObservationError, UnknownNameError
 from policies.base import INFERENCE_BATCH, FeatureShape, PolicySpec
 from policies.mlp import MLPPolicyConfig, make_policy
@@ -181,9 +182,9 @@ def test_an_encoder_that_sees_nothing_leaves_proprioception():
 
 def test_bad_settings_are_refused():
     with pytest.raises(UnknownNameError, match="Did you mean 'relu'"):
-        MLPPolicyConfig(activation="rely")
-    with pytest.raises(UnknownNameError, match="input normalization"):
-        MLPPolicyConfig(input_normalization="layer")
+        from_mapping(MLPPolicyConfig, {"activation": "rely"})
+    with pytest.raises(UnknownNameError, match="input_normalization"):
+        from_mapping(MLPPolicyConfig, {"input_normalization": "layer"})
     with pytest.raises(UnknownNameError, match="policy"):
         MLPPolicyConfig(kind="transformer")
     with pytest.raises(ConfigurationError, match="history"):

@@ -427,15 +427,15 @@ def test_annotators_that_do_not_keep_to_their_contract_are_named(run):
 
 
 def test_the_command_refuses_what_cannot_be(overrides, capsys, tmp_path):
-    with pytest.raises(UnknownNameError, match="stage 'caption'"):
-        PrepareConfig(out="x", stages=["caption"])
+    with pytest.raises(UnknownNameError, match="stages 'caption'"):
+        compose(PrepareConfig, "prepare", overrides(stages="[caption]"))
     with pytest.raises(ConfigurationError, match="captions=none"):
         PrepareConfig(out="x", stages=["captions"])
     with pytest.raises(ConfigurationError, match="shard_clips"):
         PrepareConfig(out="x", shard_clips=0)
     with pytest.raises(ConfigurationError, match=r"depth\.model"):
         PrepareConfig(out="x", depth={"_target_": "a.B", "model": "???"})
-    with pytest.raises(UnknownNameError, match="runner 'slurm'"):
+    with pytest.raises(UnknownNameError, match=r"runner\.kind 'slurm'"):
         compose(PrepareConfig, "prepare", overrides(runner__kind="slurm"))
     with pytest.raises(SystemExit):
         main([f"out={tmp_path / 'out'}"])

@@ -53,6 +53,7 @@ from egodtm_robot.core.configuration.schema import (
     PositiveInt,
     RunSeed,
     Seed,
+    from_mapping,
     from_yaml,
     to_yaml,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "answer_help",
     "command",
     "compose",
+    "from_mapping",
     "from_yaml",
     "to_yaml",
     "with_clean_errors",

@@ -119,12 +119,13 @@ class Composer:
         """The groups of this command with their default choices; ``???`` where one must choose."""
         for source in self._loader.get_sources():
             if source.is_config(self._primary):
-                entries = source.load_config(self._primary).config.get("defaults", [])
+                content = OmegaConf.to_container(source.load_config(self._primary).config)
+                assert isinstance(content, dict)
                 return {
                     str(group): str(choice)
-                    for entry in entries
-                    if isinstance(entry, DictConfig)
-                    for group, choice in OmegaConf.to_container(entry).items()
+                    for entry in content.get("defaults", [])
+                    if isinstance(entry, dict)
+                    for group, choice in entry.items()
                     if " " not in str(group)
                 }
         return {}

@@ -22,7 +22,6 @@ from egodtm_robot.core.configuration.source_code import (
     SourceClass,
     SourceModule,
     find_class,
-    paragraph,
     read_module,
 )
 from egodtm_robot.core.errors import UnknownNameError

@@ -18,7 +18,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError, UnknownNameError
+from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 
 ConfigT = TypeVar("ConfigT")
 
@@ -60,6 +60,9 @@ RunSeed = Annotated[int, Bounds(0, 9_999)]
 """A seed from which the seeds of episodes follow; see :mod:`egodtm_robot.core.seeding`."""
 
 
+_schemas: dict[type, type] = {}
+
+
 def to_yaml(config: object) -> str:
     """The text of ``config.yaml`` for a configuration dataclass."""
     return OmegaConf.to_yaml(OmegaConf.structured(_schema_value(config)))
@@ -72,36 +75,42 @@ def from_yaml(config_class: type[ConfigT], text: str) -> ConfigT:
         ConfigurationError: the text is not YAML or does not fit the dataclass.
     """
     try:
-        merged = OmegaConf.merge(
-            OmegaConf.structured(schema_of(config_class)), yaml.safe_load(text)
-        )
-        return build(config_class, cast(DictConfig, merged))
-    except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
-        if isinstance(error, EgoDTMRobotError):
-            raise
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise ConfigurationError(
             f"Expected a configuration of type {config_class.__name__}: {one_line(error)}"
         ) from error
+    return from_mapping(config_class, values)
 
 
-@functools.cache
+def from_mapping(config_class: type[ConfigT], values: Any) -> ConfigT:
+    """Make a configuration dataclass of nested dictionaries, such as those of a checkpoint.
+
+    Args:
+        config_class: the dataclass that types every key.
+        values: what differs from its defaults; OmegaConf's containers are taken as well.
+
+    Raises:
+        ConfigurationError: the values do not fit the dataclass, or one is missing.
+        UnknownNameError: a value is none of the choices.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema_of(config_class)), values)
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        raise ConfigurationError(
+            f"Expected a configuration of type {config_class.__name__}: {one_line(error)}"
+        ) from error
+    return build(config_class, cast(DictConfig, merged))
+
+
 def schema_of(config_class: type) -> type:
-    """The dataclass that OmegaConf sees in place of ``config_class``.
+    """The dataclass that OmegaConf sees in place of ``config_class``, always the same one.
 
     It has the same fields and defaults, without ``Literal``, ``Annotated`` and ``__post_init__``.
     """
-    hints = typing.get_type_hints(config_class, include_extras=True)
-    fields: list[Any] = []
-    for field in dataclasses.fields(config_class):
-        default: Any = dataclasses.field()
-        if field.default is not dataclasses.MISSING:
-            default = dataclasses.field(default=field.default)
-        elif field.default_factory is not dataclasses.MISSING:
-            default = dataclasses.field(
-                default_factory=functools.partial(_schema_default, field.default_factory)
-            )
-        fields.append((field.name, _schema_type(hints[field.name]), default))
-    return dataclasses.make_dataclass(config_class.__name__, fields)
+    if config_class not in _schemas:
+        _schemas[config_class] = _make_schema(config_class)
+    return _schemas[config_class]
 
 
 def build(config_class: type[ConfigT], composed: DictConfig) -> ConfigT:
@@ -137,6 +146,21 @@ def one_line(error: BaseException) -> str:
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     key = getattr(error, "full_key", None)
     return f"{key}: {first}" if key else first
+
+
+def _make_schema(config_class: type) -> type:
+    hints = typing.get_type_hints(config_class, include_extras=True)
+    fields: list[Any] = []
+    for field in dataclasses.fields(config_class):
+        default: Any = dataclasses.field()
+        if field.default is not dataclasses.MISSING:
+            default = dataclasses.field(default=field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            default = dataclasses.field(
+                default_factory=functools.partial(_schema_default, field.default_factory)
+            )
+        fields.append((field.name, _schema_type(hints[field.name]), default))
+    return dataclasses.make_dataclass(config_class.__name__, fields)
 
 
 def _schema_default(factory: Any) -> Any:

@@ -261,9 +261,15 @@ class SourceModule:
         name = ast.unparse(node.value).rpartition(".")[2]
         inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         if name == "Literal":
-            choices = [self.value(choice) for choice in inner]
-            kinds = dict.fromkeys(type(choice).__name__ for choice in choices)
-            return TypeHint(" or ".join(kinds), tuple(str(choice) for choice in choices))
+            choices: list[str] = []
+            kinds: dict[str, None] = {}
+            for choice in inner:
+                # A choice may be the name of another Literal, whose choices it stands for.
+                hint = self.hint(choice) if isinstance(choice, ast.Name) else None
+                value = self.value(choice)
+                choices += [str(value)] if hint is None else hint.choices
+                kinds[type(value).__name__ if hint is None else hint.text] = None
+            return TypeHint(" or ".join(kinds), tuple(choices))
         if name == "Annotated":
             hint = self.hint(inner[0])
             return TypeHint(hint.text, hint.choices, self._bounds(inner[1:]), hint.dataclass)
