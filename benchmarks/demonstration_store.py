@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from egodtm_robot.core.storage import TARGET_CHUNK_BYTES
+from egodtm_robot.core.storage.array_spec import TARGET_CHUNK_BYTES
 from egodtm_robot.demos import DemonstrationAttributes, DemonstrationStore, Episode
 
 EPISODES, STEPS, PIXELS = 40, 50, 112

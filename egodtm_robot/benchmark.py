@@ -39,7 +39,7 @@ from egodtm_robot.core.errors import (
 )
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import claim_run_dir
-from egodtm_robot.report import RESULTS_FILE, RunResults
+from egodtm_robot.report import RESULTS_FILE, FinishedRun
 from egodtm_robot.tables import BenchmarkTable
 
 
@@ -236,14 +236,14 @@ def _run_in_process(run: _Run, folder: Path, config: BenchmarkConfig) -> None:
 
 def table_of(config: BenchmarkConfig) -> BenchmarkTable:
     """The table of the runs that are finished."""
-    results: dict[tuple[str, str], Sequence[RunResults]] = {}
+    runs: dict[tuple[str, str], Sequence[FinishedRun]] = {}
     for encoder in config.encoders:
         for task in config.tasks:
             folders = [_Run(encoder, task, seed).folder(config) for seed in config.seeds]
-            results[encoder, task] = [
-                RunResults.load(folder) for folder in folders if (folder / RESULTS_FILE).is_file()
+            runs[encoder, task] = [
+                FinishedRun.load(folder) for folder in folders if (folder / RESULTS_FILE).is_file()
             ]
-    return BenchmarkTable.from_results(config.encoders, config.tasks, results, config.reference)
+    return BenchmarkTable.from_runs(config.encoders, config.tasks, runs, config.reference)
 
 
 @command(BenchmarkConfig, "benchmark")

@@ -65,6 +65,8 @@ class Report:
         done: whether the episode is over.
         solved: whether the task is solved in this state.
         success: whether the episode counts as a success.
+        progress: how far this state is on the way to the goal, in [0, 1]; None where the
+            environment does not say.
         frame: uint8 (H, W, 3) as the environment renders itself, None without a film.
     """
 
@@ -72,6 +74,7 @@ class Report:
     done: bool
     solved: bool
     success: bool
+    progress: float | None
     frame: np.ndarray | None
 
 
@@ -346,7 +349,14 @@ class _Environments:
             self._observations[name][command.slot] = value
         # A copy: an environment may draw into the same memory again.
         frame = np.array(environment.render()) if self._films[index] else None
-        return Report(command.slot, done, bool(info["solved"]), bool(info["success"]), frame)
+        return Report(
+            slot=command.slot,
+            done=done,
+            solved=bool(info["solved"]),
+            success=bool(info["success"]),
+            progress=info.get("progress"),
+            frame=frame,
+        )
 
     def close(self) -> None:
         for environment in self._environments:

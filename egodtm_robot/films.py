@@ -36,9 +36,14 @@ class FilmCollector:
         self._films[result.seed] = EpisodeFilm(frames, solved, result.success, title)
 
     @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the films so far, in the order in which they are written."""
+        return tuple(sorted(self._films))
+
+    @property
     def films(self) -> list[EpisodeFilm]:
         """The films so far, in the order of their seeds."""
-        return [self._films[seed] for seed in sorted(self._films)]
+        return [self._films[seed] for seed in self.seeds]
 
     def write(self, folder: Path) -> list[Path]:
         """Writes ``rollouts.mp4``, ``rollouts.gif`` and ``contact_sheet.png``; nothing if empty."""

@@ -2,14 +2,15 @@
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from egodtm_robot.core import run_folder
+from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import EgoDTMRobotError
 from egodtm_robot.core.statistics import wilson_interval
+from egodtm_robot.evaluation.outcomes import Outcome, read_outcomes
 
 SCHEMA_VERSION = 1
 RESULTS_FILE = "results.json"
@@ -47,7 +48,9 @@ class RunResults:
         checkpoints: evaluated checkpoints, each ``step``, ``episodes``, ``successes``, over the
             selection seeds.
         best_checkpoint: step of the checkpoint that was evaluated finally.
-        final: ``episodes``, ``successes``, ``success_rate`` and ``wilson95`` on fresh seeds.
+        final: ``episodes``, ``successes``, ``success_rate`` and ``wilson95`` on fresh seeds, and
+            ``outcomes``, the file beside this one with a row for each of them (runs of before
+            2026-11-26 have none).
         timings_s: wall seconds of ``collect``, ``embed``, ``train`` and ``evaluate``.
         videos: files below the run's folder.
         r3m_success_rate: the largest success rate over all checkpoints, as R3M reports it; it is
@@ -75,9 +78,7 @@ class RunResults:
     def save(self, run_dir: Path) -> Path:
         """Writes ``results.json`` so that a reader sees the old file or the new, never a part."""
         path = run_dir / RESULTS_FILE
-        temporary = path.with_suffix(".json.partial")
-        temporary.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
-        os.replace(temporary, path)
+        write_atomically(path, (json.dumps(dataclasses.asdict(self), indent=2) + "\n").encode())
         return path
 
     @classmethod
@@ -104,6 +105,41 @@ class RunResults:
             return cls(**content)
         except TypeError as error:
             raise ResultsError(f"{path} lacks or has unknown fields: {error}.") from error
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run's results with the outcome of each of its final episodes.
+
+    Attributes:
+        results: the content of ``results.json``.
+        outcomes: in order of episode seeds; None for a run of before outcomes were written.
+    """
+
+    results: RunResults
+    outcomes: tuple[Outcome, ...] | None = None
+
+    @classmethod
+    def load(cls, run_dir: Path) -> "FinishedRun":
+        """Reads a finished run.
+
+        Raises:
+            ResultsError: see :meth:`RunResults.load`; or totals and rows disagree.
+            OutcomesError: the rows that the results name cannot be read.
+        """
+        results = RunResults.load(run_dir)
+        name = results.final.get("outcomes")
+        if name is None:
+            return cls(results)
+        outcomes = read_outcomes(run_dir / name)
+        successes = sum(outcome.success for outcome in outcomes)
+        expected = (results.final["episodes"], results.final["successes"])
+        if (len(outcomes), successes) != expected:
+            raise ResultsError(
+                f"Expected {expected[1]} successes of {expected[0]} episodes in {run_dir / name}, "
+                f"as {RESULTS_FILE} says, got {successes} of {len(outcomes)}. Evaluate again."
+            )
+        return cls(results, outcomes)
 
 
 def success_summary(episodes: int, successes: int) -> dict[str, Any]:

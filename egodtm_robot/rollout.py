@@ -110,6 +110,8 @@ def rollout(config: RolloutConfig) -> dict[str, Any]:
                 "success": episode.success,
                 "steps": episode.steps,
                 "solved_step": episode.solved_step,
+                "solved_steps": episode.solved_steps,
+                "progress": episode.progress,
             }
             for episode in outcome.episodes
         ],

@@ -15,7 +15,6 @@ from typing import Literal, Protocol
 import numpy as np
 
 from egodtm_robot.core.errors import ConfigurationError, EnvironmentWorkerError, ObservationError
-from egodtm_robot.core.statistics import Interval, wilson_interval
 from egodtm_robot.environment_pool import EnvironmentPool, Report, Reset, Step
 from policies.base import FEATURES_PREFIX, PROPRIOCEPTION, PolicyState
 
@@ -61,12 +60,16 @@ class EpisodeResult:
         success: by the environment's rule.
         steps: taken.
         solved_step: steps after which the task was solved for the first time; None if never.
+        solved_steps: steps after which the task was solved.
+        progress: the largest of any state, in [0, 1]; None where the environment reports none.
     """
 
     seed: int
     success: bool
     steps: int
     solved_step: int | None
+    solved_steps: int
+    progress: float | None
 
 
 @dataclass(frozen=True)
@@ -91,16 +94,6 @@ class EvaluationResult:
     def success_rate(self) -> float:
         """Share of the episodes that succeeded."""
         return self.successes / len(self.episodes)
-
-    @property
-    def wilson95(self) -> Interval:
-        """95 % interval of the success rate over episodes (not over training seeds)."""
-        return wilson_interval(self.successes, len(self.episodes))
-
-    @property
-    def outcomes(self) -> np.ndarray:
-        """Success of each episode, bool (episodes,), for paired comparisons on the same seeds."""
-        return np.array([episode.success for episode in self.episodes], dtype=bool)
 
 
 FilmSink = Callable[[EpisodeResult, np.ndarray, np.ndarray], None]
@@ -175,6 +168,8 @@ class _Episode:
     seed: int
     steps: int = -1  # the reset's report makes it 0
     solved_step: int | None = None
+    solved_steps: int = 0
+    progress: float | None = None
     film: bool = False
     frames: list[np.ndarray] = field(default_factory=list)
     solved: list[bool] = field(default_factory=list)
@@ -183,6 +178,9 @@ class _Episode:
         self.steps += 1
         if report.solved and self.solved_step is None:
             self.solved_step = self.steps
+        self.solved_steps += report.solved
+        if report.progress is not None:
+            self.progress = max(report.progress, self.progress or 0.0)
         if report.frame is not None:
             self.frames.append(report.frame)
             self.solved.append(report.solved)
@@ -258,7 +256,14 @@ class _Evaluation:
 
     def _finish(self, slot: int, success: bool) -> None:
         episode = self.running.pop(slot)
-        result = EpisodeResult(episode.seed, success, episode.steps, episode.solved_step)
+        result = EpisodeResult(
+            seed=episode.seed,
+            success=success,
+            steps=episode.steps,
+            solved_step=episode.solved_step,
+            solved_steps=episode.solved_steps,
+            progress=episode.progress,
+        )
         self.results.append(result)
         if self.film is not None and episode.film:
             self.film.sink(result, np.stack(episode.frames), np.array(episode.solved, dtype=bool))

@@ -9,10 +9,11 @@ import numpy as np
 from egodtm_robot.core.statistics import (
     Estimate,
     bootstrap_difference,
+    bootstrap_paired_difference,
     bootstrap_success_rate,
     wilson_interval,
 )
-from egodtm_robot.report import RunResults
+from egodtm_robot.report import FinishedRun
 
 _BOOTSTRAP_SEED = 20_260_101
 
@@ -53,6 +54,9 @@ class BenchmarkTable:
         means: mean over tasks by encoder, where every task has a cell. The interval comes from a
             hierarchical bootstrap over training seeds and episodes.
         versus: difference of each encoder's mean to the reference's.
+        paired: encoders whose difference was taken episode by episode, on the training seeds and
+            episodes that they share with the reference. The others lack rows of outcomes, or share
+            none; their difference is as uncertain as that of two separate experiments.
         reference: the encoder that the others are compared with.
     """
 
@@ -61,14 +65,15 @@ class BenchmarkTable:
     cells: Mapping[tuple[str, str], Cell]
     means: Mapping[str, Estimate]
     versus: Mapping[str, Estimate]
+    paired: frozenset[str]
     reference: str
 
     @classmethod
-    def from_results(
+    def from_runs(
         cls,
         encoders: Sequence[str],
         tasks: Sequence[str],
-        results: Mapping[tuple[str, str], Sequence[RunResults]],
+        runs: Mapping[tuple[str, str], Sequence[FinishedRun]],
         reference: str,
     ) -> "BenchmarkTable":
         """Builds the table of the finished runs.
@@ -76,42 +81,55 @@ class BenchmarkTable:
         Args:
             encoders: row names, top first.
             tasks: column names.
-            results: finished runs by (encoder, task).
+            runs: finished runs by (encoder, task).
             reference: the encoder that the others are compared with.
         """
         cells: dict[tuple[str, str], Cell] = {}
-        outcomes: dict[str, list[np.ndarray]] = {}
+        complete: dict[str, dict[int, list[FinishedRun]]] = {}
         for encoder in encoders:
-            by_seed: dict[int, list[np.ndarray]] = {}
+            by_seed: dict[int, list[FinishedRun]] = {}
             for task in tasks:
-                runs = results.get((encoder, task), ())
-                if not runs:
+                finished = runs.get((encoder, task), ())
+                if not finished:
                     continue
-                finals = [run.final for run in runs]
+                finals = [run.results.final for run in finished]
                 cells[encoder, task] = Cell(
                     sum(final["episodes"] for final in finals),
                     sum(final["successes"] for final in finals),
                     tuple(final["success_rate"] for final in finals),
                 )
-                for run in runs:
-                    by_seed.setdefault(run.seed, []).append(_outcomes(run.final))
-            complete = [
-                np.concatenate(parts) for parts in by_seed.values() if len(parts) == len(tasks)
+                for run in finished:
+                    by_seed.setdefault(run.results.seed, []).append(run)
+            whole = {seed: found for seed, found in by_seed.items() if len(found) == len(tasks)}
+            if whole:
+                complete[encoder] = whole
+        successes = {
+            encoder: [
+                np.concatenate([_successes(run) for run in found]) for found in whole.values()
             ]
-            if complete:
-                outcomes[encoder] = complete
+            for encoder, whole in complete.items()
+        }
         means = {
             encoder: bootstrap_success_rate(sets, np.random.default_rng(_BOOTSTRAP_SEED))
-            for encoder, sets in outcomes.items()
+            for encoder, sets in successes.items()
         }
-        versus = {
-            encoder: bootstrap_difference(
-                sets, outcomes[reference], np.random.default_rng(_BOOTSTRAP_SEED)
-            )
-            for encoder, sets in outcomes.items()
-            if reference in outcomes and encoder != reference
-        }
-        return cls(tuple(encoders), tuple(tasks), cells, means, versus, reference)
+        versus: dict[str, Estimate] = {}
+        paired = set()
+        for encoder in complete:
+            if encoder == reference or reference not in complete:
+                continue
+            generator = np.random.default_rng(_BOOTSTRAP_SEED)
+            differences = _paired_differences(complete[encoder], complete[reference])
+            if differences is None:
+                versus[encoder] = bootstrap_difference(
+                    successes[encoder], successes[reference], generator
+                )
+            else:
+                versus[encoder] = bootstrap_paired_difference(differences, generator)
+                paired.add(encoder)
+        return cls(
+            tuple(encoders), tuple(tasks), cells, means, versus, frozenset(paired), reference
+        )
 
     def to_markdown(self) -> str:
         """The table as Markdown, percent with 95 % intervals."""
@@ -124,7 +142,10 @@ class BenchmarkTable:
                 cell = self.cells.get((encoder, task))
                 row.append(cell.to_markdown() if cell else "")
             row.append(_percent(self.means.get(encoder)))
-            row.append(_percent(self.versus.get(encoder), sign=True))
+            difference = _percent(self.versus.get(encoder), sign=True)
+            if encoder in self.versus and encoder not in self.paired:
+                difference += " (unpaired)"
+            row.append(difference)
             lines.append("| " + " | ".join(row) + " |")
         return "\n".join(lines)
 
@@ -148,16 +169,54 @@ class BenchmarkTable:
                     },
                     "mean": _plain(self.means.get(encoder)),
                     "difference": _plain(self.versus.get(encoder)),
+                    "paired": encoder in self.paired,
                 }
                 for encoder in self.encoders
             },
         }
 
 
-def _outcomes(final: Mapping[str, Any]) -> np.ndarray:
-    outcomes = np.zeros(final["episodes"], dtype=bool)
-    outcomes[: final["successes"]] = True
-    return outcomes
+def _successes(run: FinishedRun) -> np.ndarray:
+    """Success of each final episode, bool (episodes,), in an order that means nothing."""
+    final = run.results.final
+    successes = np.zeros(final["episodes"], dtype=bool)
+    successes[: final["successes"]] = True
+    return successes
+
+
+def _paired_differences(
+    first: Mapping[int, Sequence[FinishedRun]], second: Mapping[int, Sequence[FinishedRun]]
+) -> list[list[np.ndarray]] | None:
+    """Differences of success on shared episodes by training seed and task.
+
+    Args:
+        first: runs by training seed, in the order of tasks.
+        second: likewise.
+
+    Returns:
+        int (episodes,) for each shared training seed, for each task; None unless both have the same
+        training seeds and rows of outcomes on the same episodes.
+    """
+    if first.keys() != second.keys():
+        return None
+    differences = []
+    for seed in first:
+        tasks = []
+        for one, other in zip(first[seed], second[seed], strict=True):
+            if one.outcomes is None or other.outcomes is None:
+                return None
+            ours, theirs = (
+                {
+                    (row.environment, row.look, row.resets, row.episode_seed): row.success
+                    for row in rows
+                }
+                for rows in (one.outcomes, other.outcomes)
+            )
+            if ours.keys() != theirs.keys():
+                return None
+            tasks.append(np.array([int(ours[key]) - int(theirs[key]) for key in sorted(ours)]))
+        differences.append(tasks)
+    return differences
 
 
 def _percent(estimate: Estimate | None, sign: bool = False) -> str:

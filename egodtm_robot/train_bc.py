@@ -36,6 +36,7 @@ from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.environment_pool import EnvironmentPool
 from egodtm_robot.environments import EnvironmentConfig, make_environment
+from egodtm_robot.evaluation.outcomes import OUTCOMES_FILE, outcomes_of, write_outcomes
 from egodtm_robot.features import FeaturePipeline, demonstration_features
 from egodtm_robot.films import FilmCollector
 from egodtm_robot.protocol import ProtocolConfig
@@ -190,6 +191,16 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
         films = FilmCollector(config.env, config.videos)
         selection, chosen, final = _evaluate(config, run_dir, trained, pipeline, films)
         videos = films.write(run_dir / "videos")
+        outcomes = outcomes_of(
+            final.episodes,
+            environment=config.env.name,
+            task=config.env.task,
+            look=config.env.visual,
+            resets=config.env.randomization,
+            run_seed=config.seed,
+            filmed=films.seeds,
+        )
+        write_outcomes(run_dir / OUTCOMES_FILE, outcomes)
 
     results = RunResults(
         env=config.env.name,
@@ -210,7 +221,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
         checkpoints=selection,
         best_checkpoint=chosen.step,
         final=success_summary(len(final.episodes), final.successes)
-        | {"split": config.evaluation_split},
+        | {"split": config.evaluation_split, "outcomes": OUTCOMES_FILE},
         timings_s=clock.seconds,
         videos=[str(video.relative_to(run_dir)) for video in videos],
         r3m_success_rate=(

@@ -81,8 +81,11 @@ def test_every_seed_is_run_once_and_results_are_sorted():
     assert [episode.seed for episode in result.episodes] == list(SEEDS)
     assert 0 < result.successes < len(SEEDS)
     assert result.success_rate == result.successes / len(SEEDS)
-    assert result.outcomes.sum() == result.successes
-    assert result.wilson95.low < result.success_rate < result.wilson95.high
+    assert sum(episode.success for episode in result.episodes) == result.successes
+    for episode in result.episodes:
+        assert (episode.solved_step is None) == (episode.solved_steps == 0)
+        assert episode.success == (episode.solved_steps > 1)
+        assert 0 < episode.progress <= 1
     for episode in result.episodes:
         assert 1 <= episode.steps < 12
         if episode.success:

@@ -18,7 +18,7 @@ from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import ForeignStoreError, ResumeMismatchError
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.render import add_images
-from egodtm_robot.report import RunResults
+from egodtm_robot.report import FinishedRun, RunResults
 from egodtm_robot.rollout import RolloutConfig, rollout
 from egodtm_robot.train_bc import TrainBCConfig, train_bc
 
@@ -90,6 +90,10 @@ def test_a_run_leaves_results_checkpoints_and_films(run: Run) -> None:
     assert results.encoder["name"] == "pixels"
     assert set(results.timings_s) == {"collect", "embed", "train", "evaluate"}
     assert json.loads((run.folder / "results.json").read_text())["demos"]["episodes"] == 3
+    outcomes = FinishedRun.load(run.folder).outcomes
+    assert [row.run_seed for row in outcomes] == [run.config.seed] * 3
+    assert sum(row.success for row in outcomes) == results.final["successes"]
+    assert [row.film for row in outcomes] == [0, None, None]
     assert len(results.videos) == 3
     for name in (*results.videos, "config.yaml", "checkpoints/step_0000060/policy.safetensors"):
         assert (run.folder / name).stat().st_size > 100, name

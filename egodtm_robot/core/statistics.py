@@ -154,7 +154,8 @@ def bootstrap_difference(
 ) -> Estimate:
     """Difference of two mean success rates over training seeds; see bootstrap_success_rate.
 
-    The two are resampled independently, which is careful where they share episode seeds.
+    The two are resampled independently. Where they share their episodes
+    :func:`bootstrap_paired_difference` sees more.
 
     Returns:
         Mean of ``first`` minus mean of ``second``.
@@ -167,6 +168,47 @@ def bootstrap_difference(
         second, generator, resamples
     )
     return Estimate(value, _percentiles(differences, confidence))
+
+
+def bootstrap_paired_difference(
+    differences: Sequence[Sequence[np.ndarray]],
+    generator: np.random.Generator,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+) -> Estimate:
+    """Difference of two mean success rates on the same episodes, with both sources of chance.
+
+    Training seeds are drawn with replacement, then episodes within each task of a drawn seed. Every
+    task weighs the same. What makes an episode easy or hard for both policies cancels.
+
+    Args:
+        differences: of each training seed, of each task: int (episodes,), the first policy's
+            success minus the second's on the same episode, from -1 to 1. Every seed has the same
+            number of tasks.
+        generator: source of the resamples.
+        confidence: between 0 and 1.
+        resamples: how many.
+
+    Raises:
+        ValueError: no seeds, a seed without episodes, or values that are no differences.
+    """
+    for seed in differences:
+        _check_outcomes(seed)
+        for task in seed:
+            if not np.isin(task, (-1, 0, 1)).all():
+                raise ValueError("Expected differences of successes: -1, 0 or 1.")
+    if len({len(seed) for seed in differences}) != 1:
+        raise ValueError("Expected at least one training seed, each with the same tasks.")
+    value = float(np.mean([np.mean([np.mean(task) for task in seed]) for seed in differences]))
+    drawn = generator.integers(len(differences), size=(resamples, len(differences)))
+    means = np.zeros(resamples)
+    for of_task in zip(*differences, strict=True):
+        episodes = np.array([len(seed) for seed in of_task])
+        # Episodes drawn with replacement from -1, 0 and 1: multinomial counts of the three.
+        shares = np.array([[np.mean(seed == d) for d in (-1, 0, 1)] for seed in of_task])
+        counts = generator.multinomial(episodes[drawn], shares[drawn])
+        means += ((counts[..., 2] - counts[..., 0]) / episodes[drawn]).mean(axis=1)
+    return Estimate(value, _percentiles(means / len(differences[0]), confidence))
 
 
 def _resampled_means(

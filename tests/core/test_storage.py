@@ -20,7 +20,7 @@ from egodtm_robot.core.errors import (
     StoreNotFoundError,
     StoreReadOnlyError,
 )
-from egodtm_robot.core.storage import CommittedGroup, check_free_space
+from egodtm_robot.core.storage import CommittedGroup, array_spec, check_free_space
 
 FORK = multiprocessing.get_context("fork")
 
@@ -28,7 +28,7 @@ FORK = multiprocessing.get_context("fork")
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     """So that a few rows make several chunks, the last one nearly always partly filled."""
-    monkeypatch.setattr(storage, "TARGET_CHUNK_BYTES", 700)
+    monkeypatch.setattr(array_spec, "TARGET_CHUNK_BYTES", 700)
 
 
 def rows_of_commit(number: int) -> dict[str, np.ndarray]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from egodtm_robot.core import storage
 from egodtm_robot.core.errors import (
     CorruptStoreError,
     ForeignStoreError,
@@ -22,6 +21,7 @@ from egodtm_robot.core.errors import (
     StoreReadOnlyError,
     UnknownNameError,
 )
+from egodtm_robot.core.storage import array_spec, committed_group, record_path
 from egodtm_robot.demos import DemonstrationAttributes, DemonstrationStore, Episode
 from egodtm_robot.demos import store as store_module
 from egodtm_robot.demos.store import estimate_bytes
@@ -45,7 +45,7 @@ ATTRIBUTES = DemonstrationAttributes(
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(storage, "TARGET_CHUNK_BYTES", 2000)
+    monkeypatch.setattr(array_spec, "TARGET_CHUNK_BYTES", 2000)
 
 
 def make_episode(seed: int) -> Episode:
@@ -207,7 +207,7 @@ def test_a_writer_killed_in_its_first_episode_leaves_an_empty_store(tmp_path, mo
     def die() -> None:
         with DemonstrationStore.create(tmp_path / "demos", ATTRIBUTES) as store:
             monkeypatch.setattr(
-                storage, "encode_record", lambda _: os.kill(os.getpid(), signal.SIGKILL)
+                committed_group, "encode_record", lambda _: os.kill(os.getpid(), signal.SIGKILL)
             )
             store.append_episode(make_episode(0))
 
@@ -311,7 +311,7 @@ def test_features_go_stale_and_are_extended_when_episodes_are_appended(tmp_path)
 def test_features_of_other_episodes_are_dropped(tmp_path):
     make_store(tmp_path / "demos", 3)
     write_features(tmp_path / "demos")
-    storage.record_path(tmp_path / "demos", "main").unlink()
+    record_path(tmp_path / "demos", "main").unlink()
     with DemonstrationStore.create(tmp_path / "demos", ATTRIBUTES) as store:
         for seed in (0, 2, 1):
             store.append_episode(make_episode(seed))
@@ -393,7 +393,7 @@ def test_the_verify_command_names_what_is_damaged(tmp_path, capsys):
 def test_a_damaged_feature_record_does_not_hide_the_demonstrations(tmp_path):
     make_store(tmp_path / "demos", 2)
     write_features(tmp_path / "demos")
-    record = storage.record_path(tmp_path / "demos", "features/abc/left")
+    record = record_path(tmp_path / "demos", "features/abc/left")
     record.write_bytes(record.read_bytes().replace(b'"rows"', b'"rowz"', 1))
     store = DemonstrationStore.open(tmp_path / "demos")
     np.testing.assert_array_equal(

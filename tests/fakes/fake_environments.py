@@ -61,7 +61,8 @@ class FakeEnvironment(gymnasium.Env[dict[str, Any], np.ndarray]):
         success = self.solved_steps > 1
         truncated = not success and self.steps >= self.horizon
         self.done = success or truncated
-        info = {"solved": solved, "success": success}
+        progress = 1.0 if solved else self.steps / 20
+        info = {"solved": solved, "success": success, "progress": progress}
         return self._observe(), float(solved), success, truncated, info
 
     def render(self) -> np.ndarray:

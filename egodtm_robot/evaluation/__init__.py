@@ -1,0 +1,1 @@
+"""Rollouts of policies and what they leave behind."""
