@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from egodtm_robot.core.configuration import Threads
 from egodtm_robot.core.errors import (
     ConfigurationError,
     DatasetError,
@@ -72,7 +73,7 @@ class BehaviorCloningConfig:
     save_every: int = 1_000
     """Steps between two states to resume from."""
 
-    threads: int = 1
+    threads: Threads = 1
     """CPU threads. A head this small loses time to more, and the number changes rounding."""
 
     def __post_init__(self) -> None:

@@ -30,7 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from egodtm_robot.core.configuration import command
+from egodtm_robot.core.configuration import OutputFolder, PositiveInt, RunSeed, command
 from egodtm_robot.core.errors import (
     CheckpointError,
     ConfigurationError,
@@ -74,7 +74,7 @@ class BenchmarkConfig:
     )
     """Tasks of the kitchen; the default five are those of R3M."""
 
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    seeds: list[RunSeed] = field(default_factory=lambda: [0, 1, 2])
     """A training run each; three or more, since single seeds rank nothing."""
 
     reference: str = "pixels"
@@ -87,11 +87,11 @@ class BenchmarkConfig:
     """Further overrides of every run, such as ``['env.visual=shifted','videos=1']`` (with their
     quotes); without the latter nothing is filmed."""
 
-    run_dir: str = "runs/benchmark"
+    run_dir: OutputFolder = "runs/benchmark"
     """The runs' parent folder, which also gets ``table.md`` and ``table.json``. It is of one
     protocol and its overrides, which its ``config.yaml`` names."""
 
-    workers: int = 2
+    workers: PositiveInt = 2
     """Runs at a time; each uses the machine's cores divided by this."""
 
     def __post_init__(self) -> None:

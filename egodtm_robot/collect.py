@@ -17,12 +17,19 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import mujoco
 import numpy as np
 
-from egodtm_robot.core.configuration import command
+from egodtm_robot.core.configuration import (
+    Bounds,
+    OutputFolder,
+    PositiveInt,
+    RunSeed,
+    Workers,
+    command,
+)
 from egodtm_robot.core.errors import (
     EgoDTMRobotError,
     ForeignStoreError,
@@ -345,19 +352,19 @@ class CollectConfig:
     env: EnvironmentConfig = field(default_factory=EnvironmentConfig)
     """Task, resets, look, cameras and resolution."""
 
-    episodes: int = 100
+    episodes: PositiveInt = 100
     """Successful episodes that the store shall hold."""
 
-    seed: int = 0
+    seed: RunSeed = 0
     """Seed of the collection; its episodes never occur in an evaluation."""
 
-    noise: float = 0.05
+    noise: Annotated[float, Bounds(0, 1)] = 0.05
     """Standard deviation of the noise on executed actions; the recorded ones stay clean."""
 
-    out: str = "???"
+    out: OutputFolder = "???"
     """Folder of the store; collection goes on there if it exists."""
 
-    workers: int = 2
+    workers: Workers = 2
     """Processes; 0 collects in the main one."""
 
 

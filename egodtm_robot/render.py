@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from egodtm_robot.collect import draw_episode
-from egodtm_robot.core.configuration import command
+from egodtm_robot.core.configuration import Workers, command
 from egodtm_robot.core.errors import UnknownNameError
 from egodtm_robot.core.locking import UNTIL_FREE
 from egodtm_robot.core.progress import Progress
@@ -151,7 +151,7 @@ class RenderConfig:
     modalities: list[Modality] = field(default_factory=lambda: ["rgb"])
     """Images to draw; segmentation gives the number of the object that each pixel shows."""
 
-    workers: int = 2
+    workers: Workers = 2
     """Processes; 0 draws in the main one."""
 
 

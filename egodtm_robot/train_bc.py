@@ -16,14 +16,22 @@ import json
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 
 from egodtm_robot.behavior_cloning import CachedFeatureDataset, PolicyCheckpoint, TrainResult, train
 from egodtm_robot.collect import collect_demonstrations
 from egodtm_robot.core.atomic_files import write_atomically
-from egodtm_robot.core.configuration import command
+from egodtm_robot.core.configuration import (
+    Bounds,
+    NonNegativeInt,
+    OutputFolder,
+    PositiveInt,
+    RunSeed,
+    Workers,
+    command,
+)
 from egodtm_robot.core.errors import (
     ConfigurationError,
     DatasetError,
@@ -64,17 +72,17 @@ PIPELINE_FILE = "features.safetensors"
 class DemonstrationsConfig:
     """Which demonstrations to learn from: the ``demos`` part of the configuration."""
 
-    path: str | None = None
+    path: OutputFolder | None = None
     """Folder of the store; null names it by task, resets, look, noise and seed below
     ``demonstrations/``, so that runs share it."""
 
-    episodes: int | None = None
+    episodes: PositiveInt | None = None
     """How many to learn from; null takes the protocol's number. Missing ones are collected."""
 
-    seed: int = 0
+    seed: RunSeed = 0
     """Seed of the collection; apart from the run's, so that runs share demonstrations."""
 
-    noise: float = 0.05
+    noise: Annotated[float, Bounds(0, 1)] = 0.05
     """Standard deviation of the noise on executed actions (DART); recorded ones are clean."""
 
     allow_foreign: bool = False
@@ -100,7 +108,7 @@ class TrainBCConfig:
     demos: DemonstrationsConfig = field(default_factory=DemonstrationsConfig)
     """Which demonstrations it learns from."""
 
-    seed: int = 0
+    seed: RunSeed = 0
     """Decides weights, minibatches and the episodes of every evaluation."""
 
     evaluation_split: Literal["final", "tuning"] = "final"
@@ -111,30 +119,17 @@ class TrainBCConfig:
     """Where the encoder runs and the head is trained: cpu, cuda, cuda:1, ...; auto takes a GPU if
     there is one."""
 
-    workers: int = 2
+    workers: Workers = 2
     """Processes that collect, draw and step environments; 0 or 1 works in the main one."""
 
-    environments: int = 8
+    environments: PositiveInt = 8
     """Environments a worker steps in turn; the encoder sees all of them in one batch."""
 
-    videos: int = 3
+    videos: NonNegativeInt = 3
     """Final episodes to film."""
 
-    run_dir: str | None = None
+    run_dir: OutputFolder | None = None
     """Folder of the run; null names it by its choices below ``runs/``."""
-
-    def __post_init__(self) -> None:
-        """Refuse what the types let through.
-
-        Raises:
-            ConfigurationError: a number is out of range.
-        """
-        if self.videos < 0 or self.workers < 0 or self.environments < 1:
-            raise ConfigurationError(
-                "Expected videos >= 0, workers >= 0 and environments >= 1, got "
-                f"{self.videos}, {self.workers} and {self.environments}."
-            )
-        episode_seeds("final", self.seed, 0)
 
 
 def default_run_dir(config: TrainBCConfig, encoder_name: str) -> Path:

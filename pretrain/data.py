@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from egodtm_robot.core.configuration import OutputFolder, PositiveInt, Workers
 from egodtm_robot.core.errors import ConfigurationError, DatasetError
 from pretrain.clips.dataset import AugmentationConfig
 from pretrain.clips.store import ClipStore
@@ -30,7 +31,7 @@ class DataConfig:
     """Folder of the clip store to train on, or a list of several: ``data.path=[a,b]``. Only for
     ``data=store``."""
 
-    clips: int | None = 3000
+    clips: PositiveInt | None = 3000
     """Clips to train on, the first of the store; null takes all of a store."""
 
     validation: Any = None
@@ -47,10 +48,10 @@ class DataConfig:
     test_clips: int = 256
     """Clips of the test, at most: the gallery of retrieval."""
 
-    cache: str = "clips"
+    cache: OutputFolder = "clips"
     """Folder that drawn clips are kept in, a folder a configuration; later runs take them there."""
 
-    workers: int = 2
+    workers: Workers = 2
     """Processes that draw clips."""
 
     synthetic: SyntheticClipConfig = field(default_factory=SyntheticClipConfig)
@@ -78,11 +79,6 @@ class DataConfig:
             )
         for name in ("path", "validation", "test"):
             paths(getattr(self, name))
-        if (self.clips is not None and self.clips < 1) or self.workers < 0:
-            raise ConfigurationError(
-                f"Expected data.clips >= 1 and data.workers >= 0, got {self.clips} and "
-                f"{self.workers}."
-            )
         if self.validation_clips < 2 or self.test_clips < 2:
             raise ConfigurationError(
                 "Expected at least two clips of validation and of test, got "

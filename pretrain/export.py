@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 
 import egodtm_robot
-from egodtm_robot.core.configuration import command
+from egodtm_robot.core.configuration import OutputFile, command
 from egodtm_robot.core.errors import CheckpointError
 from egodtm_robot.core.storage import format_bytes
 from pretrain.checkpoints import load_checkpoint, save_checkpoint
@@ -42,7 +42,7 @@ class ExportConfig:
     run_dir: str = "???"
     """Folder of a finished run of ``pretrain/run.py``."""
 
-    out: str = "???"
+    out: OutputFile = "???"
     """Path of the weights, ending in ``.safetensors``; their card goes beside them."""
 
     precision: Precision = "float16"

@@ -1,4 +1,4 @@
-"""Prepares clips: ``python -m pretrain.prepare source=folder source.path=videos out=clips/mine``.
+"""Prepares clips: ``python -m pretrain.prepare source=folder source.videos=videos out=clips/mine``.
 
 From annotated video to a clip store with depth, hands, objects, tracks and enriched captions. Run
 the same command again to go on after whatever stopped it, with another model or prompt to have only
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from egodtm_robot.core.atomic_files import write_atomically
-from egodtm_robot.core.configuration import command
+from egodtm_robot.core.configuration import OutputFolder, PositiveInt, command
 from egodtm_robot.core.errors import ConfigurationError, StoreExistsError
 from egodtm_robot.core.locking import FileLock
 from egodtm_robot.core.storage import check_free_space
@@ -47,7 +47,7 @@ _COMPRESSION = 0.9
 class PrepareConfig:
     """The preparation's configuration."""
 
-    out: str = "???"
+    out: OutputFolder = "???"
     """Folder of the clip store; goes on there if it exists."""
 
     source: dict[str, Any] = field(default_factory=dict)
@@ -75,11 +75,11 @@ class PrepareConfig:
     """Stages that may run, such as ``[captions]``; the files of the others are taken as they are,
     whatever their configuration here says. Null runs all that is missing or out of date."""
 
-    shard_clips: int = 64
+    shard_clips: PositiveInt = 64
     """Clips a shard: what a worker does at a time, and repeats if it is killed. The store numbers
     10,000 shards at most."""
 
-    limit: int | None = None
+    limit: PositiveInt | None = None
     """Prepare only the first so many clips, to try things out; a later run may have more."""
 
     retry_failed: bool = False
@@ -89,13 +89,8 @@ class PrepareConfig:
         """Refuse what the types let through.
 
         Raises:
-            ConfigurationError: a number is out of range, or an option has no value.
+            ConfigurationError: an option has no value, or a chosen stage no annotator.
         """
-        if self.shard_clips < 1 or (self.limit is not None and self.limit < 1):
-            raise ConfigurationError(
-                "Expected shard_clips and limit of at least 1, got "
-                f"{self.shard_clips} and {self.limit}."
-            )
         for stage in STAGES:
             config = getattr(self, stage)
             if self.stages is not None and stage not in self.stages:

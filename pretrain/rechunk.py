@@ -12,8 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from egodtm_robot.core.configuration import command
-from egodtm_robot.core.errors import ConfigurationError
+from egodtm_robot.core.configuration import OutputFolder, Workers, command
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import claim_run_dir
 from pretrain.clips.rechunk import FAILURES, RechunkConfig, rechunk
@@ -26,18 +25,14 @@ class RechunkCommandConfig:
     videos: str = "???"
     """Folder of the videos; all below it are cut."""
 
-    out: str = "???"
+    out: OutputFolder = "???"
     """Folder of the pieces, with a folder a video; goes on there if it exists."""
 
-    workers: int = 2
+    workers: Workers = 2
     """Processes, each at one video on one core; 0 works in the main one."""
 
     pieces: RechunkConfig = field(default_factory=RechunkConfig)
     """What pieces are like."""
-
-    def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise ConfigurationError(f"Expected no fewer than 0 workers, got {self.workers}.")
 
 
 @command(RechunkCommandConfig, "rechunk")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from egodtm_robot.core.atomic_files import write_atomically
-from egodtm_robot.core.configuration import command
+from egodtm_robot.core.configuration import OutputFolder, PositiveInt, Seed, command
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir, package_versions
@@ -76,10 +76,10 @@ class TrainDetectorConfig:
     """Clip stores to choose the best weights by; empty for the first training pictures, which says
     nothing of others."""
 
-    validation_pictures: int = 512
+    validation_pictures: PositiveInt = 512
     """At most so many of them, evenly spread."""
 
-    pictures: int | None = None
+    pictures: PositiveInt | None = None
     """Only so many training pictures, evenly spread; null for all."""
 
     objects: Objects = "nouns"
@@ -113,16 +113,16 @@ class TrainDetectorConfig:
     training: DetectorTrainingConfig = field(default_factory=DetectorTrainingConfig)
     """How to train."""
 
-    steps: int = 2500
+    steps: PositiveInt = 2500
     """Optimisation steps."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Decides new weights, and the order and augmentation of pictures."""
 
     device: str = "auto"
     """``auto`` takes a GPU if there is one, or as torch names it."""
 
-    run_dir: str = "runs/detector"
+    run_dir: OutputFolder = "runs/detector"
     """Folder of the run."""
 
     def __post_init__(self) -> None:
@@ -138,15 +138,9 @@ class TrainDetectorConfig:
                 f"visor.pictures=..., got stores={self.stores}, visor.annotations="
                 f"{self.visor.annotations}, visor.pictures={self.visor.pictures}."
             )
-        if self.resolution < 32 or self.resolution % 32 or self.steps < 1 or self.seed < 0:
+        if self.resolution < 32 or self.resolution % 32:
             raise ConfigurationError(
-                "Expected a resolution that is a multiple of 32, steps >= 1 and seed >= 0, got "
-                f"{self.resolution}, {self.steps} and {self.seed}."
-            )
-        if self.validation_pictures < 1 or (self.pictures is not None and self.pictures < 1):
-            raise ConfigurationError(
-                "Expected at least one picture, got "
-                f"pictures={self.pictures}, validation_pictures={self.validation_pictures}."
+                f"Expected a resolution that is a multiple of 32, got {self.resolution}."
             )
 
 

@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from egodtm_robot.core.configuration import Threads, Workers
 from egodtm_robot.core.errors import (
     ConfigurationError,
     TrainingDivergedError,
@@ -93,10 +94,10 @@ class TrainingConfig:
     log_every: int = 10
     """Steps that one entry of the curves is the mean of."""
 
-    workers: int = 1
+    workers: Workers = 1
     """Processes a trainer that read and prepare clips; 0 does it in between steps."""
 
-    threads: int | None = None
+    threads: Threads | None = None
     """CPU threads of a trainer; null shares the cores among the trainers of a machine, unless
     OMP_NUM_THREADS says otherwise."""
 
@@ -111,10 +112,6 @@ class TrainingConfig:
                 raise ConfigurationError(f"Expected {name} >= 1, got {getattr(self, name)}.")
         if not 0 <= self.image_share <= 1:
             raise ConfigurationError(f"Expected image_share in [0, 1], got {self.image_share}.")
-        if self.workers < 0 or (self.threads is not None and self.threads < 1):
-            raise ConfigurationError(
-                f"Expected workers >= 0 and threads >= 1, got {self.workers} and {self.threads}."
-            )
         for name in ("learning_rate", "clip_norm"):
             if not getattr(self, name) > 0 or not math.isfinite(getattr(self, name)):
                 raise ConfigurationError(f"Expected {name} > 0, got {getattr(self, name)}.")

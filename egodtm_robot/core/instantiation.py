@@ -6,12 +6,14 @@ class, so a new one is a module and a file, and a user's own is an import path.
 
 import importlib
 import inspect
+import typing
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from egodtm_robot.core.configuration.schema import check_value
 from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError, UnknownNameError
 
 MISSING = "???"
@@ -62,7 +64,7 @@ def import_target(group: str, path: str, error: type[EgoDTMRobotError] = Configu
     module_name, _, class_name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as reason:
+    except (ImportError, AttributeError, TypeError, ValueError) as reason:
         raise error(
             f"Expected {group}._target_ to be an import path (package.module.Class), got "
             f"{path!r}: {reason}. The module must be installed or lie in a folder of PYTHONPATH."
@@ -108,3 +110,26 @@ def check_options(
     if missing:
         listed = ", ".join(f"{group}.{option}=..." for option in missing)
         raise error(f"{target.__name__} needs {listed}.")
+    _check_types(group, target, parameters, options)
+
+
+def _check_types(
+    group: str,
+    target: Any,
+    parameters: Mapping[str, inspect.Parameter],
+    options: Mapping[str, Any],
+) -> None:
+    """Refuse options of the wrong type, as far as the arguments have types that OmegaConf knows.
+
+    Raises:
+        ConfigurationError: a value has the wrong type.
+        UnknownNameError: a value is none of the choices of a ``Literal``.
+    """
+    maker = target.__init__ if inspect.isclass(target) else target
+    try:
+        hints = typing.get_type_hints(maker, include_extras=True)
+    except (NameError, TypeError):
+        return  # a user's own class may have annotations that mean nothing at run time
+    for option, value in options.items():
+        if option in hints and option in parameters:
+            check_value(f"{group}.{option}", hints[option], value)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from egodtm_robot.core.configuration import Workers
 from egodtm_robot.core.errors import (
     ConfigurationError,
     TrainingDivergedError,
@@ -71,7 +72,7 @@ class DetectorTrainingConfig:
     log_every: int = 10
     """Steps that one entry of the curves is the mean of."""
 
-    workers: int = 1
+    workers: Workers = 1
     """Processes that read and prepare pictures; 0 does it in between steps."""
 
     def __post_init__(self) -> None:
@@ -88,10 +89,10 @@ class DetectorTrainingConfig:
                 raise ConfigurationError(f"Expected {name} > 0, got {getattr(self, name)}.")
         if not 0 <= self.backbone_share < math.inf:
             raise ConfigurationError(f"Expected backbone_share >= 0, got {self.backbone_share}.")
-        if not 0 <= self.warmup < 1 or not self.weight_decay >= 0 or self.workers < 0:
+        if not 0 <= self.warmup < 1 or not self.weight_decay >= 0:
             raise ConfigurationError(
-                "Expected warmup in [0, 1), weight_decay >= 0 and workers >= 0, got "
-                f"{self.warmup}, {self.weight_decay} and {self.workers}."
+                "Expected warmup in [0, 1) and weight_decay >= 0, got "
+                f"{self.warmup} and {self.weight_decay}."
             )
 
 

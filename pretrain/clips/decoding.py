@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Annotated, Literal, Protocol, Self
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from egodtm_robot.core.configuration import Bounds, Seed
 from egodtm_robot.core.errors import ConfigurationError
 from pretrain.clips.frame_folder import FrameFolder
 from pretrain.clips.pictures import Picture, Shares
@@ -42,10 +43,10 @@ class DecodingConfig:
     sampling: Sampling = "central"
     """``central``, the middle of each segment, for a fixed set; ``random`` in it, to train on."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Of random sampling: a clip's frames depend on this and on its key, on nothing else."""
 
-    threads: int = 1
+    threads: Annotated[int, Bounds(0, 1024)] = 1
     """Of one decoder: 1 where many processes decode, 0 for one on each core."""
 
     depth_size: int = 56

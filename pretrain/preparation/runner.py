@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from egodtm_robot.core.configuration import Workers
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from pretrain.annotate.base import STAGES
 from pretrain.preparation.pool import Pool
@@ -34,7 +35,7 @@ class RunnerConfig:
     kind: RunnerKind = "local"
     """``local`` runs processes on this machine, ``ray`` actors on a Ray cluster."""
 
-    workers: int = 2
+    workers: Workers = 2
     """Processes of ``local``, each able to do every stage; 0 does everything in the main one."""
 
     limits: dict[str, int] = field(default_factory=dict)

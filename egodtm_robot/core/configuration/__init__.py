@@ -21,7 +21,8 @@ beside a file ``configs/collect.yaml`` whose defaults list begins with the comma
       - env: franka_kitchen_microwave
       - _self_
 
-Choices are ``Literal`` and ranges are :class:`Bounds`; a value outside is refused with its whole
+Choices are ``Literal``; ranges and places to write to are types of
+:mod:`~egodtm_robot.core.configuration.constraints`. What does not fit is refused with its whole
 key. ``__post_init__`` is for what concerns several fields. The docstring under a field is what
 ``--help`` and the reference pages say of it.
 
@@ -47,24 +48,30 @@ from egodtm_robot.core.configuration.command import (
     with_clean_errors,
 )
 from egodtm_robot.core.configuration.composition import compose
-from egodtm_robot.core.configuration.schema import (
+from egodtm_robot.core.configuration.constraints import (
     Bounds,
     NonNegativeInt,
+    OutputFile,
+    OutputFolder,
     PositiveInt,
     RunSeed,
     Seed,
-    from_mapping,
-    from_yaml,
-    to_yaml,
+    Threads,
+    Workers,
 )
+from egodtm_robot.core.configuration.schema import from_mapping, from_yaml, to_yaml
 
 __all__ = [
     "EXIT_USER_ERROR",
     "Bounds",
     "NonNegativeInt",
+    "OutputFile",
+    "OutputFolder",
     "PositiveInt",
     "RunSeed",
     "Seed",
+    "Threads",
+    "Workers",
     "answer_help",
     "command",
     "compose",

@@ -4,7 +4,8 @@ import argparse
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -12,8 +13,8 @@ from omegaconf import OmegaConf
 
 from egodtm_robot.core.configuration.composition import checked, composer
 from egodtm_robot.core.configuration.reference import module_reference, reference_text
-from egodtm_robot.core.configuration.schema import schema_of
-from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError
+from egodtm_robot.core.configuration.schema import output_paths, schema_of
+from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError, OutputPathError
 from egodtm_robot.core.shadowing import check_shadowing
 
 EXIT_USER_ERROR = 2
@@ -135,7 +136,31 @@ def _run(
         if given.multirun:
             print(f"[{number}] {run.name}", flush=True)
             _name_run_dir(config, run.name)
-        main(config)
+        with _named_output_errors(config):
+            main(config)
+
+
+@contextmanager
+def _named_output_errors(config: object) -> Iterator[None]:
+    """Name the setting if the operating system refuses to write where the configuration says.
+
+    Raises:
+        OutputPathError: in place of an OSError about an output path or a folder on the way there.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, EgoDTMRobotError) or not isinstance(error.filename, str):
+            raise
+        refused = Path(error.filename).absolute()
+        for key, path in output_paths(config):
+            path = path.absolute()
+            if refused.is_relative_to(path) or path.is_relative_to(refused):
+                raise OutputPathError(
+                    f"Cannot write to {key}={path}: {error.strerror} ({refused}). Choose another "
+                    "place."
+                ) from error
+        raise
 
 
 def _name_run_dir(config: Any, name: str) -> None:

@@ -67,8 +67,8 @@ class Setting:
     choices: tuple[str, ...]
     """The values that it may have; empty where they are not few."""
 
-    bounds: str
-    """The range of a number, such as ``at least 1``; empty for none."""
+    constraint: str
+    """What a value must satisfy, such as ``at least 1``; empty for nothing."""
 
     default: str
     """The value that it has with these choices, as YAML writes it; ``???`` if one must give it."""
@@ -303,7 +303,7 @@ def _setting(key: str, parameter: Parameter | None, value: Any) -> Setting:
         meaning = _RESERVED.get(key.rpartition(".")[2], "")
         return Setting(key, type(value).__name__, (), "", default, meaning)
     hint = parameter.hint
-    return Setting(key, hint.text, hint.choices, hint.bounds, default, parameter.meaning)
+    return Setting(key, hint.text, hint.choices, hint.constraint, default, parameter.meaning)
 
 
 _RESERVED = {
@@ -318,7 +318,7 @@ def _target_parameters(value: Any) -> list[Parameter] | None:
     if not isinstance(value, Mapping) or "_target_" not in value:
         return None
     found = find_class(str(value["_target_"]))
-    return [] if found is None else found.parameters()
+    return [] if found is None else (found.configuration() or found).parameters()
 
 
 def _yaml(value: Any) -> str:
@@ -335,7 +335,7 @@ def _kind(setting: Setting) -> str:
     kind = setting.type
     if setting.choices:
         kind += f": {', '.join(setting.choices)}"
-    return f"{kind}, {setting.bounds}" if setting.bounds else kind
+    return f"{kind}, {setting.constraint}" if setting.constraint else kind
 
 
 def _first_row(setting: Setting, lines: list[str]) -> list[str]:

@@ -2,62 +2,26 @@
 
 OmegaConf (2.3) knows neither ``Literal`` nor ``Annotated``. :func:`schema_of` makes the dataclass
 that OmegaConf sees, in which a ``Literal`` is a plain string or number, and :func:`build` makes the
-real dataclass of a composed configuration and checks choices and :class:`Bounds` on the way, with
-the whole key in the message.
+real dataclass of a composed configuration and checks choices and constraints on the way, with the
+whole key in the message.
 """
 
 import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, cast
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from egodtm_robot.core.configuration.constraints import Constraint, OutputPath
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 
 ConfigT = TypeVar("ConfigT")
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """The range of a number, written ``Annotated[int, Bounds(1)]``; both ends belong to it."""
-
-    minimum: float | None = None
-    """The least value allowed; null for no limit."""
-
-    maximum: float | None = None
-    """The greatest value allowed; null for no limit."""
-
-    def __str__(self) -> str:
-        if self.maximum is None:
-            return f"at least {self.minimum:,}"
-        if self.minimum is None:
-            return f"at most {self.maximum:,}"
-        return f"from {self.minimum:,} to {self.maximum:,}"
-
-    def hold(self, value: float) -> bool:
-        """Whether a number lies within; NaN does not."""
-        least = float("-inf") if self.minimum is None else self.minimum
-        greatest = float("inf") if self.maximum is None else self.maximum
-        return least <= value <= greatest
-
-
-PositiveInt = Annotated[int, Bounds(1)]
-"""A count of something that there must be."""
-
-NonNegativeInt = Annotated[int, Bounds(0)]
-"""A count of something that may be lacking."""
-
-Seed = Annotated[int, Bounds(0, 2**32 - 1)]
-"""What NumPy and PyTorch both take for a seed."""
-
-RunSeed = Annotated[int, Bounds(0, 9_999)]
-"""A seed from which the seeds of episodes follow; see :mod:`egodtm_robot.core.seeding`."""
 
 
 _schemas: dict[type, type] = {}
@@ -83,12 +47,13 @@ def from_yaml(config_class: type[ConfigT], text: str) -> ConfigT:
     return from_mapping(config_class, values)
 
 
-def from_mapping(config_class: type[ConfigT], values: Any) -> ConfigT:
+def from_mapping(config_class: type[ConfigT], values: Any, key: str = "") -> ConfigT:
     """Make a configuration dataclass of nested dictionaries, such as those of a checkpoint.
 
     Args:
         config_class: the dataclass that types every key.
         values: what differs from its defaults; OmegaConf's containers are taken as well.
+        key: that the values stand under, for messages; empty where they are a whole configuration.
 
     Raises:
         ConfigurationError: the values do not fit the dataclass, or one is missing.
@@ -97,10 +62,11 @@ def from_mapping(config_class: type[ConfigT], values: Any) -> ConfigT:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema_of(config_class)), values)
     except (OmegaConfBaseException, ValueError, TypeError) as error:
+        head = f"{key}: " if key else ""
         raise ConfigurationError(
-            f"Expected a configuration of type {config_class.__name__}: {one_line(error)}"
+            f"{head}Expected a configuration of type {config_class.__name__}: {one_line(error)}"
         ) from error
-    return build(config_class, cast(DictConfig, merged))
+    return build(config_class, cast(DictConfig, merged), key)
 
 
 def schema_of(config_class: type) -> type:
@@ -113,19 +79,21 @@ def schema_of(config_class: type) -> type:
     return _schemas[config_class]
 
 
-def build(config_class: type[ConfigT], composed: DictConfig) -> ConfigT:
+def build(config_class: type[ConfigT], composed: DictConfig, key: str = "") -> ConfigT:
     """Make the dataclass of a composed configuration.
 
     Args:
         config_class: the real dataclass.
         composed: a configuration whose type is :func:`schema_of` that class.
+        key: that it stands under, for messages.
 
     Raises:
         ConfigurationError: a value is missing, a number is out of range, or an interpolation
             cannot be resolved.
         UnknownNameError: a value is none of the choices.
     """
-    missing = sorted(str(key) for key in OmegaConf.missing_keys(composed))
+    prefix = f"{key}." if key else ""
+    missing = sorted(f"{prefix}{name}" for name in OmegaConf.missing_keys(composed))
     if missing:
         raise ConfigurationError(
             f"No value for {', '.join(missing)}; give one, such as {missing[0]}=VALUE."
@@ -138,7 +106,36 @@ def build(config_class: type[ConfigT], composed: DictConfig) -> ConfigT:
         raise ConfigurationError(
             "Expected interpolations that lead to a value; some refer to one another in a circle."
         ) from error
-    return cast(ConfigT, _build(config_class, values, ""))
+    return cast(ConfigT, _build(config_class, values, key))
+
+
+def check_value(key: str, hint: Any, value: Any) -> None:
+    """Refuse a value that does not fit a type hint; hints that OmegaConf does not know fit all.
+
+    Raises:
+        ConfigurationError: the type is wrong, or a constraint is not satisfied.
+        UnknownNameError: the value is none of the choices of a ``Literal``.
+    """
+    try:
+        holder = dataclasses.make_dataclass("Options", [("value", _schema_type(hint))])
+        schema = OmegaConf.structured(holder)
+    except (OmegaConfBaseException, TypeError, ValueError):
+        return
+    try:
+        schema.value = value
+    except (OmegaConfBaseException, ValueError) as error:
+        raise ConfigurationError(f"{key}: {str(error).splitlines()[0]}") from error
+    _build(hint, OmegaConf.to_container(schema)["value"], key)  # type: ignore[index, call-overload]
+
+
+def output_paths(config: object) -> Iterator[tuple[str, Path]]:
+    """The keys of a configuration dataclass that say where to write, with their paths."""
+    for field in dataclasses.fields(cast(Any, config)):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from ((f"{field.name}.{key}", path) for key, path in output_paths(value))
+        elif value is not None and _names_output(_hints(type(config))[field.name]):
+            yield field.name, Path(value)
 
 
 def one_line(error: BaseException) -> str:
@@ -149,7 +146,7 @@ def one_line(error: BaseException) -> str:
 
 
 def _make_schema(config_class: type) -> type:
-    hints = typing.get_type_hints(config_class, include_extras=True)
+    hints = _hints(config_class)
     fields: list[Any] = []
     for field in dataclasses.fields(config_class):
         default: Any = dataclasses.field()
@@ -161,6 +158,16 @@ def _make_schema(config_class: type) -> type:
             )
         fields.append((field.name, _schema_type(hints[field.name]), default))
     return dataclasses.make_dataclass(config_class.__name__, fields)
+
+
+def _hints(config_class: Any) -> dict[str, Any]:
+    return typing.get_type_hints(config_class, include_extras=True)
+
+
+def _names_output(hint: Any) -> bool:
+    if typing.get_origin(hint) is Annotated:
+        return any(isinstance(one, OutputPath) for one in typing.get_args(hint)[1:])
+    return any(_names_output(argument) for argument in typing.get_args(hint))
 
 
 def _schema_default(factory: Any) -> Any:
@@ -202,15 +209,15 @@ def _build(hint: Any, value: Any, key: str) -> Any:
         return None
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
-        hints = typing.get_type_hints(hint, include_extras=True)
+        hints = _hints(hint)
         prefix = f"{key}." if key else ""
         return cast(type, hint)(
             **{name: _build(hints[name], item, f"{prefix}{name}") for name, item in value.items()}
         )
     if origin is Annotated:
-        for bounds in arguments[1:]:
-            if isinstance(bounds, Bounds) and not bounds.hold(value):
-                raise ConfigurationError(f"Expected {key} {bounds}, got {value}.")
+        for constraint in arguments[1:]:
+            if isinstance(constraint, Constraint):
+                constraint.check(key, value)
         return _build(arguments[0], value, key)
     if origin is Literal:
         if value not in arguments:

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from egodtm_robot.core.configuration.constraints import Bounds, OutputPath
+
+_CONSTRAINTS: dict[str, Any] = {"Bounds": Bounds, "OutputPath": OutputPath}
 _PLAIN_TYPES = {"str", "int", "float", "bool"}
 _LISTS = {"list", "List", "Sequence", "tuple"}
 _MAPPINGS = {"dict", "Dict", "Mapping"}
@@ -41,8 +44,8 @@ class TypeHint:
     choices: tuple[str, ...] = ()
     """The values of a ``Literal``."""
 
-    bounds: str = ""
-    """The range of a number, such as ``at least 1``."""
+    constraint: str = ""
+    """What a value must satisfy, such as ``at least 1``."""
 
     dataclass: "SourceClass | None" = None
     """The dataclass that it names."""
@@ -126,6 +129,18 @@ class SourceClass:
                 default = self.module.value(statement.value)
             yield Parameter(statement.target.id, hint, default, meaning)
 
+    def configuration(self) -> "SourceClass | None":
+        """The dataclass that the class attribute ``config_class`` names, its own or inherited."""
+        for statement in self.node.body:
+            if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+                targets = (
+                    statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                )
+                if any(ast.unparse(target) == "config_class" for target in targets):
+                    found = self.module.find(ast.unparse(statement.value))
+                    return found if isinstance(found, SourceClass) else None
+        return next((found for base in self._bases() if (found := base.configuration())), None)
+
     def _arguments(self) -> list[Parameter]:
         """The arguments of the constructor, which the docstring of the class documents."""
         maker = self._maker()
@@ -203,7 +218,7 @@ class SourceModule:
             return TypeHint(
                 f"{left.text} or {right.text}",
                 left.choices or right.choices,
-                left.bounds or right.bounds,
+                left.constraint or right.constraint,
                 left.dataclass or right.dataclass,
             )
         if isinstance(node, ast.Subscript):
@@ -272,28 +287,27 @@ class SourceModule:
             return TypeHint(" or ".join(kinds), tuple(choices))
         if name == "Annotated":
             hint = self.hint(inner[0])
-            return TypeHint(hint.text, hint.choices, self._bounds(inner[1:]), hint.dataclass)
+            return TypeHint(hint.text, hint.choices, self._constraint(inner[1:]), hint.dataclass)
         if name == "Optional":
             hint = self.hint(inner[0])
-            return TypeHint(f"{hint.text} or null", hint.choices, hint.bounds, hint.dataclass)
+            return TypeHint(f"{hint.text} or null", hint.choices, hint.constraint, hint.dataclass)
         if name in _LISTS:
             hint = self.hint(inner[0])
             text = "list" if hint.text == "any" else f"list of {hint.text}"
-            return TypeHint(text, hint.choices, hint.bounds)
+            return TypeHint(text, hint.choices, hint.constraint)
         if name in _MAPPINGS:
             hint = self.hint(inner[-1])
             return TypeHint("mapping" if hint.text == "any" else f"mapping to {hint.text}")
         return TypeHint(ast.unparse(node))
 
-    def _bounds(self, annotations: list[ast.expr]) -> str:
-        # Imported here: schema needs OmegaConf, which a reader of source code does not.
-        from egodtm_robot.core.configuration.schema import Bounds
-
+    def _constraint(self, annotations: list[ast.expr]) -> str:
+        """The text of a constraint of this package; one of another is not known here."""
         for node in annotations:
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Bounds"):
-                positional = [_number(argument) for argument in node.args]
-                named = {str(one.arg): _number(one.value) for one in node.keywords}
-                return str(Bounds(*positional, **named))
+            if isinstance(node, ast.Call):
+                made = _CONSTRAINTS.get(ast.unparse(node.func).rpartition(".")[2])
+                if made is not None:
+                    named = {str(one.arg): ast.literal_eval(one.value) for one in node.keywords}
+                    return str(made(*map(ast.literal_eval, node.args), **named))
         return ""
 
     def _called(self, node: ast.Call) -> Any:
@@ -384,14 +398,3 @@ def read_module(path: Path, package: str) -> SourceModule:
 
 def _starred(node: ast.List | ast.Tuple) -> bool:
     return any(isinstance(item, ast.Starred) for item in node.elts)
-
-
-def _number(node: ast.expr) -> Any:
-    """Evaluate a number that may be written as a power or a difference, as in ``2**32 - 1``."""
-    if isinstance(node, ast.BinOp):
-        left, right = _number(node.left), _number(node.right)
-        if isinstance(node.op, ast.Pow):
-            return left**right
-        if isinstance(node.op, ast.Sub):
-            return left - right
-    return ast.literal_eval(node)
