@@ -62,9 +62,9 @@ def from_mapping(config_class: type[ConfigT], values: Any, key: str = "") -> Con
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema_of(config_class)), values)
     except (OmegaConfBaseException, ValueError, TypeError) as error:
-        head = f"{key}: " if key else ""
+        found = f"{key}.{one_line(error)}" if key else one_line(error)
         raise ConfigurationError(
-            f"{head}Expected a configuration of type {config_class.__name__}: {one_line(error)}"
+            f"Expected a configuration of type {config_class.__name__}: {found}"
         ) from error
     return build(config_class, cast(DictConfig, merged), key)
 
@@ -93,19 +93,19 @@ def build(config_class: type[ConfigT], composed: DictConfig, key: str = "") -> C
         UnknownNameError: a value is none of the choices.
     """
     prefix = f"{key}." if key else ""
-    missing = sorted(f"{prefix}{name}" for name in OmegaConf.missing_keys(composed))
-    if missing:
-        raise ConfigurationError(
-            f"No value for {', '.join(missing)}; give one, such as {missing[0]}=VALUE."
-        )
     try:
+        missing = sorted(f"{prefix}{name}" for name in OmegaConf.missing_keys(composed))
         values = OmegaConf.to_container(composed, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigurationError(one_line(error)) from error
+        raise ConfigurationError(f"{prefix}{one_line(error)}") from error
     except RecursionError as error:
         raise ConfigurationError(
             "Expected interpolations that lead to a value; some refer to one another in a circle."
         ) from error
+    if missing:
+        raise ConfigurationError(
+            f"No value for {', '.join(missing)}; give one, such as {missing[0]}=VALUE."
+        )
     return cast(ConfigT, _build(config_class, values, key))
 
 
