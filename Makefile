@@ -13,6 +13,7 @@ PY := $(VENV)/bin/python
 INPUTS := pyproject.toml constraints.txt
 HASH := $(shell cat $(INPUTS) | cksum | tr ' ' '-')
 INSTALLED := $(VENV)/.installed-$(HASH)
+DOCS_INSTALLED := $(VENV)/.docs-$(HASH)
 OLD_MUJOCO_DIR := $(CURDIR)/.cache/mujoco-$(OLD_MUJOCO)
 
 # The tests run one process a core.
@@ -24,7 +25,7 @@ APT_INSTALL := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get inst
 # What opencv-python links and a bare Debian lacks.
 OPENCV_LIBRARIES := libgl1 libglib2.0-0
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint docs setup clean
 
 demo: setup
 	$(PY) -m egodtm_robot.train_bc env=franka_kitchen_microwave $(ARGS)
@@ -41,8 +42,16 @@ lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
+# The documentation as a site in build/site; a broken link, a page without a place in the
+# navigation or a name that the code does not have fails the build.
+docs: $(DOCS_INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo "The documentation is in build/site/index.html."
+
 setup: $(INSTALLED)
 
+# The package metaworld pins an older MuJoCo than the tested one, hence --no-deps; what else it needs
+# is the extra of its name.
 $(INSTALLED): $(INPUTS)
 	@command -v $(PYTHON) >/dev/null || { \
 		echo "Expected $(PYTHON) on the PATH; found none. Install Python 3.11, on Debian 12:" \
@@ -60,7 +69,9 @@ $(INSTALLED): $(INPUTS)
 			exit 1; fi; }
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PY) -m pip install --quiet \
-		--disable-pip-version-check --editable '.[data,dev,efficientnet]'
+		--disable-pip-version-check --editable '.[cluster,data,dev,efficientnet,metaworld]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps \
+		--constraint constraints.txt metaworld
 	@$(PY) -m egodtm_robot.core.gl || { \
 		if $(IS_ROOT); then \
 			($(APT_INSTALL) $$($(PY) -c \
@@ -74,6 +85,12 @@ $(INSTALLED): $(INPUTS)
 		else echo "OpenCV, which tracking=byte_track needs, misses a library. On Debian or Ubuntu:" \
 			"sudo apt-get install -y $(OPENCV_LIBRARIES)" >&2; fi
 	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PY) -m pip install --quiet \
+		--disable-pip-version-check --editable '.[docs]'
+	@rm -f $(VENV)/.docs-*
 	@touch $@
 
 $(OLD_MUJOCO_DIR)/.installed: $(INSTALLED)

@@ -24,12 +24,14 @@ import numpy as np
 import torch
 
 from egodtm_robot.demos import DemonstrationStore
+from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.encoders import Encoder, make_encoder
-from egodtm_robot.environments import EnvironmentConfig, make_environment, recorded_scene
+from egodtm_robot.environments import make_environment, recorded_environment
 from egodtm_robot.features import FeaturePipeline, embed_demonstrations
+from envs.kitchen.config import KitchenConfig
 from envs.kitchen.tasks import get_task
-from policies.base import FeatureShape
 from policies.pooling import PoolingConfig, make_pooling
+from policies.spec import FeatureShape
 
 FOLDS, STRIDE = 5, 2
 """Neighbouring steps look alike, so that every other one is enough to fit and to measure on."""
@@ -45,8 +47,9 @@ def handles_in_view(store: DemonstrationStore) -> np.ndarray:
     """
     told = store.attributes
     cameras = [{"name": name, **store.camera_poses[name]} for name in told.cameras]
-    env = make_environment(recorded_scene(told, EnvironmentConfig(cameras=cameras)), modalities=())
-    store.check_compatible(env.model_hash, told.randomization, told.visual)
+    config = recorded_environment(told, KitchenConfig(cameras=cameras))
+    env = make_environment(config, modalities=())
+    check_compatible(store, env.describe())
     site = get_task(told.task).handles[0]
     found = []
     for index in range(store.num_episodes):

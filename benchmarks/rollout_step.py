@@ -19,11 +19,13 @@ import torch
 
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.environment_pool import EnvironmentPool
-from egodtm_robot.environments import EnvironmentConfig, make_environment
+from egodtm_robot.environments import make_environment
 from egodtm_robot.features import FeaturePipeline
 from egodtm_robot.rollouts import evaluate
-from policies.base import FeatureShape, PolicySpec
-from policies.mlp import MLPPolicyConfig, make_policy
+from envs.kitchen.config import KitchenConfig
+from policies.base import make_policy
+from policies.mlp import MLPPolicy, MLPPolicyConfig
+from policies.spec import FeatureShape, PolicySpec
 
 SLOTS, ROUNDS, HORIZON = 8, 3, 20
 
@@ -31,7 +33,7 @@ SLOTS, ROUNDS, HORIZON = 8, 3, 20
 def main(encoder_name: str, episodes: int) -> None:
     """Measure and print."""
     torch.set_num_threads(1)
-    config = EnvironmentConfig(horizon=HORIZON)
+    config = KitchenConfig(horizon=HORIZON)
     factory = partial(make_environment, config)
     pipeline, policy = _agent(encoder_name, config)
     seeds = np.arange(episodes)
@@ -69,14 +71,16 @@ def main(encoder_name: str, episodes: int) -> None:
     print(f"two workers are {faster:.2f} times as fast as one process (wanted: above 1)")
 
 
-def _agent(encoder_name: str, config: EnvironmentConfig):  # type: ignore[no-untyped-def]
+def _agent(encoder_name: str, config: KitchenConfig):  # type: ignore[no-untyped-def]
     encoder = make_encoder(encoder_name)
     size = (64, 1, config.resolution, config.resolution, 3)
     images = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
     pipeline = FeaturePipeline.fit(encoder, {"left": encoder.encode(images)})
     shape = FeatureShape(pipeline.num_tokens, pipeline.dimension, pipeline.grid)
     spec = PolicySpec(9, 9, dict.fromkeys(config.cameras, shape))
-    return pipeline, make_policy(MLPPolicyConfig(), spec, torch.Generator().manual_seed(0))
+    return pipeline, make_policy(
+        MLPPolicy, MLPPolicyConfig(), spec, torch.Generator().manual_seed(0)
+    )
 
 
 def _parts(config, pipeline, policy) -> dict[str, float]:  # type: ignore[no-untyped-def]

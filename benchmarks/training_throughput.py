@@ -4,7 +4,7 @@
 
 Three ways to take gradient steps with the same head, in turns so that all meet the same machine:
 
-- ours: ``egodtm_robot.behavior_cloning.train`` with checkpoints, validation and guards;
+- ours: ``egodtm_robot.learning.behavior_cloning.train`` with checkpoints, validation and guards;
 - bare: the shortest loop that takes the same steps on the same features in memory;
 - reference: the bare loop on images that pass the frozen encoder in every minibatch, as R3M's
   released evaluation does.
@@ -22,10 +22,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from egodtm_robot.behavior_cloning import BehaviorCloningConfig, CachedFeatureDataset, train
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.features import FeaturePipeline
-from policies.mlp import MLPPolicyConfig, make_policy
+from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, train
+from egodtm_robot.learning.dataset import CachedFeatureDataset
+from policies.base import make_policy
+from policies.mlp import MLPPolicy, MLPPolicyConfig
+from policies.registry import choose_policy
 
 EPISODES, LENGTH, RESOLUTION = 50, 50, 112
 BATCH = 64  # protocol=quick and protocol=standard
@@ -68,7 +71,7 @@ def ours(dataset: CachedFeatureDataset, steps: int) -> float:
     """Steps a second of the real thing."""
     config = BehaviorCloningConfig(steps=steps, batch_size=BATCH)
     with tempfile.TemporaryDirectory() as folder:
-        result = train(config, MLPPolicyConfig(), dataset, Path(folder), seed=0)
+        result = train(config, choose_policy("mlp"), dataset, Path(folder), seed=0)
     return steps / result.seconds
 
 
@@ -115,7 +118,9 @@ def reference(
 
 
 def _policy(dataset: CachedFeatureDataset):  # type: ignore[no-untyped-def]
-    policy = make_policy(MLPPolicyConfig(), dataset.spec, torch.Generator().manual_seed(0))
+    policy = make_policy(
+        MLPPolicy, MLPPolicyConfig(), dataset.spec, torch.Generator().manual_seed(0)
+    )
     policy.fit_statistics(_observation(dataset, slice(None)), torch.from_numpy(dataset.actions))
     return policy.train(), torch.optim.AdamW(policy.parameters(), lr=1e-3, fused=True)
 

@@ -17,9 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
-import mujoco
 import numpy as np
 
 from egodtm_robot.core.configuration import (
@@ -30,29 +29,22 @@ from egodtm_robot.core.configuration import (
     Workers,
     command,
 )
-from egodtm_robot.core.errors import (
-    EgoDTMRobotError,
-    ForeignStoreError,
-    StoreExistsError,
-    StoreNotFoundError,
-)
+from egodtm_robot.core.errors import EgoDTMRobotError, StoreExistsError, StoreNotFoundError
 from egodtm_robot.core.locking import UNTIL_FREE
+from egodtm_robot.core.processes.maps import ordered_map
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.core.storage import check_free_space, format_bytes
+from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.demos.episode import Episode
 from egodtm_robot.demos.store import (
     DemonstrationAttributes,
     DemonstrationStore,
     estimate_bytes,
 )
-from egodtm_robot.environments import EnvironmentConfig, camera_poses, make_environment
-from egodtm_robot.work_queue import ordered_map
-from envs.kitchen.cameras import KITCHEN_CAMERAS
-from envs.kitchen.experts import EXPERT_VERSION, make_expert
-
-LICENSE = "Apache-2.0"
-"""Of what is collected: simulated pictures of assets under the Apache licence."""
+from egodtm_robot.environments import environment_record, make_environment, read_environment
+from envs.contract import Demonstrator, EnvironmentDescription, RobotEnvironment
+from envs.options import EnvironmentConfig, Quality
 
 _NOISE_STREAM = 0xDA27
 _MAX_REJECTED_SHARE = 0.9
@@ -95,14 +87,16 @@ class EpisodeRequest:
     noise: float
 
 
-def run_expert_episode(env: Any, expert: Any, request: EpisodeRequest) -> Episode | None:
-    """Runs the expert once; None if it failed.
+def run_expert_episode(
+    env: RobotEnvironment, expert: Demonstrator, request: EpisodeRequest
+) -> Episode | None:
+    """Runs the expert once; None if it failed or gave up.
 
     Args:
-        env: a kitchen environment without images in its observations.
-        expert: its expert.
+        env: an environment without images in its observations.
+        expert: its demonstrator.
         request: seed and noise. The noise is Gaussian with this standard deviation, in units of
-            the action, on the seven arm joints; its draws depend on the seed alone.
+            the action, on the environment's ``noisy_actions``; its draws depend on the seed alone.
 
     Returns:
         The episode with states and clean actions; its ``rgb`` is still empty.
@@ -110,16 +104,20 @@ def run_expert_episode(env: Any, expert: Any, request: EpisodeRequest) -> Episod
     observation, _ = env.reset(seed=int(request.seed))
     expert.reset()
     generator = np.random.default_rng([_NOISE_STREAM, int(request.seed)])
+    noisy = np.flatnonzero(env.noisy_actions)
     proprioception, privileged, actions, states = [], [], [], []
     success = False
     while True:
+        chosen = expert.act()
+        if chosen is None:
+            return None
         states.append(env.simulator_state())
         proprioception.append(observation["proprioception"])
         privileged.append(observation["privileged"])
-        clean = np.clip(np.asarray(expert.act(), dtype=np.float64), -1.0, 1.0)
+        clean = np.clip(np.asarray(chosen, dtype=np.float64), -1.0, 1.0)
         actions.append(clean.astype(np.float32))
         executed = clean.copy()
-        executed[:7] += generator.normal(0.0, 1.0, 7) * request.noise
+        executed[noisy] += generator.normal(0.0, 1.0, len(noisy)) * request.noise
         observation, _, terminated, truncated, info = env.step(np.clip(executed, -1.0, 1.0))
         if terminated or truncated:
             success = bool(info["success"])
@@ -138,7 +136,9 @@ def run_expert_episode(env: Any, expert: Any, request: EpisodeRequest) -> Episod
     )
 
 
-def draw_episode(env: Any, episode: Episode, camera: str, modality: str = "rgb") -> np.ndarray:
+def draw_episode(
+    env: RobotEnvironment, episode: Episode, camera: str, modality: str = "rgb"
+) -> np.ndarray:
     """Draws a stored episode from one camera, (T, H, W, ...) as the environment gives it."""
     frames = []
     for state in episode.simulator_state:
@@ -153,7 +153,7 @@ _worker: dict[str, Any] = {}
 
 def _start_worker(config: EnvironmentConfig) -> None:
     env = make_environment(config, modalities=())
-    _worker.update(env=env, expert=make_expert(env))
+    _worker.update(env=env, expert=env.demonstrator())
 
 
 def _attempt(request: EpisodeRequest) -> Episode | None:
@@ -165,28 +165,42 @@ def _attempt(request: EpisodeRequest) -> Episode | None:
     return episode
 
 
-def store_attributes(config: EnvironmentConfig, noise: float, seed: int) -> DemonstrationAttributes:
-    """What identifies the demonstrations of this environment, noise and seed."""
-    env = make_environment(config, modalities=())
-    try:
+@dataclass(frozen=True)
+class _Collection:
+    """The environment to collect in and its demonstrator, asked once."""
+
+    environment: EnvironmentDescription
+    expert_version: str
+
+    @classmethod
+    def of(cls, config: EnvironmentConfig) -> "_Collection":
+        with closing(make_environment(config, modalities=())) as env:
+            return cls(env.describe(), env.demonstrator().version)
+
+    def attributes(
+        self, config: EnvironmentConfig, noise: float, seed: int
+    ) -> DemonstrationAttributes:
+        """What identifies the demonstrations of this environment, noise and seed."""
+        environment = self.environment
         return DemonstrationAttributes(
-            environment=config.name,
-            task=env.task.name,
-            randomization=env.randomization.name,
-            visual=env.visual,
-            model_hash=env.model_hash,
-            mujoco_version=mujoco.__version__,
-            expert_version=EXPERT_VERSION,
+            environment=environment.name,
+            task=environment.task,
+            randomization=environment.randomization,
+            visual=environment.visual,
+            model_hash=environment.model_hash,
+            mujoco_version=environment.engine_version,
+            expert_version=self.expert_version,
             noise=float(noise),
             seed=int(seed),
-            cameras=tuple(camera.name for camera in env.cameras),
+            cameras=tuple(camera.name for camera in environment.cameras),
             resolution=(config.resolution, config.resolution),
-            quality=env.quality,
-            licence=LICENSE,
-            camera_poses=camera_poses(env.cameras),
+            quality=config.quality,
+            licence=environment.license,
+            camera_poses=environment.camera_poses,
+            kind=environment.kind,
+            horizon=environment.horizon,
+            control_dt=environment.control_dt,
         )
-    finally:
-        env.close()
 
 
 def collect_demonstrations(
@@ -219,11 +233,13 @@ def collect_demonstrations(
         CollectionError: the expert fails nearly always.
     """
     started = time.perf_counter()
-    with open_for_collection(path, config, noise, seed) as store:
+    collection = _Collection.of(config)
+    with _open_for_collection(path, collection, config, noise, seed) as store:
         already = store.num_episodes
         if already < episodes:
             config = _as_stored(config, store.attributes)
-            check_free_space(path, _estimate_bytes(store, config, episodes - already))
+            size = _estimate_bytes(store, collection.environment, episodes - already)
+            check_free_space(path, size)
             requests = _requests(seed, noise, store.attempted_episodes)
             # Closing the map cancels the attempts that are under way when the store is full.
             with closing(
@@ -262,8 +278,8 @@ def _fill(
         _give_up_if_hopeless(store.num_episodes, attempted)
 
 
-def open_for_collection(
-    path: Path, config: EnvironmentConfig, noise: float, seed: int
+def _open_for_collection(
+    path: Path, collection: _Collection, config: EnvironmentConfig, noise: float, seed: int
 ) -> DemonstrationStore:
     """Opens the store there for appending, or makes it.
 
@@ -271,9 +287,9 @@ def open_for_collection(
     demonstrations begin at once.
 
     Raises:
-        ForeignStoreError: it holds demonstrations of another scene, preset, expert, noise or seed.
+        ForeignStoreError: it holds demonstrations of another environment, expert, noise or seed.
     """
-    wanted = store_attributes(config, noise, seed)
+    wanted = collection.attributes(config, noise, seed)
     try:
         store = DemonstrationStore.open(path, "a", timeout_s=UNTIL_FREE)
     except StoreNotFoundError:
@@ -281,23 +297,12 @@ def open_for_collection(
             return DemonstrationStore.create(path, wanted, timeout_s=UNTIL_FREE)
         except StoreExistsError:  # by another run, just now
             store = DemonstrationStore.open(path, "a", timeout_s=UNTIL_FREE)
-    stored = store.attributes
     # Cameras and resolution may differ: what else is wanted is drawn from the stored states. But
     # one name stands for one camera.
-    decisive = ("task", "randomization", "visual", "model_hash", "expert_version", "noise", "seed")
-    differing = [name for name in decisive if getattr(stored, name) != getattr(wanted, name)]
-    if differing:
-        store.close()
-        raise ForeignStoreError(
-            "Expected a store of "
-            + ", ".join(f"{name} {getattr(wanted, name)!r}" for name in differing)
-            + f", but {path} was made with "
-            + ", ".join(f"{name} {getattr(stored, name)!r}" for name in differing)
-            + ". Choose another path, or ask for what it holds."
-        )
+    decisive = {name: getattr(wanted, name) for name in ("expert_version", "noise", "seed")}
     try:
-        store.check_cameras(wanted.camera_poses)
-    except ForeignStoreError:
+        check_compatible(store, collection.environment, collection=decisive)
+    except BaseException:
         store.close()
         raise
     return store
@@ -305,28 +310,29 @@ def open_for_collection(
 
 def _as_stored(config: EnvironmentConfig, stored: DemonstrationAttributes) -> EnvironmentConfig:
     """The configuration with the store's own cameras and images, which every episode must have."""
+    own = config.environment_class.own_cameras
     return dataclasses.replace(
         config,
         cameras=[
-            name if name in KITCHEN_CAMERAS else {"name": name, **stored.camera_poses.get(name, {})}
+            name if name in own else {"name": name, **stored.camera_poses.get(name, {})}
             for name in stored.cameras
         ],
         resolution=stored.resolution[0],
-        quality=stored.quality,
+        quality=cast(Quality, stored.quality),
     )
 
 
-def _estimate_bytes(store: DemonstrationStore, config: EnvironmentConfig, episodes: int) -> int:
+def _estimate_bytes(
+    store: DemonstrationStore, environment: EnvironmentDescription, episodes: int
+) -> int:
     """Bytes that further episodes take: as long as the stored ones, or the whole horizon."""
-    env = make_environment(config, modalities=())
-    steps = episodes * env.horizon
+    steps = episodes * environment.horizon
     if store.num_episodes:
         steps = episodes * -(-store.num_steps // store.num_episodes)
-    state = len(env.simulator_state())
-    size = config.resolution
-    env.close()
-    images = {f"rgb/{name}": ((size, size, 3), "uint8") for name in store.attributes.cameras}
-    return estimate_bytes(steps, {"simulator_state": ((state,), "float64"), **images})
+    attributes = store.attributes
+    images = {f"rgb/{name}": ((*attributes.resolution, 3), "uint8") for name in attributes.cameras}
+    state = {"simulator_state": ((environment.state_size,), "float64")}
+    return estimate_bytes(steps, {**state, **images})
 
 
 def _requests(seed: int, noise: float, start: int) -> Iterator[EpisodeRequest]:
@@ -340,8 +346,8 @@ def _give_up_if_hopeless(kept: int, attempted: int) -> None:
     if attempted >= _MIN_ATTEMPTS_BEFORE_GIVING_UP and kept < (1 - _MAX_REJECTED_SHARE) * attempted:
         raise CollectionError(
             f"Expected the expert to succeed; it failed {attempted - kept} of {attempted} "
-            "attempts. Lower the noise, lengthen the horizon, or use env.randomization=default, "
-            "which keeps the handle in reach."
+            "attempts. Lower the noise, lengthen the horizon, or choose another reset preset, such "
+            "as the kitchen's env.randomization=default, which keeps the handle in reach."
         )
 
 
@@ -349,8 +355,9 @@ def _give_up_if_hopeless(kept: int, attempted: int) -> None:
 class CollectConfig:
     """What to collect."""
 
-    env: EnvironmentConfig = field(default_factory=EnvironmentConfig)
-    """Task, resets, look, cameras and resolution."""
+    env: dict[str, Any] = field(default_factory=dict)
+    """Environment, cameras and resolution; a name of ``configs/env`` or an import path in
+    ``_target_``, with the options of that environment."""
 
     episodes: PositiveInt = 100
     """Successful episodes that the store shall hold."""
@@ -367,6 +374,14 @@ class CollectConfig:
     workers: Workers = 2
     """Processes; 0 collects in the main one."""
 
+    def __post_init__(self) -> None:
+        """Refuse an environment that is not there, and options that it does not take.
+
+        Raises:
+            EgoDTMRobotError: see :func:`read_environment`.
+        """
+        self.env = environment_record(read_environment(self.env))
+
 
 @command(CollectConfig, "collect")
 def main(config: CollectConfig) -> None:
@@ -374,7 +389,7 @@ def main(config: CollectConfig) -> None:
     path = Path(config.out)
     progress = Progress("collect", config.episodes)
     summary = collect_demonstrations(
-        config.env,
+        read_environment(config.env),
         path,
         config.episodes,
         seed=config.seed,

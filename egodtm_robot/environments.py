@@ -1,139 +1,144 @@
-"""The ``env`` group of the configuration and the environment it names."""
+"""The ``env`` group of the configuration and the environment it names.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+A file of ``configs/env`` names the environment's class by its import path (``_target_``) and its
+options, so another simulator is a module and files, and a user's own an import path. What is
+stored names the class by its kind instead (see :func:`environment_record`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, fields
 from typing import Any
 
+from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.core.instantiation import (
+    check_options,
+    group_config,
+    group_names,
+    plain,
+)
 from egodtm_robot.demos import DemonstrationAttributes
-from envs.kitchen.cameras import Camera, resolve_cameras
-from envs.kitchen.env import KitchenEnv
-from envs.kitchen.randomization import get_randomization
-from envs.kitchen.tasks import get_task
-from envs.robohive.env import RoboHiveKitchenEnv
+from envs.contract import EnvironmentDescription, RobotEnvironment, import_environment
+from envs.options import EnvironmentConfig
 
-SCENES: dict[str, type[KitchenEnv]] = {
-    "franka_kitchen": KitchenEnv,
-    "robohive_kitchen": RoboHiveKitchenEnv,
-}
-"""Environments by the first part of ``env=<scene>_<task>``."""
+KIND = "_kind_"
+"""Key of a stored configuration that stands for ``_target_``."""
 
 
-@dataclass
-class EnvironmentConfig:
-    """One environment; ``env=franka_kitchen_<task>`` fills it from ``configs/env/``."""
-
-    scene: str = "franka_kitchen"
-    """Whose kitchen: franka_kitchen, or robohive_kitchen from the assets that the environment
-    variable ``ROBOHIVE_SIMHIVE`` names."""
-
-    task: str = "microwave"
-    """One of the kitchen's tasks."""
-
-    randomization: str = "default"
-    """Reset preset: default, fk1 or r3m."""
-
-    visual: str = "fixed"
-    """Appearance preset: fixed, varied or shifted."""
-
-    cameras: list[Any] = field(default_factory=lambda: ["wrist"])
-    """Names (left, right, top, wrist) or free cameras, such as
-    ``{name: high, position: [0, -1, 3], look_at: [0, 0.4, 1.8], fovy: 45}``. The wrist's view
-    tells encoders apart best (docs/protocols.md); R3M's and FK1's are left, right and top."""
-
-    resolution: int = 112
-    """Height and width of an image, pixels."""
-
-    quality: str = "fast"
-    """Drawing preset: fast or full."""
-
-    horizon: int | None = None
-    """Steps of an episode of 0.08 s each; null takes what the task and the preset say."""
-
-    def __post_init__(self) -> None:
-        """Refuse what the types let through before a simulator is built.
-
-        Raises:
-            UnknownNameError: the scene, the task, the reset preset or a camera is unknown.
-            CameraError: a free camera is incomplete, or two cameras share a name.
-            ConfigurationError: a number is out of range.
-        """
-        if self.scene not in SCENES:
-            raise UnknownNameError("scene", self.scene, tuple(SCENES))
-        get_task(self.task)
-        get_randomization(self.randomization)
-        resolve_cameras(self.cameras)
-        if not 16 <= self.resolution <= 1024:
-            raise ConfigurationError(
-                f"Expected env.resolution from 16 to 1024 pixels, got {self.resolution}."
-            )
-        if self.horizon is not None and self.horizon < 1:
-            raise ConfigurationError(f"Expected env.horizon of 1 or more, got {self.horizon}.")
-
-    @property
-    def name(self) -> str:
-        """As in ``env=``, for example ``franka_kitchen_microwave``."""
-        return f"{self.scene}_{self.task}"
-
-    @property
-    def folder(self) -> str:
-        """The task's name, in other scenes than the first the whole name: for default paths."""
-        return self.task if self.scene == "franka_kitchen" else self.name
-
-
-def camera_poses(cameras: Iterable[Camera]) -> dict[str, dict[str, Any]]:
-    """Position, quaternion, fovy and body of each camera by its name, as plain JSON.
-
-    A pose with its name is a description from which an equal camera can be made.
-    """
-    return {
-        camera.name: {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(camera).items()
-            if key != "name"
-        }
-        for camera in cameras
-    }
-
-
-def recorded_scene(
-    attributes: DemonstrationAttributes, config: EnvironmentConfig
+def read_environment(
+    options: Mapping[str, Any], unset: Mapping[str, Any] | None = None
 ) -> EnvironmentConfig:
-    """The scene, task and presets that demonstrations were recorded in.
+    """The ``env`` group as the configuration class of the environment that it names.
 
     Args:
-        attributes: of their store.
-        config: cameras, resolution and drawing, which are kept.
+        options: of the group, with ``_target_``; or what :func:`environment_record` returned, which
+            names the class by its kind, also as it was stored before there were kinds.
+        unset: values for options that are null, where the environment has such options.
+
+    Raises:
+        UnknownNameError: there is no such option, task, camera, preset or kind.
+        ConfigurationError: no environment is named, or a value has the wrong type or range.
+        CameraError: a free camera is incomplete, or two cameras share a name.
     """
-    return replace(
-        config,
-        scene=attributes.environment.removesuffix(f"_{attributes.task}"),
-        task=attributes.task,
-        randomization=attributes.randomization,
-        visual=attributes.visual,
-    )
+    given = plain(options)
+    # Until 2026-11 the kind was called scene.
+    kind = given.pop(KIND, given.pop("scene", None))
+    target = given.pop("_target_", None)
+    if target is None and kind is None:
+        raise ConfigurationError("Expected an environment, got none; choose one with env=NAME.")
+    environment_class = import_environment(target if target is not None else _target_of(kind))
+    config_class = environment_class.config_class
+    check_options("env", config_class, given)
+    for option, value in (unset or {}).items():
+        if option in given and given[option] is None:
+            given[option] = value
+    given["_target_"] = f"{environment_class.__module__}.{environment_class.__qualname__}"
+    return from_mapping(config_class, given, "env")
+
+
+def environment_config(name: str, **options: Any) -> EnvironmentConfig:
+    """The environment of ``configs/env/<name>.yaml``, with options changed.
+
+    Raises:
+        UnknownNameError: there is no such file; further see :func:`read_environment`.
+    """
+    return read_environment({**group_config("env", name), **options})
+
+
+def environment_record(config: EnvironmentConfig) -> dict[str, Any]:
+    """The configuration as it is stored, as plain JSON: the kind stands for the import path.
+
+    A user's own class, which no file of ``configs/env`` names, keeps its import path: there is no
+    other way to find it again.
+    """
+    record = asdict(config)
+    if config.name not in group_names("env"):
+        return record
+    del record["_target_"]
+    return {KIND: config.environment_class.kind, **record}
 
 
 def make_environment(
     config: EnvironmentConfig,
     modalities: Sequence[str] = ("rgb",),
     render_mode: str | None = None,
-) -> KitchenEnv:
+) -> RobotEnvironment:
     """Build the environment that a configuration names.
 
     Args:
-        config: the ``env`` group.
+        config: see :func:`read_environment`.
         modalities: which images an observation holds: rgb, depth, segmentation.
-        render_mode: as for :class:`KitchenEnv`.
+        render_mode: ``rgb_array`` lets it draw itself for films.
     """
-    return SCENES[config.scene](
-        task=config.task,
-        randomization=config.randomization,
-        visual=config.visual,
-        cameras=resolve_cameras(config.cameras),
-        resolution=config.resolution,
-        quality=config.quality,
-        modalities=tuple(modalities),
-        horizon=config.horizon,
-        render_mode=render_mode,
+    options = {field.name: getattr(config, field.name) for field in fields(config)}
+    del options["_target_"]
+    build: Callable[..., RobotEnvironment] = config.environment_class
+    return build(**options, modalities=tuple(modalities), render_mode=render_mode)
+
+
+def describe_environment(config: EnvironmentConfig) -> EnvironmentDescription:
+    """What the environment of a configuration says of itself; builds one for a moment."""
+    with closing(make_environment(config, modalities=())) as environment:
+        return environment.describe()
+
+
+def recorded_environment(
+    attributes: DemonstrationAttributes, drawing: EnvironmentConfig
+) -> EnvironmentConfig:
+    """The environment and presets that demonstrations were recorded in.
+
+    Args:
+        attributes: of their store.
+        drawing: gives cameras, resolution and quality; its class, if it is of the store's kind.
+
+    Raises:
+        UnknownNameError: the store's kind is not known here, or its environment has no camera of a
+            name.
+    """
+    kind = attributes.environment_kind
+    options: dict[str, Any] = {
+        "task": attributes.task,
+        "randomization": attributes.randomization,
+        "visual": attributes.visual,
+        "cameras": drawing.cameras,
+        "resolution": drawing.resolution,
+        "quality": drawing.quality,
+        "horizon": attributes.horizon,
+    }
+    same = drawing.environment_class.kind == kind
+    target = drawing._target_ if same else _target_of(kind)
+    known = {field.name for field in fields(import_environment(target).config_class)}
+    return read_environment(
+        {"_target_": target} | {key: value for key, value in options.items() if key in known}
     )
+
+
+def _target_of(kind: str) -> str:
+    """The import path that the files of ``configs/env`` give for a kind; they are named by it."""
+    for name in group_names("env"):
+        if name.startswith(f"{kind}_"):
+            target = str(group_config("env", name).get("_target_"))
+            if import_environment(target).kind == kind:
+                return target
+    raise UnknownNameError("kind of environment", kind, group_names("env/base"))

@@ -1,6 +1,5 @@
 """One environment whose observations carry an encoder's features instead of images."""
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
@@ -9,8 +8,9 @@ import numpy as np
 from gymnasium import spaces
 
 from egodtm_robot.core.errors import ObservationError
+from egodtm_robot.core.history import advance_windows
 from egodtm_robot.rollouts import ObservationEncoder, observation_key
-from policies.base import FEATURES_PREFIX, PROPRIOCEPTION, FeatureShape
+from policies.spec import FEATURES_PREFIX, PROPRIOCEPTION, FeatureShape
 
 
 class FeatureObservation(gymnasium.Wrapper[dict[str, Any], Any, dict[str, Any], Any]):
@@ -40,7 +40,7 @@ class FeatureObservation(gymnasium.Wrapper[dict[str, Any], Any, dict[str, Any], 
         super().__init__(env)
         self._encoder = encoder
         self._keys = {camera: observation_key(encoder, camera) for camera in features}
-        self._windows: dict[str, deque[np.ndarray]] = {}
+        self._windows: dict[str, np.ndarray] = {}
         own = env.observation_space
         assert isinstance(own, spaces.Dict)
         entries: dict[str, spaces.Space[Any]] = {PROPRIOCEPTION: own[PROPRIOCEPTION]}
@@ -74,17 +74,18 @@ class FeatureObservation(gymnasium.Wrapper[dict[str, Any], Any, dict[str, Any], 
     def _features(self, observation: Mapping[str, Any]) -> dict[str, np.ndarray]:
         result = {PROPRIOCEPTION: observation[PROPRIOCEPTION]}
         for camera, key in self._keys.items():
-            length = self._encoder.history
+            history = self._encoder.history
             if key is None:
-                window = np.zeros((length, 0), np.float32)
+                windows = np.zeros((1, history, 0), np.float32)
             else:
                 frame: Any = observation
                 for part in key.split("/"):
                     frame = frame[part]
-                frames = self._windows.setdefault(camera, deque([frame] * length, maxlen=length))
-                frames.append(frame)
-                window = np.stack(frames)
-            result[FEATURES_PREFIX + camera] = self._encoder.encode(window[None])[0]
+                before = self._windows.get(camera)
+                starts = np.array([before is None])
+                windows = advance_windows(before, np.asarray(frame)[None], starts, history)
+                self._windows[camera] = windows
+            result[FEATURES_PREFIX + camera] = self._encoder.encode(windows)[0]
         return result
 
 

@@ -22,10 +22,11 @@ from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import (
     CheckpointMismatchError,
     DatasetError,
-    EncoderWeightsError,
     UnknownNameError,
+    WeightsError,
 )
 from egodtm_robot.core.fingerprints import hash_parts
+from egodtm_robot.core.history import history_windows
 from egodtm_robot.core.locking import UNTIL_FREE
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.storage import check_free_space, format_bytes
@@ -149,7 +150,7 @@ class FeaturePipeline:
         """The pipeline that :meth:`save` wrote, with ``encoder`` in its place.
 
         Raises:
-            EncoderWeightsError: the file is missing or unreadable.
+            WeightsError: the file is missing or unreadable.
             CheckpointMismatchError: it was saved with another encoder than ``encoder``.
         """
         try:
@@ -158,7 +159,7 @@ class FeaturePipeline:
                 metadata = json.loads((file.metadata() or {})["features"])
             saved = str(metadata["encoder"]), str(metadata["pipeline"])
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise EncoderWeightsError(
+            raise WeightsError(
                 f"Expected a feature pipeline that a run saved at {path}, could not read one "
                 f"({type(error).__name__}: {error})."
             ) from error
@@ -175,24 +176,6 @@ class FeaturePipeline:
                 f"{pipeline.fingerprint}: the file was changed."
             )
         return pipeline
-
-
-def history_windows(episode_offsets: np.ndarray, history: int) -> np.ndarray:
-    """Steps that each step's window holds.
-
-    Args:
-        episode_offsets: int64 (E + 1,), the first step of each episode, and N.
-        history: T, at least 1.
-
-    Returns:
-        int64 (N, T), oldest first and ending with the step itself. A window never reaches into
-        the episode before: its first step is repeated instead.
-    """
-    offsets = np.asarray(episode_offsets, dtype=np.int64)
-    steps = np.arange(offsets[-1])
-    first = np.repeat(offsets[:-1], np.diff(offsets))
-    windows = steps[:, None] + np.arange(1 - history, 1)
-    return np.maximum(windows, first[:, None])
 
 
 def embed_demonstrations(

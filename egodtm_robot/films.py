@@ -5,21 +5,22 @@ from pathlib import Path
 
 import numpy as np
 
-from egodtm_robot.environments import EnvironmentConfig
 from egodtm_robot.rollouts import EpisodeResult, FilmRequest
 from egodtm_robot.video import EpisodeFilm, write_contact_sheet, write_gif, write_mp4
+from envs.contract import EnvironmentDescription
 
 
 class FilmCollector:
     """Films the first episodes of an evaluation.
 
     Args:
-        env: what is filmed.
+        environment: what is filmed; films run at its control rate.
         count: how many episodes.
     """
 
-    def __init__(self, env: EnvironmentConfig, count: int) -> None:
-        self._task = env.task.replace("_", " ")
+    def __init__(self, environment: EnvironmentDescription, count: int) -> None:
+        self._task = environment.task.replace("_", " ")
+        self._fps = environment.control_rate
         self._count = count
         self._numbers: dict[int, int] = {}
         self._films: dict[int, EpisodeFilm] = {}
@@ -51,7 +52,7 @@ class FilmCollector:
         if not films:
             return []
         return [
-            write_mp4(folder / "rollouts.mp4", films),
-            write_gif(folder / "rollouts.gif", films),
+            write_mp4(folder / "rollouts.mp4", films, self._fps),
+            write_gif(folder / "rollouts.gif", films, self._fps),
             write_contact_sheet(folder / "contact_sheet.png", films),
         ]

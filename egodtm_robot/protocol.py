@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from egodtm_robot.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.seeding import Split, episode_seeds
+from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 
 Selection = Literal["last", "validation", "success"]
 
@@ -19,6 +19,10 @@ class ProtocolConfig:
 
     name: str = "quick"
     """As in ``protocol=``."""
+
+    visual: str = "fixed"
+    """Appearance preset of the environment where ``env.visual`` does not say; of no effect on
+    environments that have one look."""
 
     demonstrations: int = 50
     """Episodes to learn from where ``demos.episodes`` does not say."""

@@ -22,17 +22,20 @@ from egodtm_robot.collect import draw_episode
 from egodtm_robot.core.configuration import Workers, command
 from egodtm_robot.core.errors import UnknownNameError
 from egodtm_robot.core.locking import UNTIL_FREE
+from egodtm_robot.core.processes.maps import ordered_map
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.storage import check_free_space, format_bytes
+from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.demos.episode import Episode
 from egodtm_robot.demos.store import DemonstrationStore, estimate_bytes
 from egodtm_robot.environments import (
-    EnvironmentConfig,
-    camera_poses,
+    describe_environment,
+    environment_record,
     make_environment,
-    recorded_scene,
+    read_environment,
+    recorded_environment,
 )
-from egodtm_robot.work_queue import ordered_map
+from envs.options import EnvironmentConfig
 
 Modality = Literal["rgb", "depth", "segmentation"]
 _MODALITIES = {"rgb": ((3,), "uint8"), "depth": ((), "float32"), "segmentation": ((), "int32")}
@@ -62,8 +65,8 @@ def add_images(
 
     Args:
         path: folder of the store.
-        config: cameras, resolution and quality to draw with; scene, task, resets and look are the
-            store's.
+        config: cameras, resolution and quality to draw with; the environment and its presets are
+            the store's.
         modalities: of ``rgb``, ``depth`` (float32 metres) and ``segmentation`` (int32 body ids).
         workers: processes; 0 draws in this one.
         progress: given (array name, steps) returns a function to call with the steps done.
@@ -81,13 +84,10 @@ def add_images(
         if modality not in _MODALITIES:
             raise UnknownNameError("modality", modality, tuple(_MODALITIES))
     store = DemonstrationStore.open(path)
-    attributes = store.attributes
-    config = recorded_scene(attributes, config)
-    env = make_environment(config, modalities=())
-    store.check_compatible(env.model_hash, attributes.randomization, attributes.visual)
-    poses = camera_poses(env.cameras)
-    env.close()
-    store.check_cameras(poses)
+    config = recorded_environment(store.attributes, config)
+    environment = describe_environment(config)
+    check_compatible(store, environment)
+    poses = environment.camera_poses
 
     present = set(store.array_names)
     wanted = {
@@ -142,8 +142,8 @@ def _draw(job: tuple[int, str, str]) -> np.ndarray:
 class RenderConfig:
     """What to draw again."""
 
-    env: EnvironmentConfig = field(default_factory=EnvironmentConfig)
-    """Cameras, resolution and quality; task, resets and look are the store's."""
+    env: dict[str, Any] = field(default_factory=dict)
+    """Cameras, resolution and quality; the environment and its presets are the store's."""
 
     demos: str = "???"
     """Folder of the store."""
@@ -154,13 +154,25 @@ class RenderConfig:
     workers: Workers = 2
     """Processes; 0 draws in the main one."""
 
+    def __post_init__(self) -> None:
+        """Refuse an environment that is not there, and options that it does not take.
+
+        Raises:
+            EgoDTMRobotError: see :func:`read_environment`.
+        """
+        self.env = environment_record(read_environment(self.env))
+
 
 @command(RenderConfig, "render")
 def main(config: RenderConfig) -> None:
     """Adds images to a store and says what was written."""
     path = Path(config.demos)
     written = add_images(
-        path, config.env, config.modalities, config.workers, progress=lambda n, t: Progress(n, t)
+        path,
+        read_environment(config.env),
+        config.modalities,
+        config.workers,
+        progress=lambda n, t: Progress(n, t),
     )
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     print(f"{path}: wrote {', '.join(written) or 'nothing, all was there'} ({format_bytes(size)})")

@@ -9,11 +9,11 @@ from typing import Any
 from egodtm_robot.core import run_folder
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import EgoDTMRobotError
+from egodtm_robot.core.run_folder import RESULTS_FILE
 from egodtm_robot.core.statistics import wilson_interval
 from egodtm_robot.evaluation.outcomes import Outcome, read_outcomes
 
 SCHEMA_VERSION = 1
-RESULTS_FILE = "results.json"
 
 _VERSIONED_PACKAGES = (
     "torch",

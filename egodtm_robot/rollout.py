@@ -19,16 +19,18 @@ from egodtm_robot.core.configuration import (
     Workers,
     command,
 )
+from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import CheckpointError, ConfigurationError
+from egodtm_robot.core.kinds import restored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.encoders import make_encoder
-from egodtm_robot.environments import EnvironmentConfig
+from egodtm_robot.environments import describe_environment, read_environment
 from egodtm_robot.features import FeaturePipeline
 from egodtm_robot.films import FilmCollector
 from egodtm_robot.report import RESULTS_FILE, RunResults, success_summary
 from egodtm_robot.rollouts import evaluate
-from egodtm_robot.train_bc import PIPELINE_FILE, camera_names, make_pool, pick_device
+from egodtm_robot.train_bc import PIPELINE_FILE, camera_names, make_pool
 from policies.checkpoints import DESCRIPTION, load_policy
 
 
@@ -90,12 +92,15 @@ def rollout(config: RolloutConfig) -> dict[str, Any]:
         raise ConfigurationError(f"Expected episodes >= 1, got {config.episodes}.")
     folder, run_dir = find_checkpoint(Path(config.checkpoint))
     loaded = load_policy(folder)
-    encoder = make_encoder(loaded.provenance["encoder_config"]).to(pick_device(config.device))
+    encoder_config = restored_config("encoder", loaded.provenance["encoder_config"])
+    encoder = make_encoder(encoder_config).to(pick_device(config.device))
+    env = read_environment({**loaded.provenance["environment"], **config.env})
+    environment = describe_environment(env)
+    encoder.expect_states(environment.privileged_size)
     pipeline = FeaturePipeline.load(run_dir / PIPELINE_FILE, encoder)
     loaded.require_encoder(pipeline.fingerprint)
-    env = EnvironmentConfig(**{**loaded.provenance["environment"], **config.env})
 
-    films = FilmCollector(env, config.videos if config.video else 0)
+    films = FilmCollector(environment, config.videos if config.video else 0)
     seeds = episode_seeds("final", config.seed, config.episodes)
     progress = Progress("rollout", len(seeds))
     with make_pool(env, pipeline, config.workers, config.environments) as pool:

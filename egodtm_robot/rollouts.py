@@ -15,8 +15,10 @@ from typing import Literal, Protocol
 import numpy as np
 
 from egodtm_robot.core.errors import ConfigurationError, EnvironmentWorkerError, ObservationError
+from egodtm_robot.core.history import advance_windows
 from egodtm_robot.environment_pool import EnvironmentPool, Report, Reset, Step
-from policies.base import FEATURES_PREFIX, PROPRIOCEPTION, PolicyState
+from policies.base import PolicyState
+from policies.spec import FEATURES_PREFIX, PROPRIOCEPTION
 
 
 class ObservationEncoder(Protocol):
@@ -339,12 +341,9 @@ class _SlotFeatures:
         frames = self.pool.observations[key][rows]
         if self.encoder.history == 1:
             return frames[:, None]
-        windows = self.windows[key]
-        continued = rows[~starts]
-        windows[continued, :-1] = windows[continued, 1:]
-        windows[continued, -1] = frames[~starts]
-        windows[rows[starts]] = frames[starts][:, None]
-        return windows[rows]
+        windows = advance_windows(self.windows[key][rows], frames, starts, self.encoder.history)
+        self.windows[key][rows] = windows
+        return windows
 
 
 def observation_key(encoder: ObservationEncoder, camera: str) -> str | None:

@@ -11,7 +11,6 @@ if __name__ == "__main__":
 
     prepare_command()
 
-import dataclasses
 import json
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +19,6 @@ from typing import Annotated, Any, Literal
 
 import torch
 
-from egodtm_robot.behavior_cloning import CachedFeatureDataset, PolicyCheckpoint, TrainResult, train
 from egodtm_robot.collect import collect_demonstrations
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import (
@@ -32,21 +30,31 @@ from egodtm_robot.core.configuration import (
     Workers,
     command,
 )
+from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import (
-    ConfigurationError,
     DatasetError,
     StoreNotFoundError,
 )
+from egodtm_robot.core.kinds import stored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir
 from egodtm_robot.core.seeding import Split, episode_seeds
+from egodtm_robot.core.training.identity import NOT_DECISIVE
+from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.environment_pool import EnvironmentPool
-from egodtm_robot.environments import EnvironmentConfig, make_environment
+from egodtm_robot.environments import (
+    describe_environment,
+    environment_record,
+    make_environment,
+    read_environment,
+)
 from egodtm_robot.evaluation.outcomes import OUTCOMES_FILE, outcomes_of, write_outcomes
 from egodtm_robot.features import FeaturePipeline, demonstration_features
 from egodtm_robot.films import FilmCollector
+from egodtm_robot.learning.behavior_cloning import PolicyCheckpoint, TrainResult, train
+from egodtm_robot.learning.dataset import CachedFeatureDataset
 from egodtm_robot.protocol import ProtocolConfig
 from egodtm_robot.render import add_images, image_modality
 from egodtm_robot.report import (
@@ -57,12 +65,10 @@ from egodtm_robot.report import (
     success_summary,
 )
 from egodtm_robot.rollouts import EvaluationResult, evaluate
-from envs.kitchen.cameras import resolve_cameras
+from envs.contract import EnvironmentDescription
+from envs.options import EnvironmentConfig
 from policies.checkpoints import load_policy
-from policies.mlp import MLPPolicyConfig
-
-_MAY_DIFFER = ("workers", "environments", "device", "run_dir")
-"""How the work is spread over processes and devices does not decide what comes of a run."""
+from policies.registry import PolicyChoice, choose_policy
 
 PIPELINE_FILE = "features.safetensors"
 """What a run saves of its feature pipeline: fingerprints and the fitted reducer."""
@@ -74,7 +80,7 @@ class DemonstrationsConfig:
 
     path: OutputFolder | None = None
     """Folder of the store; null names it by task, resets, look, noise and seed below
-    ``demonstrations/``, so that runs share it."""
+    ``demonstrations/`` (and by ``env.horizon`` where it is given), so that runs share it."""
 
     episodes: PositiveInt | None = None
     """How many to learn from; null takes the protocol's number. Missing ones are collected."""
@@ -86,21 +92,24 @@ class DemonstrationsConfig:
     """Standard deviation of the noise on executed actions (DART); recorded ones are clean."""
 
     allow_foreign: bool = False
-    """Whether a store of another scene, reset or look may be trained on."""
+    """Whether a store of another environment, task, reset, look, horizon or control rate may be
+    trained on."""
 
 
 @dataclass
 class TrainBCConfig:
     """The main job's configuration."""
 
-    env: EnvironmentConfig = field(default_factory=EnvironmentConfig)
-    """Where demonstrations are collected and the policy is evaluated."""
+    env: dict[str, Any] = field(default_factory=dict)
+    """Where demonstrations are collected and the policy is evaluated; a name of ``configs/env`` or
+    an import path in ``_target_``, with the options of that environment."""
 
     encoder: dict[str, Any] = field(default_factory=dict)
     """The frozen encoder; a name of ``configs/encoder`` or an import path in ``_target_``."""
 
-    policy: MLPPolicyConfig = field(default_factory=MLPPolicyConfig)
-    """The head that is trained."""
+    policy: dict[str, Any] = field(default_factory=dict)
+    """The policy that is trained; a name of ``configs/policy`` or an import path in ``_target_``.
+    Its options are those of the class's configuration, which refuses others."""
 
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     """How it is trained, chosen and evaluated."""
@@ -115,33 +124,47 @@ class TrainBCConfig:
     """``final``, or ``tuning`` while hyper-parameters are being chosen, so that no setting is ever
     chosen on the episodes that are reported."""
 
-    device: str = "auto"
+    device: str = field(default="auto", metadata=NOT_DECISIVE)
     """Where the encoder runs and the head is trained: cpu, cuda, cuda:1, ...; auto takes a GPU if
     there is one."""
 
-    workers: Workers = 2
+    workers: Workers = field(default=2, metadata=NOT_DECISIVE)
     """Processes that collect, draw and step environments; 0 or 1 works in the main one."""
 
-    environments: PositiveInt = 8
+    environments: PositiveInt = field(default=8, metadata=NOT_DECISIVE)
     """Environments a worker steps in turn; the encoder sees all of them in one batch."""
 
     videos: NonNegativeInt = 3
     """Final episodes to film."""
 
-    run_dir: OutputFolder | None = None
+    run_dir: OutputFolder | None = field(default=None, metadata=NOT_DECISIVE)
     """Folder of the run; null names it by its choices below ``runs/``."""
+
+    def __post_init__(self) -> None:
+        """Name the policy and the environment as they are stored, and refuse what they do not take.
+
+        Raises:
+            EgoDTMRobotError: the environment, the policy or one of their options does not fit.
+        """
+        if self.policy:
+            # What is stored names a policy by its kind, with every option that decides the run.
+            self.policy = choose_policy(self.policy).to_json()
+        look = {"visual": self.protocol.visual}
+        self.env = environment_record(read_environment(self.env, unset=look))
 
 
 def default_run_dir(config: TrainBCConfig, encoder_name: str) -> Path:
     """``runs/<task>/<encoder>/<protocol>_seed<seed>``."""
     name = f"{config.protocol.name}_seed{config.seed}"
-    return Path("runs", config.env.folder, encoder_name, name)
+    return Path("runs", read_environment(config.env).folder, encoder_name, name)
 
 
 def default_store_path(env: EnvironmentConfig, demos: DemonstrationsConfig) -> Path:
     """Where the demonstrations of these settings lie; runs that share settings share them."""
-    name = f"{env.folder}-{env.randomization}-{env.visual}-noise{demos.noise:g}-seed{demos.seed}"
-    return Path("demonstrations", name)
+    parts = [env.folder, *env.presets.values(), f"noise{demos.noise:g}", f"seed{demos.seed}"]
+    if env.horizon is not None:
+        parts.append(f"horizon{env.horizon}")
+    return Path("demonstrations", "-".join(parts))
 
 
 def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
@@ -157,22 +180,26 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
     device = pick_device(config.device)
     encoder = make_encoder(config.encoder).to(device)
     run_dir = Path(config.run_dir) if config.run_dir else default_run_dir(config, encoder.name)
-    claim_run_dir(run_dir, config, _MAY_DIFFER)
+    choice = choose_policy(config.policy)
+    claim_run_dir(run_dir, config)
     if (run_dir / RESULTS_FILE).is_file():
         return RunResults.load(run_dir), run_dir
     clock = StageClock(run_dir)
+    env = read_environment(config.env)
+    environment = describe_environment(env)
+    encoder.expect_states(environment.privileged_size)
 
     wanted = config.demos.episodes or config.protocol.demonstrations
     with clock("collect"):
-        path = provide_demonstrations(config, wanted)
+        path = provide_demonstrations(config, env, environment, wanted)
         store = DemonstrationStore.open(path)
         if encoder.source == "rgb":
-            add_images(path, config.env, workers=config.workers, progress=_drawing_progress)
+            add_images(path, env, workers=config.workers, progress=_drawing_progress)
             store = DemonstrationStore.open(path)
 
     with clock("embed"):
         pipeline, features = demonstration_features(
-            store, encoder, camera_names(config.env), wanted, image_modality(store, config.env)
+            store, encoder, camera_names(env), wanted, image_modality(store, env)
         )
         pipeline.save(run_dir / PIPELINE_FILE)
     dataset = CachedFeatureDataset.from_store(
@@ -180,28 +207,33 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
     )
 
     with clock("train"):
-        trained = _train(config, run_dir, dataset, pipeline, device)
+        trained = _train(config, choice, run_dir, dataset, pipeline, device)
 
     with clock("evaluate"):
-        films = FilmCollector(config.env, config.videos)
-        selection, chosen, final = _evaluate(config, run_dir, trained, pipeline, films)
+        films = FilmCollector(environment, config.videos)
+        selection, chosen, final = _evaluate(config, env, run_dir, trained, pipeline, films)
         videos = films.write(run_dir / "videos")
         outcomes = outcomes_of(
             final.episodes,
-            environment=config.env.name,
-            task=config.env.task,
-            look=config.env.visual,
-            resets=config.env.randomization,
+            environment=environment.name,
+            task=environment.task,
+            look=environment.visual,
+            resets=environment.randomization,
             run_seed=config.seed,
             filmed=films.seeds,
         )
         write_outcomes(run_dir / OUTCOMES_FILE, outcomes)
 
     results = RunResults(
-        env=config.env.name,
-        environment=describe_environment(config.env),
+        env=env.name,
+        environment={
+            **config.env,
+            **env.presets,
+            "horizon": environment.horizon,
+            "model_hash": environment.model_hash,
+        },
         encoder={"name": encoder.name, "fingerprint": pipeline.fingerprint},
-        policy=config.policy.kind,
+        policy=choice.kind,
         protocol=config.protocol.name,
         seed=config.seed,
         demos={
@@ -232,28 +264,26 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
 # -- stages ------------------------------------------------------------------------------------
 
 
-def provide_demonstrations(config: TrainBCConfig, episodes: int) -> Path:
+def provide_demonstrations(
+    config: TrainBCConfig,
+    env: EnvironmentConfig,
+    environment: EnvironmentDescription,
+    episodes: int,
+) -> Path:
     """The store's folder, with at least so many episodes in it.
 
     Raises:
-        ForeignStoreError: the store was made by another scene, reset or look.
+        ForeignStoreError: the store was not made in this environment.
         DatasetError: a foreign store that was asked for holds too few episodes.
     """
-    demos, env = config.demos, config.env
+    demos = config.demos
     path = Path(demos.path) if demos.path else default_store_path(env, demos)
     try:
         store = DemonstrationStore.open(path)
     except StoreNotFoundError:
         available = 0
     else:
-        probe = make_environment(env, modalities=())
-        store.check_compatible(
-            probe.model_hash,
-            probe.randomization.name,
-            probe.visual,
-            allow_foreign=demos.allow_foreign,
-        )
-        probe.close()
+        check_compatible(store, environment, allow_foreign=demos.allow_foreign)
         available = store.num_episodes
         if available < episodes and demos.allow_foreign:
             raise DatasetError(
@@ -276,6 +306,7 @@ def provide_demonstrations(config: TrainBCConfig, episodes: int) -> Path:
 
 def _train(
     config: TrainBCConfig,
+    choice: PolicyChoice,
     run_dir: Path,
     dataset: CachedFeatureDataset,
     pipeline: FeaturePipeline,
@@ -284,15 +315,15 @@ def _train(
     progress = Progress("train", config.protocol.training.steps)
     return train(
         config.protocol.training,
-        config.policy,
+        choice,
         dataset,
         run_dir / "checkpoints",
         seed=config.seed,
         device=device,
         provenance={
-            "environment": dataclasses.asdict(config.env),
+            "environment": config.env,
             "encoder": pipeline.encoder.name,
-            "encoder_config": dict(config.encoder),
+            "encoder_config": stored_config("encoder", config.encoder),
             "encoder_fingerprint": pipeline.fingerprint,
             "dataset_fingerprint": dataset.fingerprint,
             "versions": package_versions(),
@@ -304,6 +335,7 @@ def _train(
 
 def _evaluate(
     config: TrainBCConfig,
+    env: EnvironmentConfig,
     run_dir: Path,
     trained: TrainResult,
     pipeline: FeaturePipeline,
@@ -312,8 +344,8 @@ def _evaluate(
     """Rolls out checkpoints as the protocol says, chooses one, and meets fresh episodes with it."""
     protocol = config.protocol
     final_split: Split = "tuning" if config.evaluation_split == "tuning" else "final"
-    cameras = pipeline.streams(camera_names(config.env))
-    with make_pool(config.env, pipeline, config.workers, config.environments) as pool:
+    cameras = pipeline.streams(camera_names(env))
+    with make_pool(env, pipeline, config.workers, config.environments) as pool:
         selection_file = run_dir / "selection.json"
         selection: list[dict[str, int]] = (
             json.loads(selection_file.read_text()) if selection_file.is_file() else []
@@ -356,28 +388,9 @@ def _evaluate(
 # -- parts that the rollout command shares -----------------------------------------------------
 
 
-def pick_device(name: str) -> torch.device:
-    """The device of that name; ``auto`` is a GPU if there is one.
-
-    Raises:
-        ConfigurationError: torch knows no such device, or it is not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigurationError(
-            f"Expected device=auto, cpu or an accelerator of this machine, got {name!r}: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    return device
-
-
 def camera_names(env: EnvironmentConfig) -> tuple[str, ...]:
     """Names of the configured cameras."""
-    return tuple(camera.name for camera in resolve_cameras(env.cameras))
+    return tuple(camera.name for camera in env.resolved_cameras)
 
 
 def make_pool(
@@ -387,15 +400,6 @@ def make_pool(
     modalities = ("rgb",) if encoder.source == "rgb" else ()
     factory = partial(make_environment, env, modalities=modalities, render_mode="rgb_array")
     return EnvironmentPool(factory, workers=workers, environments=environments)
-
-
-def describe_environment(env: EnvironmentConfig) -> dict[str, Any]:
-    """The environment's settings with what follows from them, as plain JSON."""
-    probe = make_environment(env, modalities=())
-    settings = dataclasses.asdict(env)
-    settings |= {"horizon": probe.horizon, "model_hash": probe.model_hash}
-    probe.close()
-    return settings
 
 
 def _drawing_progress(name: str, steps: int) -> Any:

@@ -1,5 +1,6 @@
 """Films of rollouts: MP4, GIF and contact sheets with the outcome drawn into every frame."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,21 +79,26 @@ def captioned_frames(film: EpisodeFilm, min_height: int = 224) -> Iterator[np.nd
         yield np.asarray(canvas)
 
 
-def write_mp4(path: Path, films: Sequence[EpisodeFilm], fps: float = 12.5, hold: int = 8) -> Path:
-    """Writes episodes one after another as H.264; the last frame of each is held.
+MAXIMUM_GIF_FPS = 25.0
+"""Viewers show a GIF's frames for at least 0.02 s or, below that, for 0.1 s."""
+
+_HOLD_S = 0.64
+
+
+def write_mp4(path: Path, films: Sequence[EpisodeFilm], fps: float) -> Path:
+    """Writes episodes one after another as H.264; the last frame of each is held 0.64 s.
 
     Args:
         path: the file; its folder is made.
         films: at least one, all of one frame size.
-        fps: frames a second; the kitchen's control rate is 12.5.
-        hold: how often the last frame of an episode is repeated.
+        fps: frames a second: the environment's control rate.
 
     Raises:
         VideoError: no films, or frames of different sizes.
     """
     _check(films)
     path.parent.mkdir(parents=True, exist_ok=True)
-    frames = [frame for film in films for frame in _held(film, hold)]
+    frames = [frame for film in films for frame in _held(film, round(_HOLD_S * fps))]
     iio.imwrite(
         path,
         np.stack(frames),
@@ -106,14 +112,24 @@ def write_mp4(path: Path, films: Sequence[EpisodeFilm], fps: float = 12.5, hold:
     return path
 
 
-def write_gif(
-    path: Path, films: Sequence[EpisodeFilm], fps: float = 12.5, columns: int = 3, hold: int = 8
-) -> Path:
-    """Writes episodes side by side as one looping GIF; short ones hold their last frame."""
+def write_gif(path: Path, films: Sequence[EpisodeFilm], fps: float, columns: int = 3) -> Path:
+    """Writes episodes side by side as one looping GIF; short ones hold their last frame.
+
+    Args:
+        path: the file; its folder is made.
+        films: at least one, all of one frame size.
+        fps: of the films; above :data:`MAXIMUM_GIF_FPS` frames are left out.
+        columns: episodes side by side.
+
+    Raises:
+        VideoError: no films, or frames of different sizes.
+    """
     _check(films)
     path.parent.mkdir(parents=True, exist_ok=True)
-    reels = [list(captioned_frames(film)) for film in films]
-    length = max(map(len, reels)) + hold
+    stride = max(1, math.ceil(fps / MAXIMUM_GIF_FPS))
+    fps /= stride
+    reels = [_thinned(list(captioned_frames(film)), stride) for film in films]
+    length = max(map(len, reels)) + round(_HOLD_S * fps)
     frames = []
     for step in range(length):
         tiles = [reel[min(step, len(reel) - 1)] for reel in reels]
@@ -144,6 +160,12 @@ def write_contact_sheet(path: Path, films: Sequence[EpisodeFilm], columns: int =
         rows.append(np.concatenate([frames[index] for index in chosen], axis=1))
     Image.fromarray(np.concatenate(rows, axis=0)).save(path, optimize=True)
     return path
+
+
+def _thinned(frames: list[np.ndarray], stride: int) -> list[np.ndarray]:
+    """Every so many frames, and the last one, which says how the episode ended."""
+    kept = frames[::stride]
+    return kept if (len(frames) - 1) % stride == 0 else [*kept, frames[-1]]
 
 
 def _held(film: EpisodeFilm, hold: int) -> Iterator[np.ndarray]:

@@ -1,7 +1,8 @@
-"""What every policy keeps: the shapes it reads and Stable-Baselines3's ``predict`` contract."""
+"""The contract of policies: a loss to train by, a plan to act by, and SB3's ``predict`` on both."""
 
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,141 +10,218 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from egodtm_robot.core.errors import ObservationError
-from policies.normalization import Standardizer
-
-PROPRIOCEPTION = "proprioception"
-"""Key of the robot's own state in an observation."""
-
-FEATURES_PREFIX = "features/"
-"""Observations are flat mappings, ``features/<camera>`` for each camera, because the dictionary
-spaces of Stable-Baselines3's vectorised environments do not nest."""
+from egodtm_robot.core.constant_batches import constant_batches
+from egodtm_robot.core.errors import ConfigurationError, ObservationError, PolicyOptionError
+from egodtm_robot.core.history import advance_windows
+from policies.sampling import RowGenerators, row_seed
+from policies.spec import FEATURES_PREFIX, PROPRIOCEPTION, PolicySpec
 
 INFERENCE_BATCH = 16
-"""Rows a forward pass always has. Matrix products choose their kernel, and so their rounding, by
-shape: with one shape, an episode's actions cannot depend on how many run beside it."""
+"""Rows that a policy always computes at once when it acts, see
+:mod:`egodtm_robot.core.constant_batches`."""
 
 PolicyState = dict[str, np.ndarray]
 """What a policy remembers between steps; every array has one row an environment."""
 
+_FRAMES = "frames/"
+_PLAN = "plan"
+_CURSOR = "cursor"
+_SEED = "seed"
 
-@dataclass(frozen=True)
-class FeatureShape:
-    """Shape of the features of one camera: (L, D) tokens.
 
-    A grid (h, w) says that the tokens lie on it in row-major order from the top left.
-    """
+@dataclass
+class PolicyConfig:
+    """Settings that every policy has; a policy with further ones extends this class."""
 
-    tokens: int
-    dimension: int
-    grid: tuple[int, int] | None = None
+    history: int = 1
+    """Frames that an action is computed from."""
+
+    action_chunk: int = 1
+    """Actions predicted at once and executed before the next look."""
 
     def __post_init__(self) -> None:
-        if self.tokens < 1 or self.dimension < 0:
-            raise ValueError(f"Expected tokens >= 1 and dimension >= 0, got {self}.")
-        if self.grid is not None and self.tokens != self.grid[0] * self.grid[1]:
-            raise ValueError(f"Expected {self.grid[0]} x {self.grid[1]} tokens, got {self.tokens}.")
+        for name in ("history", "action_chunk"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"Expected policy.{name} >= 1, got {getattr(self, name)}.")
 
 
 @dataclass(frozen=True)
-class PolicySpec:
-    """What a policy reads and writes.
+class Batch:
+    """Demonstrated steps, as a policy learns from them.
 
     Attributes:
-        proprioception: length P of the robot's own state.
-        actions: length A of an action.
-        features: shape of each camera's features, in the order in which they are concatenated.
+        observation: what :meth:`Policy.precompute` made of the last T frames, (B, T, ...) under
+            each name, the oldest first. T is ``history``; an episode's first frame is repeated.
+        actions: float32 (B, C, A) in [-1, 1], the action of the last frame and those after it. C is
+            ``action_chunk``; past the episode's end its last action is repeated.
+        valid: bool (B, C), False past the episode's end.
     """
 
-    proprioception: int
-    actions: int
-    features: Mapping[str, FeatureShape]
+    observation: Mapping[str, Tensor]
+    actions: Tensor
+    valid: Tensor
 
-    def __post_init__(self) -> None:
-        if self.proprioception < 0 or self.actions < 1:
-            raise ValueError(f"Expected proprioception >= 0 and actions >= 1, got {self}.")
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers and strings, for a checkpoint."""
-        return {
-            "proprioception": self.proprioception,
-            "actions": self.actions,
-            "features": {
-                camera: {
-                    "tokens": shape.tokens,
-                    "dimension": shape.dimension,
-                    "grid": list(shape.grid) if shape.grid is not None else None,
-                }
-                for camera, shape in self.features.items()
-            },
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "PolicySpec":
-        """Inverse of :meth:`to_json`.
-
-        Raises:
-            KeyError, TypeError, ValueError: ``data`` does not describe a specification.
-        """
-        features = {}
-        for camera, shape in data["features"].items():
-            grid = shape["grid"]
-            features[str(camera)] = FeatureShape(
-                tokens=int(shape["tokens"]),
-                dimension=int(shape["dimension"]),
-                grid=(int(grid[0]), int(grid[1])) if grid is not None else None,
-            )
-        return cls(int(data["proprioception"]), int(data["actions"]), features)
+    def __len__(self) -> int:
+        """B."""
+        return len(self.actions)
 
 
 class Policy(nn.Module, ABC):
-    """A policy in two stages, so that training can do the first one once.
+    """Features and proprioception in, actions out.
 
-    :meth:`embed` turns one frame's observation into a vector (B, F); :meth:`forward` maps the
-    vectors of the last ``history`` frames, concatenated oldest first, to ``chunk`` standardised
-    actions. :meth:`predict` adds memory, the actions' units and the limits [-1, 1].
+    A subclass says its ``kind`` and defines :meth:`plan` and :meth:`loss`. It may also take
+    statistics of the demonstrations (:meth:`fit_statistics`), compute in advance what does not
+    change in training (:meth:`precompute`), or learn without gradients (:meth:`fit`).
+    :meth:`predict` adds memory, the execution of chunks, and the limits [-1, 1].
+
+    Args:
+        config: an object of the class's ``config_class``.
+        spec: shapes of inputs and actions.
 
     Attributes:
-        spec: what is read and written.
-        history: frames k that an action is computed from; an episode's first is repeated.
-        chunk: actions C planned at once and executed before the next plan.
-        embedding_dimension: F.
-        embedding_is_fixed: whether :meth:`embed` has nothing to learn.
-        action_statistics: mean and deviation of the demonstrated actions.
+        kind: the name that checkpoints carry. It outlives the class's import path.
+        version: raised when the weights or the configuration of ``kind`` come to mean something
+            else; a checkpoint of another version is refused.
+        config_class: the dataclass of the policy's options.
+        samples: whether :meth:`plan` draws random numbers.
+        precompute_is_fixed: whether :meth:`precompute` has nothing to learn by gradients, so that
+            training calls it once for all frames.
+        history: frames T that an action is computed from.
+        chunk: actions C planned at once.
     """
 
     kind: ClassVar[str]
-    spec: PolicySpec
-    history: int
-    chunk: int
-    embedding_dimension: int
-    embedding_is_fixed: bool
-    action_statistics: Standardizer
+    version: ClassVar[int] = 1
+    config_class: ClassVar[type[PolicyConfig]] = PolicyConfig
+    samples: ClassVar[bool] = False
+    precompute_is_fixed: bool = True
+
+    def __init__(self, config: PolicyConfig, spec: PolicySpec) -> None:
+        super().__init__()
+        self.config = config
+        self.spec = spec
+        self.history = config.history
+        self.chunk = config.action_chunk
+
+    # -- what a policy defines -------------------------------------------------------------------
 
     @abstractmethod
-    def initialize(self, generator: torch.Generator) -> None:
-        """Draw all weights anew from ``generator`` and reset all statistics."""
+    def loss(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """How far the policy is from demonstrated steps.
 
-    @abstractmethod
-    def fit_statistics(self, observation: Mapping[str, Tensor], actions: Tensor) -> None:
-        """Take the statistics of inputs (N, ...) and actions (N, A) from demonstrations."""
+        Args:
+            batch: what was demonstrated.
+            generator: draws the noise of training, if there is any; None for a loss without noise.
 
-    @abstractmethod
-    def embed(self, observation: Mapping[str, Tensor]) -> Tensor:
-        """One frame's observation, each (B, ...), to a vector (B, F)."""
-
-    @abstractmethod
-    def forward(self, inputs: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """(B, k * F) to standardised actions (B, C, A).
-
-        In training mode noise, if the policy has any, is drawn from ``generator``; without one, and
-        in evaluation mode, there is none.
+        Returns:
+            The scalar that training lowers, and the parts that are worth watching, by name.
         """
+
+    @abstractmethod
+    def plan(
+        self, observation: Mapping[str, Tensor], generator: RowGenerators | None = None
+    ) -> Tensor:
+        """The next actions.
+
+        Args:
+            observation: see :class:`Batch`; without a ``precompute`` of its own a policy reads
+                ``proprioception`` (B, T, P) and ``features/<camera>`` (B, T, L, D).
+            generator: draws for each row by itself; None for a policy that does not sample.
+
+        Returns:
+            float32 (B, C, A); :meth:`predict` clips them to [-1, 1].
+        """
+
+    def precompute(self, observation: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What can be computed of each frame by itself.
+
+        A rollout calls it once for every frame, training once for all frames if
+        ``precompute_is_fixed``, and otherwise for the frames of every minibatch.
+
+        Args:
+            observation: ``proprioception`` (B, P) and ``features/<camera>`` (B, L, D).
+
+        Returns:
+            Tensors (B, ...) under names of the policy's choice.
+        """
+        return observation
+
+    def initialize(self, generator: torch.Generator) -> None:
+        """Draw the weights from ``generator``; called once on a new policy.
+
+        A policy that leaves this out keeps what its constructor drew, which
+        :func:`make_policy` makes a function of the generator's seed too.
+        """
+
+    def fit_statistics(self, observation: Mapping[str, Tensor], actions: Tensor) -> None:
+        """Take statistics of all demonstrated frames (N, ...) and actions (N, A), before training.
+
+        It comes before any call of :meth:`precompute`. By default there are none to take.
+        """
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Learn without gradients from every demonstrated step once; before gradient steps, if any.
+
+        Args:
+            batches: all steps in the order in which they were demonstrated.
+        """
+
+    def optimized_parameters(self) -> Iterable[tuple[str, nn.Parameter]]:
+        """Names and weights that gradient steps change; none for a policy that only fits."""
+        return self.named_parameters()
+
+    def resize_buffers(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Give buffers whose size the demonstrations decide the shapes that a checkpoint holds.
+
+        Args:
+            shapes: of all tensors of the checkpoint, by name. They are not checked yet.
+        """
+
+    # -- how chunks are executed -----------------------------------------------------------------
+
+    def plan_is_due(self, memory: PolicyState, starts: np.ndarray) -> np.ndarray:
+        """Which rows need a new plan, bool (B,): by default those whose chunk has been executed.
+
+        Args:
+            memory: what :meth:`execute` returned at the step before; empty at the start.
+            starts: bool (B,), where an episode begins.
+        """
+        if _CURSOR not in memory:
+            return np.ones(len(starts), dtype=bool)
+        return starts | (memory[_CURSOR] >= self.chunk)
+
+    def execute(
+        self, plans: np.ndarray, due: np.ndarray, memory: PolicyState, starts: np.ndarray
+    ) -> tuple[np.ndarray, PolicyState]:
+        """Choose this step's actions: by default each chunk is executed from its first to its last.
+
+        Args:
+            plans: float32 (B, C, A) in [-1, 1]; rows that are not due hold zeros.
+            due: bool (B,), which rows were planned now.
+            memory: see :meth:`plan_is_due`.
+            starts: bool (B,), where an episode begins.
+
+        Returns:
+            Actions (B, A), and the memory for the next step, each array with one row an
+            environment.
+        """
+        if self.chunk == 1:
+            return plans[:, 0], {}
+        cursor = np.zeros(len(plans), dtype=np.int64)
+        if _PLAN in memory:
+            plans[~due] = memory[_PLAN][~due]
+            cursor[~due] = memory[_CURSOR][~due]
+        return plans[np.arange(len(plans)), cursor], {_PLAN: plans, _CURSOR: cursor + 1}
+
+    # -- what every policy does ------------------------------------------------------------------
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.action_statistics.mean.device
+        """Where the weights are; the CPU for a policy without any."""
+        tensors = itertools.chain(self.parameters(), self.buffers())
+        return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
     def tensors(self, observation: Mapping[str, Any]) -> dict[str, Tensor]:
         """Check a batch of observations and bring it to the policy's device.
@@ -201,7 +279,9 @@ class Policy(nn.Module, ABC):
             state: what the last call returned, None at the start.
             episode_start: bool (B,), True where an episode begins and its memory is to be
                 forgotten; None means nowhere (everywhere without ``state``).
-            deterministic: of no effect, the policy does not sample.
+            deterministic: of no effect on a policy that does not sample. One that does draws the
+                same numbers for every plan if True, so that its actions are a function of what it
+                sees; if False, others for every plan, which follow from the episode's first frame.
 
         Returns:
             float32 actions (B, A) in [-1, 1], and the state for the next call: None for a policy
@@ -214,52 +294,111 @@ class Policy(nn.Module, ABC):
         single = np.ndim(observation.get(PROPRIOCEPTION, np.zeros((1, 1)))) == 1
         if single:
             observation = {key: value[None] for key, value in observation.items()}
-        tensors = self.tensors(observation)
-        embedded = _in_constant_batches(self.embed, tensors)
-        rows = embedded.shape[0]
+        frames = self._precompute_frames(self.tensors(observation))
+        rows = len(next(iter(frames.values())))
         starts = np.zeros(rows, dtype=bool) if state is not None else np.ones(rows, dtype=bool)
         if episode_start is not None:
             starts = starts | np.asarray(episode_start, dtype=bool).reshape(rows)
+        before = state or {}
+        due = self.plan_is_due(before, starts)
 
-        memory: PolicyState = {}
-        inputs = embedded
-        if self.history > 1:
-            frame = embedded.cpu().numpy()[:, None]
-            window = np.repeat(frame, self.history, axis=1)
-            if state is not None:
-                kept = ~starts
-                window[kept, :-1] = state["frames"][kept, 1:]
-            memory["frames"] = window
-            inputs = torch.from_numpy(window).to(self.device).flatten(1)
-
-        standardized = _in_constant_batches(lambda batch: self(batch["inputs"]), {"inputs": inputs})
-        plan = self.action_statistics.inverse(standardized).clamp(-1.0, 1.0).cpu().numpy()
-        if self.chunk > 1:
-            cursor = np.zeros(rows, dtype=np.int64)
-            if state is not None:
-                running = ~starts & (state["cursor"] < self.chunk)
-                plan[running] = state["plan"][running]
-                cursor[running] = state["cursor"][running]
-            memory["plan"] = plan
-            memory["cursor"] = cursor + 1
-            actions = plan[np.arange(rows), cursor]
-        else:
-            actions = plan[:, 0]
+        windows, memory = self._windows(frames, before, starts)
+        seeds = None
+        if self.samples:
+            seeds = np.zeros(rows, dtype=np.int64)
+            if not deterministic:
+                seeds = _next_seeds(frames, before.get(_SEED), due, starts)
+                memory[_SEED] = seeds
+        plans = np.zeros((rows, self.chunk, self.spec.actions), dtype=np.float32)
+        if due.any():
+            plans[due] = self._plan_rows(windows, due, seeds)
+        actions, executed = self.execute(plans, due, before, starts)
+        memory |= executed
         return (actions[0] if single else actions), (memory or None)
 
+    def _precompute_frames(self, observation: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        rows = len(next(iter(observation.values())))
+        parts = [
+            self.precompute(batch) for batch, _ in constant_batches(observation, INFERENCE_BATCH)
+        ]
+        return {name: torch.cat([part[name] for part in parts])[:rows] for name in parts[0]}
 
-def _in_constant_batches(
-    function: Callable[[dict[str, Tensor]], Tensor], inputs: Mapping[str, Tensor]
-) -> Tensor:
-    """Apply ``function`` to batches of exactly INFERENCE_BATCH rows, the last filled with zeros."""
-    rows = next(iter(inputs.values())).shape[0]
-    outputs = []
-    for first in range(0, max(rows, 1), INFERENCE_BATCH):
-        batch = {}
-        for key, tensor in inputs.items():
-            part = tensor[first : first + INFERENCE_BATCH]
-            padded = part.new_zeros((INFERENCE_BATCH, *part.shape[1:]))
-            padded[: part.shape[0]] = part
-            batch[key] = padded
-        outputs.append(function(batch))
-    return torch.cat(outputs)[:rows]
+    def _windows(
+        self, frames: Mapping[str, Tensor], before: PolicyState, starts: np.ndarray
+    ) -> tuple[dict[str, Tensor], PolicyState]:
+        """The last T frames (B, T, ...), and what is to be remembered of them."""
+        if self.history == 1:
+            return {name: frame[:, None] for name, frame in frames.items()}, {}
+        memory = {
+            _FRAMES + name: advance_windows(
+                before.get(_FRAMES + name), frame.cpu().numpy(), starts, self.history
+            )
+            for name, frame in frames.items()
+        }
+        windows = {
+            name: torch.from_numpy(memory[_FRAMES + name]).to(self.device) for name in frames
+        }
+        return windows, memory
+
+    def _plan_rows(
+        self, windows: Mapping[str, Tensor], due: np.ndarray, seeds: np.ndarray | None
+    ) -> np.ndarray:
+        """Plans (b, C, A) in [-1, 1] of the b rows that are due."""
+        chosen = torch.from_numpy(np.flatnonzero(due)).to(self.device)
+        inputs = {name: window.index_select(0, chosen) for name, window in windows.items()}
+        plans = []
+        expected = (INFERENCE_BATCH, self.chunk, self.spec.actions)
+        for batch, rows in constant_batches(inputs, INFERENCE_BATCH):
+            generator = None
+            if seeds is not None:
+                padded = np.zeros(INFERENCE_BATCH, dtype=np.int64)
+                padded[: rows.stop - rows.start] = seeds[due][rows]
+                generator = RowGenerators(padded, self.device)
+            plan = self.plan(batch, generator)
+            if tuple(plan.shape) != expected:
+                raise PolicyOptionError(
+                    f"Expected {type(self).__name__}.plan to give actions of shape {expected} "
+                    f"(rows, action_chunk, actions), got {tuple(plan.shape)}."
+                )
+            plans.append(plan[: rows.stop - rows.start])
+        return torch.cat(plans).clamp(-1.0, 1.0).cpu().numpy()
+
+
+def make_policy(
+    policy_class: type[Policy],
+    config: PolicyConfig,
+    spec: PolicySpec,
+    generator: torch.Generator,
+) -> Policy:
+    """A policy whose weights come from ``generator`` alone.
+
+    What a constructor draws from PyTorch's global generator follows from the seed of ``generator``
+    too, and the global one is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator.initial_seed())
+        policy = policy_class(config, spec)
+    policy.initialize(generator)
+    return policy
+
+
+def action_error(predicted: Tensor, wanted: Tensor, valid: Tensor) -> Tensor:
+    """Mean squared error of actions (B, C, A), over what lies within the episodes, (B, C)."""
+    if valid.shape[1] == 1:  # the present step always does
+        return nn.functional.mse_loss(predicted, wanted)
+    errors = (predicted - wanted).square().mean(2) * valid
+    return errors.sum() / valid.sum()
+
+
+def _next_seeds(
+    frames: Mapping[str, Tensor], seeds: np.ndarray | None, due: np.ndarray, starts: np.ndarray
+) -> np.ndarray:
+    """Seeds int64 (B,) for the rows that are to be planned; the others keep theirs."""
+    result = np.zeros(len(due), dtype=np.int64) if seeds is None else seeds.copy()
+    for row in np.flatnonzero(due):
+        if seeds is None or starts[row]:
+            content = b"".join(frame[row].cpu().numpy().tobytes() for frame in frames.values())
+        else:
+            content = result[row].tobytes()
+        result[row] = row_seed(content)
+    return result

@@ -18,14 +18,16 @@ import torch
 
 from egodtm_robot.core.atomic_files import sync_folder, write_atomically
 from egodtm_robot.core.errors import CheckpointError, EgoDTMRobotError
-from policies.base import PolicySpec
-from policies.mlp import MLPPolicy, MLPPolicyConfig
-from policies.pooling import PoolingConfig
+from egodtm_robot.core.instantiation import typed_options
+from policies.base import Policy
+from policies.registry import find_policy, user_import_path
+from policies.spec import PolicySpec
 
 WEIGHTS = "policy.safetensors"
 DESCRIPTION = "policy.json"
-FORMAT = 1
-"""Raised whenever an older reader would misread a checkpoint."""
+FORMAT = 2
+"""Raised whenever an older reader would misread a checkpoint. Format 1, of the time when all
+policies were MLPs, is read too: it lacks ``version`` and ``import_path``."""
 
 _LARGEST_DESCRIPTION = 4 * 2**20
 
@@ -39,7 +41,7 @@ class LoadedPolicy:
         provenance: what :func:`save_policy` was given: encoder, demonstrations, versions, ...
     """
 
-    policy: MLPPolicy
+    policy: Policy
     provenance: dict[str, Any]
 
     def require_encoder(self, fingerprint: str) -> None:
@@ -57,7 +59,7 @@ class LoadedPolicy:
             )
 
 
-def save_policy(policy: MLPPolicy, folder: Path, provenance: Mapping[str, Any]) -> None:
+def save_policy(policy: Policy, folder: Path, provenance: Mapping[str, Any]) -> None:
     """Write a policy; the folder appears whole or not at all.
 
     Args:
@@ -73,6 +75,9 @@ def save_policy(policy: MLPPolicy, folder: Path, provenance: Mapping[str, Any]) 
     description = {
         "format": FORMAT,
         "kind": policy.kind,
+        "version": policy.version,
+        # Of a user's own class alone; one that ships is found by its kind, wherever it lies.
+        "import_path": user_import_path(type(policy)),
         "config": dataclasses.asdict(policy.config),
         "spec": policy.spec.to_json(),
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
@@ -116,13 +121,14 @@ def load_policy(folder: Path, device: torch.device | str = "cpu") -> LoadedPolic
         tensors = safetensors.torch.load(data)
     except Exception as error:  # safetensors raises several types for a foreign file
         raise CheckpointError(f"{weights} is not a safetensors file: {error}.") from error
+    policy_class = _find_class(description, folder / DESCRIPTION)
     try:
-        config = dict(description["config"])
-        config["pooling"] = PoolingConfig(**config["pooling"])
+        config = typed_options("policy", policy_class.config_class, description["config"])
         spec = PolicySpec.from_json(description["spec"])
         # The meta device allocates nothing, whatever sizes the description asks for.
         with torch.device("meta"):
-            policy = MLPPolicy(MLPPolicyConfig(**config), spec)
+            policy = policy_class(config, spec)
+            policy.resize_buffers({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, EgoDTMRobotError) as error:
         raise CheckpointError(
             f"{folder / DESCRIPTION} does not describe a policy of this version: {error}"
@@ -151,18 +157,36 @@ def _read_description(path: Path) -> dict[str, Any]:
     expected = {"format", "kind", "config", "spec", "weights_sha256", "provenance"}
     if not isinstance(description, dict) or not expected <= description.keys():
         raise CheckpointError(f"Expected {', '.join(sorted(expected))} in {path}.")
-    if description["format"] != FORMAT or description["kind"] != MLPPolicy.kind:
+    if description["format"] not in (1, FORMAT):
         raise CheckpointError(
-            f"Expected format {FORMAT} of policy {MLPPolicy.kind!r} in {path}, got format "
-            f"{description['format']!r} of {description['kind']!r}; it was written by another "
-            "version."
+            f"Expected format 1 to {FORMAT} in {path}, got {description['format']!r}; it was "
+            "written by another version of the toolkit."
         )
+    if not isinstance(description["config"], dict):
+        raise CheckpointError(f"Expected an object under 'config' in {path}.")
+    if description["format"] == 1:
+        options = {name: value for name, value in description["config"].items() if name != "kind"}
+        description |= {"version": 1, "import_path": None, "config": options}
     if not isinstance(description["provenance"], dict):
         raise CheckpointError(f"Expected an object under 'provenance' in {path}.")
     return description
 
 
-def _check_tensors(policy: MLPPolicy, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+def _find_class(description: Mapping[str, Any], path: Path) -> type[Policy]:
+    kind, version = description["kind"], description.get("version")
+    try:
+        found = find_policy(str(kind), description.get("import_path"))
+    except EgoDTMRobotError as error:
+        raise CheckpointError(f"Cannot find the policy that {path} describes: {error}") from error
+    if version != found.version:
+        raise CheckpointError(
+            f"Expected version {found.version} of policy {kind!r} in {path}, got {version!r}; it "
+            "was written by another version of the toolkit."
+        )
+    return found
+
+
+def _check_tensors(policy: Policy, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in policy.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     problems = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]

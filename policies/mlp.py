@@ -13,10 +13,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
-from policies.base import FEATURES_PREFIX, PROPRIOCEPTION, Policy, PolicySpec
+from egodtm_robot.core.errors import ConfigurationError
+from policies.base import Batch, Policy, PolicyConfig, action_error
 from policies.normalization import Standardizer
 from policies.pooling import Pooling, PoolingConfig, initialize_linear, make_pooling
+from policies.sampling import RowGenerators
+from policies.spec import FEATURES_PREFIX, PROPRIOCEPTION, PolicySpec
 
 Activation = Literal["relu", "tanh"]
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -30,11 +32,8 @@ the learning rate means the same for any number of components."""
 
 
 @dataclass
-class MLPPolicyConfig:
+class MLPPolicyConfig(PolicyConfig):
     """Settings of :class:`MLPPolicy`."""
-
-    kind: str = "mlp"
-    """The policy's name, as checkpoints carry it."""
 
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     """How a camera's tokens become a vector."""
@@ -46,7 +45,7 @@ class MLPPolicyConfig:
     """``relu`` or ``tanh`` (R3M's)."""
 
     input_normalization: Literal["batch", "scale"] = "scale"
-    """``scale``: proprioception standardised, features centred and divided by one number a camera,
+    """``scale``: proprioception standardized, features centred and divided by one number a camera,
     which leaves important and unimportant channels as far apart as they are. ``batch``: R3M's
     BatchNorm over all inputs, which lifts channels that hardly move to the level of those that
     matter; a value a little off the demonstrations then throws the policy off."""
@@ -58,19 +57,12 @@ class MLPPolicyConfig:
     alone. 0 passes on the pooled vector itself."""
 
     bottleneck_noise: float = 0.3
-    """Deviation of the Gaussian noise on those numbers in training, drawn anew each step: what is
+    """Deviation of the Gaussian noise on those numbers in training, drawn again each step: what is
     told apart must differ by more than this (Alemi et al., Deep Variational Information Bottleneck,
     2017, with the variance fixed)."""
 
-    history: int = 1
-    """Frames that an action is computed from."""
-
-    action_chunk: int = 1
-    """Actions predicted at once and executed before the next look."""
-
     def __post_init__(self) -> None:
-        if self.kind != MLPPolicy.kind:
-            raise UnknownNameError("policy", self.kind, (MLPPolicy.kind,))
+        super().__post_init__()
         if not self.hidden or min(self.hidden) < 1:
             raise ConfigurationError(
                 f"Expected policy.hidden to list at least one positive width, got {self.hidden}."
@@ -80,9 +72,6 @@ class MLPPolicyConfig:
                 "Expected policy.bottleneck >= 0 and a finite policy.bottleneck_noise >= 0, got "
                 f"{self.bottleneck} and {self.bottleneck_noise}."
             )
-        for name in ("history", "action_chunk"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"Expected policy.{name} >= 1, got {getattr(self, name)}.")
 
 
 class Bottleneck(nn.Linear):
@@ -122,13 +111,11 @@ class MLPPolicy(Policy):
     """
 
     kind: ClassVar[str] = "mlp"
+    config_class: ClassVar[type[PolicyConfig]] = MLPPolicyConfig
+    config: MLPPolicyConfig
 
     def __init__(self, config: MLPPolicyConfig, spec: PolicySpec) -> None:
-        super().__init__()
-        self.config = config
-        self.spec = spec
-        self.history = config.history
-        self.chunk = config.action_chunk
+        super().__init__(config, spec)
         self.proprioception_statistics = Standardizer(spec.proprioception)
         self.action_statistics = Standardizer(spec.actions)
         # Cameras are numbered: a camera's name need not be a legal module name.
@@ -141,7 +128,7 @@ class MLPPolicy(Policy):
         pooled = [_as_pooling(pooling).output_dimension for pooling in self.poolings]
         self.widths = [spec.proprioception, *pooled]
         self.embedding_dimension = sum(self.widths)
-        self.embedding_is_fixed = not any(True for _ in self.poolings.parameters())
+        self.precompute_is_fixed = not any(True for _ in self.poolings.parameters())
         # In front of the head and not in the pooling: what is fixed is then computed only once.
         self.bottlenecks = nn.ModuleDict(
             {
@@ -166,7 +153,7 @@ class MLPPolicy(Policy):
 
     @torch.no_grad()
     def initialize(self, generator: torch.Generator) -> None:
-        """Draw all weights anew from ``generator`` and reset all statistics."""
+        """Draw all weights from ``generator`` and reset all statistics."""
         for module in self.modules():
             if isinstance(module, Standardizer):
                 module.reset()
@@ -179,7 +166,7 @@ class MLPPolicy(Policy):
                 initialize_linear(module, generator)
         last = self.head[-1]
         assert isinstance(last, nn.Linear)
-        # Near-zero first outputs: the standardised targets' mean, as R3M starts.
+        # Near-zero first outputs: the standardized targets' mean, as R3M starts.
         last.weight.mul_(0.01)
         last.bias.mul_(0.01)
 
@@ -205,8 +192,33 @@ class MLPPolicy(Policy):
             parts.append(pooling(statistics(observation[FEATURES_PREFIX + camera])))
         return torch.cat(parts, dim=1)
 
+    def precompute(self, observation: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Each frame's vector (B, F), as ``embedded``."""
+        return {"embedded": self.embed(observation)}
+
+    def loss(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean squared error of standardized actions."""
+        predicted = self(batch.observation["embedded"].flatten(1), generator)
+        return action_error(predicted, self.action_statistics(batch.actions), batch.valid), {}
+
+    def plan(
+        self, observation: Mapping[str, Tensor], generator: RowGenerators | None = None
+    ) -> Tensor:
+        """Actions (B, C, A) in their own units."""
+        return self.action_statistics.inverse(self(observation["embedded"].flatten(1)))
+
     def forward(self, inputs: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """(B, k * F) to standardised actions (B, C, A); ``generator`` draws noise in training."""
+        """Standardized actions.
+
+        Args:
+            inputs: (B, T * F), the vectors of the last T frames, the oldest first.
+            generator: draws the bottleneck's noise in training mode; None for none.
+
+        Returns:
+            (B, C, A).
+        """
         if self.bottlenecks:
             frames = inputs.unflatten(1, (self.history, self.embedding_dimension))
             parts = list(frames.split(self.widths, dim=2))
@@ -214,15 +226,6 @@ class MLPPolicy(Policy):
                 parts[int(index)] = bottleneck(parts[int(index)], generator)
             inputs = torch.cat(parts, dim=2).flatten(1)
         return self.head(inputs).unflatten(1, (self.chunk, self.spec.actions))
-
-
-def make_policy(config: MLPPolicyConfig, spec: PolicySpec, generator: torch.Generator) -> MLPPolicy:
-    """A policy whose weights come from ``generator`` alone, never from PyTorch's global one."""
-    with torch.device("meta"):
-        policy = MLPPolicy(config, spec)
-    policy.to_empty(device="cpu")
-    policy.initialize(generator)
-    return policy
 
 
 def _as_pooling(module: nn.Module) -> Pooling:

@@ -30,7 +30,7 @@ class Standardizer(nn.Module):
     def fit(self, values: Tensor, shared_scale: bool = False) -> None:
         """Take mean and standard deviation from ``values``.
 
-        A dimension that hardly moves (less than a thousandth of the typical one) is centred and
+        A dimension that hardly moves (less than a thousandth of the typical one) is centered and
         keeps its unit: dividing by its spread would turn rounding noise into a signal, and a
         value off that line at test time into an explosion.
 

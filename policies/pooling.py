@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from egodtm_robot.core.errors import PoolingError
-from policies.base import FeatureShape
+from egodtm_robot.core.principal_components import scaled_components
+from policies.spec import FeatureShape
 
 PoolingKind = Literal["principal", "mean", "grid", "flatten", "spatial_softmax", "attention"]
 
@@ -109,11 +110,9 @@ class PrincipalComponents(Pooling):
         directions = rows.T @ vectors / values.sqrt().clamp_min(1e-12) if wide else vectors
         # A direction without variance is numerical noise of any size.
         directions = torch.where(values > 1e-9 * values[0], directions, 0.0)
-        largest = directions.abs().argmax(0)
-        directions = directions * directions.gather(0, largest[None]).sign()
-        scale = (values.mean() / len(rows)).sqrt().clamp_min(1e-12)
+        components = scaled_components(directions.numpy(), values.numpy(), count=len(rows))
         self.mean.copy_(mean.float())
-        self.directions[:, :kept] = (directions / scale).float()
+        self.directions[:, :kept] = torch.from_numpy(components).float()
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, L, D) to (B, F)."""
@@ -246,7 +245,7 @@ def initialize_linear(layer: nn.Linear, generator: torch.Generator) -> None:
 
 
 def _coordinates(grid: tuple[int, int]) -> Tensor:
-    """(h * w, 2) centres of the cells as (x, y) in [-1, 1], row-major."""
+    """(h * w, 2) centers of the cells as (x, y) in [-1, 1], row-major."""
     rows, columns = grid
     y = (torch.arange(rows) + 0.5) * (2.0 / rows) - 1.0
     x = (torch.arange(columns) + 0.5) * (2.0 / columns) - 1.0

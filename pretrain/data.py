@@ -11,10 +11,14 @@ import numpy as np
 
 from egodtm_robot.core.configuration import OutputFolder, PositiveInt, Workers
 from egodtm_robot.core.errors import ConfigurationError, DatasetError
+from egodtm_robot.core.training.identity import NOT_DECISIVE
 from pretrain.clips.dataset import AugmentationConfig
 from pretrain.clips.store import ClipStore
 from pretrain.clips.synthetic import SPLITS, Split, SyntheticClipConfig
 from pretrain.clips.synthetic.generate import generate, store_attributes
+
+HELD_OUT: Split = "test"
+"""The split that is never trained nor chosen on."""
 
 _LARGEST_SHARE = 0.1
 """Of a store without stores for validation and test, at most so much is held out for each."""
@@ -48,10 +52,10 @@ class DataConfig:
     test_clips: int = 256
     """Clips of the test, at most: the gallery of retrieval."""
 
-    cache: OutputFolder = "clips"
+    cache: OutputFolder = field(default="clips", metadata=NOT_DECISIVE)
     """Folder that drawn clips are kept in, a folder a configuration; later runs take them there."""
 
-    workers: Workers = 2
+    workers: Workers = field(default=2, metadata=NOT_DECISIVE)
     """Processes that draw clips."""
 
     synthetic: SyntheticClipConfig = field(default_factory=SyntheticClipConfig)
@@ -86,6 +90,43 @@ class DataConfig:
             )
 
 
+@dataclass
+class HeldOutConfig:
+    """The ``data`` part of the evaluation command: clips that no model was trained on."""
+
+    path: Any = None
+    """Folder of a clip store, or a list of several; null draws synthetic clips of scenes and
+    surfaces that no training clip has."""
+
+    clips: int | None = 256
+    """Clips to measure on; of a store they are spread evenly. null takes all of a store."""
+
+    cache: str = "clips"
+    """Folder that drawn clips are kept in, the same as that of ``pretrain/run.py``."""
+
+    workers: int = 2
+    """Processes that draw clips."""
+
+    synthetic: SyntheticClipConfig = field(default_factory=SyntheticClipConfig)
+    """What is drawn."""
+
+    def __post_init__(self) -> None:
+        """Refuse what the types let through.
+
+        Raises:
+            ConfigurationError: a path is no path, or a number is out of range.
+        """
+        if not paths(self.path) and self.clips is None:
+            raise ConfigurationError(
+                "Expected a number in data.clips where clips are drawn; null is for data.path."
+            )
+        if (self.clips is not None and self.clips < 2) or self.workers < 0:
+            raise ConfigurationError(
+                f"Expected data.clips >= 2 and data.workers >= 0, got {self.clips} and "
+                f"{self.workers}."
+            )
+
+
 @dataclass(frozen=True)
 class Part:
     """Some clips of a store.
@@ -99,10 +140,14 @@ class Part:
     clips: np.ndarray
 
     @property
-    def is_metric(self) -> bool:
-        """Whether all depth among the first clips is in metres."""
-        kinds = set(self.store.read(self.clips[:64], ["depth_kind"])["depth_kind"]) - {None}
-        return kinds == {"metric"}
+    def description(self) -> dict[str, Any]:
+        """Plain JSON of where they come from: paths, number and fingerprint."""
+        last = int(self.clips.max()) + 1
+        return {
+            "paths": [str(path) for path in self.store.paths],
+            "clips": len(self.clips),
+            "fingerprint": self.store.prefix_fingerprint(last),
+        }
 
 
 @dataclass(frozen=True)
@@ -174,18 +219,37 @@ def open_splits(config: DataConfig) -> Splits:
     named = {"train": train, "validation": validation, "test": test}
     description: dict[str, Any] = {"kind": config.kind}
     for name, part in named.items():
-        last = int(part.clips.max()) + 1
-        description[name] = {
-            "paths": [str(path) for path in part.store.paths],
-            "clips": len(part.clips),
-            "fingerprint": part.store.prefix_fingerprint(last),
-        }
+        description[name] = part.description
     if config.kind == "synthetic":
         description["synthetic"] = dataclasses.asdict(config.synthetic)
     return Splits(train, validation, test, description)
 
 
-def cache_folder(config: DataConfig) -> Path:
+def make_held_out(config: HeldOutConfig) -> None:
+    """Draw the synthetic clips of the test split that are missing; the work of one process.
+
+    Raises:
+        EgoDTMRobotError: see :func:`pretrain.clips.synthetic.generate.generate`.
+    """
+    if not paths(config.path):
+        assert config.clips is not None
+        folder = cache_folder(config) / HELD_OUT
+        generate(config.synthetic, HELD_OUT, config.clips, folder, config.workers)
+
+
+def open_held_out(config: HeldOutConfig) -> Part:
+    """The clips of a configuration; those drawn by :func:`make_held_out` must be there.
+
+    Raises:
+        StoreNotFoundError: there is no clip store at a path.
+        DatasetError: a store holds too few clips.
+    """
+    if paths(config.path):
+        return _at_most(config.path, config.clips)
+    return _first(ClipStore.open(cache_folder(config) / HELD_OUT), config.clips)
+
+
+def cache_folder(config: DataConfig | HeldOutConfig) -> Path:
     """Where the clips of a configuration are kept: named by all that decides them."""
     content = {split: store_attributes(config.synthetic, split) for split in SPLITS}
     name = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
@@ -209,12 +273,12 @@ def _first(store: ClipStore, clips: int | None) -> Part:
     return Part(store, np.arange(clips))
 
 
-def _at_most(value: Any, clips: int) -> Part:
+def _at_most(value: Any, clips: int | None) -> Part:
     store = ClipStore.open(paths(value))
     if len(store) < 2:
         raise DatasetError(f"Expected at least two clips to measure on in {value}.")
     # Spread evenly: neighbours often come from one video.
-    count = min(clips, len(store))
+    count = len(store) if clips is None else min(clips, len(store))
     return Part(store, np.arange(count) * len(store) // count)
 
 

@@ -9,7 +9,6 @@ if __name__ == "__main__":
 
     prepare_command()
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,8 +21,8 @@ from egodtm_robot.core.errors import CheckpointError
 from egodtm_robot.core.storage import format_bytes
 from pretrain.checkpoints import load_checkpoint, save_checkpoint
 from pretrain.checkpoints.files import OWN_KEYS
-from pretrain.run import RESULTS_FILE
-from pretrain.training import BEST
+from pretrain.learning.results import PretrainResults
+from pretrain.learning.trainer import BEST
 
 Precision = Literal["float16", "bfloat16", "float32"]
 PRECISIONS: dict[Precision, torch.dtype] = {
@@ -31,8 +30,6 @@ PRECISIONS: dict[Precision, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float32": torch.float32,
 }
-
-_MEASURED = ("retrieval", "multiple_choice", "depth", "regions", "test_clips", "best_step")
 
 
 @dataclass
@@ -63,13 +60,7 @@ def export(config: ExportConfig) -> Path:
             large for the precision.
     """
     folder = Path(config.run_dir)
-    try:
-        results = json.loads((folder / RESULTS_FILE).read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"Expected a finished run with {RESULTS_FILE} in {folder}, and could not read it: "
-            f"{error}. Run the same pretraining again to finish it."
-        ) from error
+    results = PretrainResults.load(folder)
     model, card = load_checkpoint(folder / "checkpoints" / BEST)
     dtype = PRECISIONS[config.precision]
     for name, tensor in model.state_dict().items():
@@ -79,8 +70,11 @@ def export(config: ExportConfig) -> Path:
                 "precision=float32."
             )
     kept = {name: value for name, value in card.items() if name not in OWN_KEYS}
-    measured = {name: results[name] for name in _MEASURED if results.get(name) is not None}
-    extra = {"package": egodtm_robot.__version__, "made_by": config.made_by, "test": measured}
+    extra = {
+        "package": egodtm_robot.__version__,
+        "made_by": config.made_by,
+        "test": results.measured(),
+    }
     path = Path(config.out)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(path, model, {**kept, **extra}, dtype)

@@ -15,6 +15,7 @@ from pathlib import Path
 from egodtm_robot.core.configuration import OutputFolder, Workers, command
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import claim_run_dir
+from egodtm_robot.core.training.identity import NOT_DECISIVE
 from pretrain.clips.rechunk import FAILURES, RechunkConfig, rechunk
 
 
@@ -25,10 +26,10 @@ class RechunkCommandConfig:
     videos: str = "???"
     """Folder of the videos; all below it are cut."""
 
-    out: OutputFolder = "???"
+    out: OutputFolder = field(default="???", metadata=NOT_DECISIVE)
     """Folder of the pieces, with a folder a video; goes on there if it exists."""
 
-    workers: Workers = 2
+    workers: Workers = field(default=2, metadata=NOT_DECISIVE)
     """Processes, each at one video on one core; 0 works in the main one."""
 
     pieces: RechunkConfig = field(default_factory=RechunkConfig)
@@ -38,7 +39,7 @@ class RechunkCommandConfig:
 @command(RechunkCommandConfig, "rechunk")
 def main(config: RechunkCommandConfig) -> None:
     """Cuts what is not cut yet and says what failed."""
-    claim_run_dir(Path(config.out), config, ("out", "workers"))
+    claim_run_dir(Path(config.out), config)
     began = time.perf_counter()
     progress: list[Progress] = []
 

@@ -1,9 +1,10 @@
 """Trains a detector of hands and objects: ``python -m pretrain.train_detector stores=[clips]``.
 
 On the boxes of clip stores, or on VISOR's polygons and the frames of EPIC-KITCHENS. The defaults
-are for half an hour of a CPU core on frames of 128 px; docs/annotators.md has those for published
-weights. Started again with the same settings it goes on where it was stopped. What it writes into
-``run_dir/checkpoints/best`` is a folder for ``hands_objects=trained hands_objects.model=...``.
+are for half an hour of a CPU core on frames of 128 px; docs/reference/annotators.md has those
+for published weights. Started again with the same settings it goes on where it was stopped. What
+it writes into ``run_dir/checkpoints/best`` is a folder for
+``hands_objects=trained hands_objects.model=...``.
 """
 
 if __name__ == "__main__":
@@ -19,9 +20,11 @@ from typing import Any
 
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import OutputFolder, PositiveInt, Seed, command
+from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir, package_versions
+from egodtm_robot.core.training.identity import NOT_DECISIVE
 from pretrain.annotate.detector_examples import (
     Examples,
     Objects,
@@ -42,12 +45,10 @@ from pretrain.annotate.detector_training import (
     DetectorTrainer,
     DetectorTrainingConfig,
 )
-from pretrain.annotate.pretrained import choose_device
 from pretrain.clips.dataset import AugmentationConfig
 
 RESULTS_FILE = "results.json"
 
-_MAY_DIFFER = ("device", "run_dir", "  workers", "  save_every", "  log_every")
 _VERSIONED = ("torch", "transformers", "numpy", "scipy")
 
 
@@ -119,10 +120,10 @@ class TrainDetectorConfig:
     seed: Seed = 0
     """Decides new weights, and the order and augmentation of pictures."""
 
-    device: str = "auto"
+    device: str = field(default="auto", metadata=NOT_DECISIVE)
     """``auto`` takes a GPU if there is one, or as torch names it."""
 
-    run_dir: OutputFolder = "runs/detector"
+    run_dir: OutputFolder = field(default="runs/detector", metadata=NOT_DECISIVE)
     """Folder of the run."""
 
     def __post_init__(self) -> None:
@@ -174,7 +175,7 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
         EgoDTMRobotError: see the parts.
     """
     run_dir = Path(config.run_dir)
-    claim_run_dir(run_dir, config, _MAY_DIFFER)
+    claim_run_dir(run_dir, config)
     results_file = run_dir / RESULTS_FILE
     if results_file.is_file():
         found: dict[str, Any] = json.loads(results_file.read_text())
@@ -215,7 +216,7 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
         run_dir / "checkpoints",
         steps=config.steps,
         seed=config.seed,
-        device=choose_device(config.device),
+        device=pick_device(config.device),
         card={
             "labels": labels,
             "data": train.fingerprint,

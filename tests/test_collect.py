@@ -18,10 +18,10 @@ from egodtm_robot.collect import (
 )
 from egodtm_robot.core.errors import ForeignStoreError
 from egodtm_robot.demos.store import DemonstrationStore
-from egodtm_robot.environments import EnvironmentConfig, make_environment
-from envs.kitchen.experts import make_expert
+from egodtm_robot.environments import make_environment
+from envs.kitchen.config import KitchenConfig
 
-LIGHT = EnvironmentConfig(task="light", resolution=24)
+LIGHT = KitchenConfig(task="light", resolution=24)
 
 
 def test_workers_do_not_change_what_is_collected(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_killed_collection_leaves_whole_episodes_and_goes_on(tmp_path: Path) -
 
 def test_executed_noise_leaves_the_recorded_action_clean() -> None:
     env = make_environment(LIGHT, modalities=())
-    expert = make_expert(env)
+    expert = env.demonstrator()
     quiet = run_expert_episode(env, expert, EpisodeRequest(11, 0.0))
     noisy = run_expert_episode(env, expert, EpisodeRequest(11, 0.1))
     assert quiet is not None

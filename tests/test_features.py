@@ -17,21 +17,21 @@ from egodtm_robot.core.errors import (
     CheckpointMismatchError,
     DatasetError,
     EncoderInputError,
-    EncoderWeightsError,
     StoreNotFoundError,
     UnknownNameError,
+    WeightsError,
 )
+from egodtm_robot.core.published_models.preprocessing import Preprocessing
 from egodtm_robot.core.storage import CommittedGroup
 from egodtm_robot.demos.episode import Episode
 from egodtm_robot.demos.store import DemonstrationAttributes, DemonstrationStore
 from egodtm_robot.encoders import Encoder, ImageEncoder, make_encoder
-from egodtm_robot.encoders.huggingface import Preprocessing, TransformersEncoder
+from egodtm_robot.encoders.huggingface import TransformersEncoder
 from egodtm_robot.encoders.reducer import Reducer
 from egodtm_robot.features import (
     FeaturePipeline,
     demonstration_features,
     embed_demonstrations,
-    history_windows,
 )
 from pretrain.checkpoints import save_checkpoint
 from pretrain.model import EgoDTM, EgoDTMConfig, TextConfig, VisionConfig
@@ -115,12 +115,6 @@ def tiny_videomae() -> TransformersEncoder:
     half = (0.5, 0.5, 0.5)
     preprocessing = Preprocessing((SIZE, SIZE), None, "bilinear", 1 / 255, half, half)
     return TransformersEncoder(model, preprocessing, batch_size=3)
-
-
-def test_windows_repeat_an_episodes_first_step_and_never_cross_episodes():
-    windows = history_windows(np.array([0, 3, 5]), 3)
-    expected = [[0, 0, 0], [0, 0, 1], [0, 1, 2], [3, 3, 3], [3, 3, 4]]
-    np.testing.assert_array_equal(windows, expected)
 
 
 def test_a_second_run_embeds_nothing(store: DemonstrationStore):
@@ -268,7 +262,9 @@ def test_only_wide_grids_are_reduced(store: DemonstrationStore):
 
 
 def test_state_encoders_read_the_stored_state(store: DemonstrationStore):
-    pipeline, found = demonstration_features(store, make_encoder("oracle"), (), progress=False)
+    oracle = make_encoder("oracle")
+    oracle.expect_states(store.steps([0], ("privileged",))["privileged"].shape[1])
+    pipeline, found = demonstration_features(store, oracle, (), progress=False)
     assert pipeline.streams(("left",)) == ("state",)
     stored = store.steps(slice(0, None), ("privileged",))["privileged"]
     np.testing.assert_array_equal(found["state"][:, 0], stored)
@@ -320,10 +316,10 @@ def test_a_saved_pipeline_is_the_same_one(store: DemonstrationStore, tmp_path: P
 
 def test_damaged_pipeline_files_are_named(tmp_path: Path):
     path = tmp_path / "features.safetensors"
-    with pytest.raises(EncoderWeightsError, match=r"features\.safetensors"):
+    with pytest.raises(WeightsError, match=r"features\.safetensors"):
         FeaturePipeline.load(path, make_encoder("none"))
     path.write_bytes(b"not a safetensors file")
-    with pytest.raises(EncoderWeightsError, match="could not read one"):
+    with pytest.raises(WeightsError, match="could not read one"):
         FeaturePipeline.load(path, make_encoder("none"))
 
 

@@ -19,17 +19,20 @@ from egodtm_robot.core.errors import (
 )
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.environment_pool import EnvironmentPool, Reset, Step
-from egodtm_robot.environments import EnvironmentConfig, make_environment
+from egodtm_robot.environments import make_environment
 from egodtm_robot.feature_observation import FeatureObservation
 from egodtm_robot.rollouts import EvaluationResult, FilmRequest, evaluate
-from policies.base import FeatureShape, PolicySpec
-from policies.mlp import MLPPolicyConfig, make_policy
+from policies.base import make_policy
+from policies.mlp import MLPPolicy, MLPPolicyConfig
 from policies.pooling import PoolingConfig
+from policies.spec import FeatureShape, PolicySpec
 
 # Spawned workers import the environment by its module's name; they inherit this path. A folder of
 # its own, since tests/ itself holds folders named like our packages.
 sys.path.append(str(Path(__file__).parent / "fakes"))
 from fake_environments import FakeEnvironment
+
+from envs.kitchen.config import KitchenConfig
 
 SEEDS = range(100, 117)
 
@@ -56,7 +59,9 @@ class FakeEncoder:
 
 def make_fake_policy(**settings):
     spec = PolicySpec(3, 2, {"left": FeatureShape(4, 3, (2, 2))})
-    policy = make_policy(MLPPolicyConfig(**settings), spec, torch.Generator().manual_seed(3))
+    policy = make_policy(
+        MLPPolicy, MLPPolicyConfig(**settings), spec, torch.Generator().manual_seed(3)
+    )
     with torch.no_grad():
         policy.head[-1].weight.mul_(100)  # actions that differ from step to step
     return policy
@@ -146,7 +151,7 @@ def test_state_encoders_read_the_privileged_state_and_none_reads_nothing():
 
     for encoder, dimension in ((Oracle(), 4), (Nothing(), 0)):
         spec = PolicySpec(3, 2, {"state": FeatureShape(1, dimension)})
-        policy = make_policy(MLPPolicyConfig(), spec, torch.Generator().manual_seed(0))
+        policy = make_policy(MLPPolicy, MLPPolicyConfig(), spec, torch.Generator().manual_seed(0))
         with EnvironmentPool(FakeEnvironment, environments=2) as pool:
             result = evaluate(policy, encoder, ["state"], pool, SEEDS)
         assert len(result.episodes) == len(SEEDS)
@@ -181,7 +186,7 @@ def test_films_hold_every_frame_of_the_chosen_episodes(workers):
 
 @pytest.mark.parametrize(
     ("failure", "message"),
-    [("raise", "the drawer is stuck"), ("kill", "signal SIGKILL"), ("exit", "exit code 7")],
+    [("raise", "the drawer is stuck"), ("kill", "was killed by SIGKILL"), ("exit", "exit code 7")],
 )
 def test_a_worker_that_fails_is_named_and_none_is_left_behind(failure, message):
     factory = functools.partial(FakeEnvironment, failure)
@@ -302,7 +307,7 @@ def test_evaluate_policy_of_stable_baselines3_runs_a_policy_unchanged(settings):
 def make_kitchen_agent():
     encoder = make_encoder("pixels")
     spec = PolicySpec(9, 9, {"wrist": FeatureShape(encoder.num_tokens, encoder.dimension)})
-    policy = make_policy(MLPPolicyConfig(), spec, torch.Generator().manual_seed(0))
+    policy = make_policy(MLPPolicy, MLPPolicyConfig(), spec, torch.Generator().manual_seed(0))
     with torch.no_grad():
         policy.head[-1].weight.mul_(100)
     return encoder, policy
@@ -310,7 +315,7 @@ def make_kitchen_agent():
 
 make_kitchen = functools.partial(
     make_environment,
-    EnvironmentConfig(task="light", resolution=32, horizon=5),
+    KitchenConfig(task="light", resolution=32, horizon=5),
     render_mode="rgb_array",
 )
 

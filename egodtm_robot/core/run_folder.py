@@ -1,56 +1,78 @@
-"""What every run's folder holds: its settings, and how long its stages took."""
+"""What every run's folder holds: its settings, its results, and how long its stages took."""
 
-import difflib
 import importlib.metadata
 import json
+import math
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import to_yaml
 from egodtm_robot.core.errors import ResumeMismatchError
+from egodtm_robot.core.training.identity import differences, listed
+
+CONFIG_FILE = "config.yaml"
+"""Every setting of a run, written when it starts."""
+
+RESULTS_FILE = "results.json"
+"""What came of a run, written when it is finished."""
 
 
-def claim_run_dir(run_dir: Path, config: object, may_differ: Sequence[str]) -> None:
+def claim_run_dir(run_dir: Path, config: object) -> None:
     """Write ``config.yaml``, or check that the run there has the same settings.
+
+    Settings whose fields are marked :data:`~egodtm_robot.core.training.identity.NOT_DECISIVE` may
+    differ; the file keeps those that the run was started with.
 
     Args:
         run_dir: folder of the run; made if missing.
         config: the command's configuration dataclass.
-        may_differ: keys that do not decide what comes of a run; nested ones with the indentation
-            that they have in the file.
 
     Raises:
-        ResumeMismatchError: other settings; the message lists them.
+        ResumeMismatchError: the folder holds a run with other settings, which the message names,
+            or a ``config.yaml`` that cannot be read.
     """
-    text = to_yaml(config)
-    file = run_dir / "config.yaml"
-    if file.is_file():
-        before, now = (
-            [
-                line
-                for line in content.splitlines()
-                if not line.startswith(tuple(f"{key}:" for key in may_differ))
-            ]
-            for content in (file.read_text(), text)
-        )
-        if before != now:
-            changed = [
-                line
-                for line in difflib.ndiff(before, now)
-                if line.startswith(("- ", "+ ")) and line.strip()
-            ]
-            raise ResumeMismatchError(
-                f"{run_dir} holds a run with other settings (- before, + now): "
-                + "; ".join(" ".join(line.split()) for line in changed[:6])
-                + ". Choose another run_dir, or remove this one."
-            )
+    file = run_dir / CONFIG_FILE
+    if not file.is_file():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, to_yaml(config).encode())
         return
-    run_dir.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, text.encode())
+    found = differences(_read_settings(file), config)
+    if found:
+        raise ResumeMismatchError(
+            f"{run_dir} holds a run with other settings (before -> now): {listed(found)}. "
+            "Choose another run_dir, or remove this one."
+        )
+
+
+def read_results(run_dir: Path) -> dict[str, Any] | None:
+    """The content of a finished run's ``results.json``; None while there is none."""
+    file = run_dir / RESULTS_FILE
+    if not file.is_file():
+        return None
+    results: dict[str, Any] = json.loads(file.read_text())
+    return results
+
+
+def write_results(run_dir: Path, results: Mapping[str, Any]) -> None:
+    """Write ``results.json``, whole or not at all; see :func:`json_values` for infinite numbers."""
+    text = json.dumps(json_values(results), indent=2) + "\n"
+    write_atomically(run_dir / RESULTS_FILE, text.encode())
+
+
+def json_values(value: Any) -> Any:
+    """The same nested values with None for numbers that JSON has no notation for."""
+    if isinstance(value, Mapping):
+        return {name: json_values(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_values(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class StageClock:
@@ -83,3 +105,16 @@ def package_versions(packages: Sequence[str]) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "not installed"
     return versions
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        settings = None
+    if not isinstance(settings, dict):
+        raise ResumeMismatchError(
+            f"Expected the settings of a run in {file}, and could not read them. "
+            "Choose another run_dir, or remove this one."
+        )
+    return settings

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+_LARGEST_TABLE = 4_000_000
+"""Cells of a table of resamples that is held in memory at once."""
+
 
 class Interval(NamedTuple):
     """Ends of a confidence interval."""
@@ -209,6 +212,53 @@ def bootstrap_paired_difference(
         counts = generator.multinomial(episodes[drawn], shares[drawn])
         means += ((counts[..., 2] - counts[..., 0]) / episodes[drawn]).mean(axis=1)
     return Estimate(value, _percentiles(means / len(differences[0]), confidence))
+
+
+def bootstrap_mean_interval(
+    values: np.ndarray,
+    clusters: Sequence[str],
+    generator: np.random.Generator,
+    confidence: float = 0.95,
+    resamples: int = 2_000,
+) -> Interval:
+    """Interval of a mean over rows of which those of one cluster resemble each other.
+
+    A cluster bootstrap: whole clusters, such as the videos that clips were cut from, are drawn with
+    replacement. Drawing the rows themselves would take the clips of one video for independent and
+    give an interval that is too narrow.
+
+    Args:
+        values: float (n,), finite.
+        clusters: n names, the cluster of each row.
+        generator: source of the resamples.
+        confidence: between 0 and 1.
+        resamples: how many.
+
+    Returns:
+        The percentile interval; NaN for a single cluster, which says nothing about others.
+
+    Raises:
+        ValueError: there are no values, or not one cluster a value.
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim != 1 or not len(values) or len(values) != len(clusters):
+        raise ValueError(
+            f"Expected values (n,) with a cluster each, got shape {values.shape} and "
+            f"{len(clusters)} clusters."
+        )
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
+    if len(numbers) == 1:
+        return Interval(math.nan, math.nan)
+    cluster = np.array([numbers[name] for name in clusters])
+    sums, counts = np.bincount(cluster, values), np.bincount(cluster)
+    means = []
+    # In blocks, since resamples times clusters is a large table for a large data set.
+    block = max(1, _LARGEST_TABLE // len(numbers))
+    shares = np.full(len(numbers), 1 / len(numbers))
+    for start in range(0, resamples, block):
+        drawn = generator.multinomial(len(numbers), shares, min(block, resamples - start))
+        means.append((drawn @ sums) / (drawn @ counts))
+    return _percentiles(np.concatenate(means), confidence)
 
 
 def _resampled_means(

@@ -24,7 +24,6 @@ import numpy as np
 
 from egodtm_robot.core.errors import (
     CorruptStoreError,
-    ForeignStoreError,
     InvalidEpisodeError,
     StoreArrayError,
     StoreExistsError,
@@ -55,7 +54,7 @@ class DemonstrationAttributes:
     """Where demonstrations come from.
 
     Attributes:
-        environment: gymnasium id, such as "EgoDTMKitchen/Microwave-v0".
+        environment: kind and task, as in ``env=franka_kitchen_microwave``.
         task: task name, such as "microwave".
         randomization: reset preset.
         visual: visual preset.
@@ -70,6 +69,10 @@ class DemonstrationAttributes:
         licence: under which the demonstrations may be passed on.
         camera_poses: for each of ``cameras`` its position, quaternion, fovy and body, so that
             another camera of the same name is noticed; stores of earlier versions have none.
+        kind: what stored things call the simulator; like the next two None in stores of earlier
+            versions.
+        horizon: control steps of an episode.
+        control_dt: seconds of a control step.
     """
 
     environment: str
@@ -86,6 +89,14 @@ class DemonstrationAttributes:
     quality: str = "fast"
     licence: str = "Apache-2.0"
     camera_poses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    kind: str | None = None
+    horizon: int | None = None
+    control_dt: float | None = None
+
+    @property
+    def environment_kind(self) -> str:
+        """The kind of the environment, also where the store does not say it by itself."""
+        return self.kind or self.environment.removesuffix(f"_{self.task}")
 
 
 class DemonstrationStore:
@@ -128,7 +139,8 @@ class DemonstrationStore:
                     f"Expected an empty folder for a new store, but {path} holds "
                     f"{', '.join(foreign[:3])}. Choose another path."
                 )
-        values = dataclasses.asdict(attributes) | {"attempted_episodes": 0, "kept_episodes": 0}
+        values = {k: v for k, v in dataclasses.asdict(attributes).items() if v is not None}
+        values |= {"attempted_episodes": 0, "kept_episodes": 0}
         group = CommittedGroup.create(path, ROOT_RECORD, values, timeout_s=timeout_s)
         return cls(path, group, "a")
 
@@ -233,25 +245,6 @@ class DemonstrationStore:
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
-    def check_compatible(
-        self, model_hash: str, randomization: str, visual: str, *, allow_foreign: bool = False
-    ) -> None:
-        """Refuse a store that was made by another scene or preset.
-
-        Raises:
-            ForeignStoreError: something differs and ``allow_foreign`` is False.
-        """
-        wanted = {"model_hash": model_hash, "randomization": randomization, "visual": visual}
-        stored = self._group.attributes
-        differing = [key for key, value in wanted.items() if stored[key] != value]
-        if differing and not allow_foreign:
-            raise ForeignStoreError(
-                f"Expected demonstrations of {', '.join(f'{k} {wanted[k]!r}' for k in differing)}, "
-                f"but {self.path} was made with "
-                f"{', '.join(f'{k} {stored[k]!r}' for k in differing)}. "
-                "Collect demonstrations for this environment, or allow foreign ones explicitly."
-            )
-
     @property
     def camera_poses(self) -> dict[str, dict[str, Any]]:
         """Pose of every camera with images here, those drawn afterwards included, as it is known.
@@ -265,28 +258,6 @@ class DemonstrationStore:
                 if pose is not None:
                     poses.setdefault(name.rpartition("/")[2], pose)
         return poses
-
-    def check_cameras(self, wanted: Mapping[str, Mapping[str, Any]]) -> None:
-        """Refuse cameras that have images here under the same name but from another pose.
-
-        Args:
-            wanted: for each camera its position, quaternion, fovy and body.
-
-        Raises:
-            ForeignStoreError: a camera of that name stood elsewhere or saw another angle.
-        """
-        stored = self.camera_poses
-        for camera, pose in wanted.items():
-            there = stored.get(camera, pose)
-            differing = [key for key in pose if pose[key] != there.get(key)]
-            if differing:
-                raise ForeignStoreError(
-                    f"Expected images of the camera {camera!r} with "
-                    f"{', '.join(f'{key} {pose[key]}' for key in differing)}, but those in "
-                    f"{self.path} were drawn with "
-                    f"{', '.join(f'{key} {there.get(key)}' for key in differing)}. Give the "
-                    "camera another name, or the pose that the store has."
-                )
 
     # Appending
 
@@ -494,7 +465,7 @@ class DemonstrationStore:
             name: "<modality>/<camera>"; a modality may carry a resolution ("rgb_224/left").
             row_shape: shape of one row.
             dtype: type of its numbers.
-            camera_pose: of the camera that draws it, see :meth:`check_cameras`.
+            camera_pose: of the camera that draws it, see :mod:`egodtm_robot.demos.compatibility`.
             timeout_s: how long to wait for another process that writes the same array.
 
         Raises:

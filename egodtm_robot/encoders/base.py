@@ -7,25 +7,43 @@ the policy was trained on.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from torch import nn
 
+from egodtm_robot.core.constant_batches import constant_batches
 from egodtm_robot.core.errors import EncoderInputError, EncoderOptionError
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
+from egodtm_robot.core.kinds import declared_kind
 
 Source = Literal["rgb", "privileged", "none"]
 
+_FIRST_FINGERPRINTS = {
+    "efficientnet_lite0": ("egodtm_robot.encoders.efficientnet", "EfficientNetLite0Encoder"),
+    "egodtm": ("egodtm_robot.encoders.egodtm", "EgoDTMEncoder"),
+    "huggingface": ("egodtm_robot.encoders.huggingface", "HuggingFaceEncoder"),
+    "pixels": ("egodtm_robot.encoders.pixels", "PixelEncoder"),
+    "transformers": ("egodtm_robot.encoders.huggingface", "TransformersEncoder"),
+    "vit_tiny_random": ("egodtm_robot.encoders.vision_transformer", "RandomViTEncoder"),
+}
+"""What the first encoders are hashed by: the places of their classes before there were kinds.
+
+Feature caches and policies hold these fingerprints, so the words stay, wherever the classes now
+lie. The list is closed: an encoder that is added is hashed by its kind alone.
+"""
+
 DEFAULT_BATCH_SIZE = 8
-"""Windows a forward pass. On a CPU larger batches gain nothing (see docs/encoders.md)."""
+"""Windows a forward pass. On a CPU larger batches gain nothing (see docs/results/speed.md)."""
 
 
 class Encoder(ABC):
     """Turns windows of observations into tokens.
 
     Attributes:
+        kind: what stored things call the class, see :mod:`egodtm_robot.core.kinds`. It is optional
+            in a class of your own; without one, moving its file changes the fingerprint.
         name: what tables and result files call it.
         source: which observation it reads. ``rgb``: uint8 images of one camera; ``privileged``: the
             simulator state; ``none``: nothing but the number of rows.
@@ -36,6 +54,7 @@ class Encoder(ABC):
             top left, with rows * columns == L; None for a global feature.
     """
 
+    kind: ClassVar[str]
     name: str
     source: Source
     history: int = 1
@@ -56,6 +75,18 @@ class Encoder(ABC):
 
         Raises:
             EncoderInputError: wrong shape or type.
+        """
+
+    def expect_states(self, size: int) -> None:  # noqa: B027
+        """Be told the length of the environment's privileged state, before anything is encoded.
+
+        Only encoders of states care.
+
+        Args:
+            size: V, length of the privileged state.
+
+        Raises:
+            EncoderOptionError: the encoder was configured for another length.
         """
 
     @property
@@ -113,8 +144,7 @@ class ImageEncoder(Encoder):
         self.options = dict(options or {})
         self.device = torch.device("cpu")
         self._fingerprint = hash_parts(
-            type(self).__module__,
-            type(self).__qualname__,
+            *_identity(type(self)),
             self.code_version,
             {**self.options, "history": history, "grid": grid},
             hash_tensors(network.state_dict()),
@@ -144,19 +174,24 @@ class ImageEncoder(Encoder):
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False
         )
         with torch.inference_mode(), deterministic:
-            for start in range(0, len(images), self.batch_size):
-                rows = images[start : start + self.batch_size]
-                padded = np.zeros((self.batch_size, *images.shape[1:]), dtype=np.uint8)
-                padded[: len(rows)] = rows
-                tokens = self.forward(torch.from_numpy(padded).to(self.device))
+            for batch, rows in constant_batches({"images": images}, self.batch_size):
+                tokens = self.forward(torch.from_numpy(batch["images"]).to(self.device))
                 expected = (self.batch_size, self.num_tokens, self.dimension)
                 if tuple(tokens.shape) != expected:
                     raise EncoderOptionError(
                         f"Encoder {self.name} declares tokens of shape {expected} and its forward "
                         f"gave {tuple(tokens.shape)}; declare grid and dimension to match."
                     )
-                features[start : start + len(rows)] = tokens[: len(rows)].float().cpu().numpy()
+                features[rows] = tokens[: rows.stop - rows.start].float().cpu().numpy()
         return features
+
+
+def _identity(encoder: type[Encoder]) -> tuple[str, ...]:
+    """What stands for an encoder's class in its fingerprint."""
+    kind = declared_kind(encoder)
+    if kind is None:
+        return encoder.__module__, encoder.__qualname__
+    return _FIRST_FINGERPRINTS.get(kind, (kind,))
 
 
 def check_images(images: np.ndarray, history: int, encoder: str) -> None:

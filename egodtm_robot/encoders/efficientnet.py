@@ -21,7 +21,7 @@ from egodtm_robot.core.efficientnet import (
 )
 from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
 from egodtm_robot.core.images import pair, pool_to_grid, resize, to_channels_first
-from egodtm_robot.core.weights import load_matching
+from egodtm_robot.core.published_models.matching import load_matching
 from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
 
 
@@ -39,9 +39,11 @@ class EfficientNetLite0Encoder(ImageEncoder):
         batch_size: windows a forward pass.
 
     Raises:
-        EncoderWeightsError: the weights' package is not installed.
+        WeightsError: the weights' package is not installed.
         UnknownNameError: a layer or kind of weights does not exist.
     """
+
+    kind = "efficientnet_lite0"
 
     def __init__(
         self,

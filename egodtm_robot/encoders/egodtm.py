@@ -1,5 +1,6 @@
 """EgoDTM's video encoder, frozen: egodtm-tiny as it ships, or any checkpoint of pretraining."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,7 +12,8 @@ from egodtm_robot.core.efficientnet import EfficientNetLite0
 from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
 from egodtm_robot.core.images import pair, pool_to_grid, resize, to_channels_first
 from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
-from pretrain.checkpoints import load_checkpoint
+from pretrain.checkpoints.families import Part
+from pretrain.checkpoints.loading import load_model
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.model import EgoDTM
 from pretrain.model.stem import stem_maps
@@ -19,6 +21,8 @@ from pretrain.model.stem import stem_maps
 Output = Literal["stem", "patches", "class", "depth", "embedding"]
 
 _OUTPUTS = get_args(Output)
+_NEEDED: dict[Output, Part] = {"depth": "depth decoder", "embedding": "projection"}
+"""Parts that published files may lack."""
 
 
 class EgoDTMEncoder(ImageEncoder):
@@ -29,7 +33,9 @@ class EgoDTMEncoder(ImageEncoder):
 
     Args:
         checkpoint: path of weights that ``pretrain/run.py`` wrote (``.safetensors``, with their
-            card); None takes egodtm-tiny, which comes with the package.
+            card), or of a published file of EgoDTM, AVION or OpenAI's CLIP as it was published
+            (``.pt``, ``.pth``, ``.safetensors``); None takes egodtm-tiny, which comes with the
+            package.
         output: ``stem`` for what the convolutional stem sees, before any patch has looked at
             another: maps of strides 8 (averaged) and 16 side by side; ``patches`` for the patches'
             tokens behind the blocks; ``class`` for the class token; ``depth`` for the depth
@@ -46,13 +52,16 @@ class EgoDTMEncoder(ImageEncoder):
         batch_size: windows a forward pass.
 
     Raises:
-        EncoderWeightsError: the package comes without egodtm-tiny.
-        CheckpointError: the checkpoint is missing, unreadable or not one of ours.
+        WeightsError: the package comes without egodtm-tiny.
+        CheckpointError: the checkpoint is missing, unreadable or of no known family.
+        CheckpointMismatchError: its tensors are not those of its family.
         UnknownNameError: there is no such output.
         EncoderOptionError: the resolution is no multiple of the model's patch size, there is no
-            such layer, it was asked for with another output than ``patches``, or the stem of a
-            model that has none.
+            such layer, it was asked for with another output than ``patches``, or an output of a
+            part that the model does not have.
     """
+
+    kind = "egodtm"
 
     def __init__(
         self,
@@ -67,7 +76,10 @@ class EgoDTMEncoder(ImageEncoder):
         if output not in (None, *_OUTPUTS):
             raise UnknownNameError("output of the encoder", output, _OUTPUTS)
         path = shipped_checkpoint() if checkpoint is None else Path(checkpoint).expanduser()
-        model, _ = load_checkpoint(path)
+        loaded = load_model(path)
+        if loaded.description is not None:
+            print(loaded.description, file=sys.stderr)
+        model = loaded.model
         config = model.config
         stem = model.visual.stem
         if output is None:
@@ -90,6 +102,12 @@ class EgoDTMEncoder(ImageEncoder):
                 f"Expected a model with a convolutional stem for output=stem, {path} sees patches "
                 "of pixels. Choose output=patches."
             )
+        needed = _NEEDED.get(output)
+        if needed in loaded.lacking:
+            raise EncoderOptionError(
+                f"Expected a checkpoint with a {needed} for output={output}, {path} has none. "
+                "Choose output=patches or output=class."
+            )
         self._size = (side, side)
         self._output = output
         self._grid = None
@@ -109,7 +127,7 @@ class EgoDTMEncoder(ImageEncoder):
         else:
             network = _VideoNetwork(model, output, layer)
         if output == "depth":
-            options["depth_decoder"] = asdict(config.depth_decoder)
+            options["depth_decoder"] = config.depth_decoder.identity()
             dimension = config.depth_decoder.mask_width + 1
         elif output == "embedding":
             dimension = config.joint_width

@@ -7,123 +7,31 @@ nor PIL is needed and a batch is prepared on the device that encodes it.
 import inspect
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
-from transformers.image_processing_base import ImageProcessingMixin
+from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 
-from egodtm_robot.core.errors import (
-    CheckpointMismatchError,
-    EncoderOptionError,
-    EncoderWeightsError,
-    UnknownNameError,
-)
-from egodtm_robot.core.images import (
-    Interpolation,
-    center_crop,
-    pair,
-    pool_to_grid,
-    resize,
-    to_channels_first,
-)
-from egodtm_robot.core.pretrained import (
-    LOADING_ERRORS,
-    first_line,
-    from_pretrained,
-    mismatched_tensors,
-)
+from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
+from egodtm_robot.core.images import pair, pool_to_grid
+from egodtm_robot.core.published_models.hub import load_config, load_model, load_processor_config
+from egodtm_robot.core.published_models.preprocessing import Preprocessing, processor_size
 from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
 
 Output = Literal["grid", "class"]
 
 _OUTPUTS = ("grid", "class")
-# PIL's numbers. Torch has no Lanczos filter; bicubic is the nearest it has.
-_INTERPOLATIONS: dict[int, Interpolation] = {
-    0: "nearest",
-    1: "bicubic",
-    2: "bilinear",
-    3: "bicubic",
-}
 # They take other inputs than one tensor of images, or of windows of images.
 _UNSUPPORTED = ("siglip2", "vivit", "timesformer", "vjepa2")
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What a processor file asks for.
-
-    Attributes:
-        size: (height, width) to resize to; a single number is the length of the shorter side.
-        crop: (height, width) of the central cut after it, None for none.
-        interpolation: of the resize.
-        rescale: factor from [0, 255] to the range that mean and std are meant for.
-        mean, std: by colour.
-    """
-
-    size: tuple[int, ...] | None
-    crop: tuple[int, int] | None
-    interpolation: Interpolation
-    rescale: float
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 (N, H, W, 3) -> normalised float32 (N, 3, h, w)."""
-        pixels = to_channels_first(images)
-        if self.size is not None:
-            height, width = pixels.shape[-2:]
-            if len(self.size) == 1:
-                factor = self.size[0] / min(height, width)
-                # The shorter side exactly, the longer one cut to a whole number, as in PIL code.
-                size = (
-                    (self.size[0], int(width * factor))
-                    if height <= width
-                    else (int(height * factor), self.size[0])
-                )
-            else:
-                size = (self.size[0], self.size[1])
-            pixels = resize(pixels, size, self.interpolation)
-        if self.crop is not None:
-            pixels = center_crop(pixels, self.crop)
-        mean = torch.tensor(self.mean, device=pixels.device)[:, None, None]
-        std = torch.tensor(self.std, device=pixels.device)[:, None, None]
-        return (pixels * self.rescale - mean) / std
-
-    @classmethod
-    def from_processor(
-        cls, processor: Mapping[str, Any], image_size: tuple[int, int], resolution: int | None
-    ) -> "Preprocessing":
-        """Read the content of ``preprocessor_config.json``.
-
-        Args:
-            processor: the file's content.
-            image_size: of the model, where the file names no size.
-            resolution: if given, the whole image is resized to a square of this side instead of
-                what the file says about size and crop.
-        """
-        size: tuple[int, ...] | None
-        crop = None
-        if resolution is not None:
-            size = (resolution, resolution)
-        else:
-            size = _size(processor.get("size", image_size))
-            if not processor.get("do_resize", True):
-                size = None
-            if processor.get("do_center_crop", False):
-                found = _size(processor.get("crop_size", image_size))
-                crop = (found[0], found[-1])
-        normalize = processor.get("do_normalize", True)
-        rescale = processor.get("do_rescale", True)
-        return cls(
-            size=size,
-            crop=crop,
-            interpolation=_INTERPOLATIONS.get(processor.get("resample", 2), "bilinear"),
-            rescale=float(processor.get("rescale_factor", 1 / 255)) if rescale else 1.0,
-            mean=tuple(processor.get("image_mean") or (0.5,) * 3) if normalize else (0.0,) * 3,
-            std=tuple(processor.get("image_std") or (0.5,) * 3) if normalize else (1.0,) * 3,
-        )
+# CLIP and its kin: the hidden states lack the final norm, which the class token alone goes through.
+_NORM_BEHIND_POOLER = (
+    "altclip_vision_model",
+    "chinese_clip_vision_model",
+    "clip_vision_model",
+    "clipseg_vision_model",
+    "metaclip_2_vision_model",
+)
 
 
 class TransformersEncoder(ImageEncoder):
@@ -136,11 +44,14 @@ class TransformersEncoder(ImageEncoder):
             token; the pooled output of models without one).
         grid: rows and columns (one number for both) to which the patches are averaged, None for
             the model's own grid. Of no effect on ``class``.
-        layer: None for the last one with its final norm, otherwise the index into the model's
-            hidden states (0 is the embedding, negative numbers count from the end).
+        layer: None for the model's last hidden states, which have been through its final norm in
+            all models but CLIP's; otherwise the index into the hidden states (0 is the embedding,
+            negative numbers count from the end).
         options: what else belongs to the fingerprint.
         batch_size: windows a forward pass.
     """
+
+    kind = "transformers"
 
     def __init__(
         self,
@@ -161,13 +72,15 @@ class TransformersEncoder(ImageEncoder):
             )
         video = model.config.model_type == "videomae"
         history = int(model.config.num_frames) if video else 1
+        if output == "class" and model.config.model_type in _NORM_BEHIND_POOLER:
+            self.code_version = 2  # the first one read the class token before its norm
         self._model = model.eval()
         self._preprocessing = preprocessing
         self._output = output
         self._layer = layer
         self._video = video
         self._pooled_grid = None if grid is None else pair(grid)
-        side = _size(getattr(model.config, "image_size", 224))
+        side = processor_size(getattr(model.config, "image_size", 224))
         sample = torch.zeros((1, history, side[0], side[-1], 3), dtype=torch.uint8)
         with torch.inference_mode():
             tokens, own_grid = self._tokens(sample)
@@ -198,7 +111,7 @@ class TransformersEncoder(ImageEncoder):
             "pixel_values": pixels.unflatten(0, images.shape[:2]) if self._video else pixels
         }
         config = self._model.config
-        patch = _size(getattr(config, "patch_size", 1))
+        patch = processor_size(getattr(config, "patch_size", 1))
         own_grid = (height // patch[0], width // patch[-1])
         if (height, width) != _pair_size(config) and "interpolate_pos_encoding" in (
             inspect.signature(self._model.forward).parameters
@@ -213,7 +126,8 @@ class TransformersEncoder(ImageEncoder):
         if self._layer is not None:
             hidden = _hidden_state(outputs.hidden_states, self._layer)
         if self._output == "class":
-            return _class_token(outputs, own_grid, self._video), None
+            normed = config.model_type not in _NORM_BEHIND_POOLER
+            return _class_token(outputs, own_grid, self._video, normed), None
         return _grid_tokens(hidden, own_grid, self._video, self._pooled_grid)
 
 
@@ -233,13 +147,18 @@ class HuggingFaceEncoder(TransformersEncoder):
         resolution: if given, the whole image is resized to this side, without the processor's
             crop, and position embeddings are interpolated.
         batch_size: windows a forward pass.
+        trust_remote_code: whether code that the model brings along (``auto_map`` in its
+            configuration) may be run. Read it first.
 
     Raises:
-        EncoderWeightsError: the model, or its processor file, is not to be had or not readable.
+        WeightsError: the model, or its processor file, is not to be had or not readable, or needs
+            code of its own that is not trusted.
         CheckpointMismatchError: tensors of the vision tower are missing, unexpected or of another
             shape.
         EncoderOptionError: the model is of a kind that takes other inputs.
     """
+
+    kind = "huggingface"
 
     def __init__(
         self,
@@ -250,12 +169,10 @@ class HuggingFaceEncoder(TransformersEncoder):
         layer: int | None = None,
         resolution: int | None = None,
         batch_size: int = DEFAULT_BATCH_SIZE,
+        trust_remote_code: bool = False,
     ) -> None:
-        try:
-            config = AutoConfig.from_pretrained(model, revision=revision)
-            processor, _ = ImageProcessingMixin.get_image_processor_dict(model, revision=revision)
-        except (OSError, ValueError, KeyError) as error:
-            raise _not_loadable(model, error) from error
+        config = load_config(model, revision, trust_remote_code)
+        processor = load_processor_config(model, revision)
         if config.model_type in _UNSUPPORTED:
             raise EncoderOptionError(
                 f"Expected a model of single images or a VideoMAE, got {model} of type "
@@ -267,7 +184,7 @@ class HuggingFaceEncoder(TransformersEncoder):
                 "Expected resolution=null for a VideoMAE, whose positions are fixed to the size it "
                 f"was trained at, got {resolution}."
             )
-        network = _load(model, revision, config)
+        network = _load(model, revision, config, trust_remote_code)
         super().__init__(
             model=network,
             preprocessing=Preprocessing.from_processor(
@@ -281,9 +198,17 @@ class HuggingFaceEncoder(TransformersEncoder):
         self.name = "huggingface"
 
 
-def _load(path: str, revision: str | None, config: PretrainedConfig) -> PreTrainedModel:
+def _load(
+    path: str, revision: str | None, config: PretrainedConfig, trust_remote_code: bool
+) -> PreTrainedModel:
     """The vision model, every tensor of it from the checkpoint."""
     config = getattr(config, "vision_config", config)
+    model: PreTrainedModel
+    if trust_remote_code and "AutoModel" in getattr(config, "auto_map", {}):
+        model = load_model(
+            AutoModel, path, revision, belongs=_belongs, config=config, trust_remote_code=True
+        )
+        return model
     try:
         model_class: Any = AutoModel._model_mapping[type(config)]
     except KeyError:
@@ -297,41 +222,20 @@ def _load(path: str, revision: str | None, config: PretrainedConfig) -> PreTrain
     if "add_pooling_layer" in inspect.signature(model_class).parameters:
         # A pooler is trained by few of the checkpoints and read by no output of ours.
         extra["add_pooling_layer"] = False
-    try:
-        model, info = from_pretrained(model_class, path, config=config, revision=revision, **extra)
-    except LOADING_ERRORS as error:
-        raise _not_loadable(path, error) from error
-    _check_loading(path, model, info)
+    model = load_model(model_class, path, revision, belongs=_belongs, config=config, **extra)
     return model
 
 
-def _check_loading(path: str, model: PreTrainedModel, info: Mapping[str, Any]) -> None:
-    """Raise CheckpointMismatchError unless every tensor of the tower came from the checkpoint.
+def _belongs(name: str, model: PreTrainedModel) -> bool:
+    """Whether a left-over tensor is of one of the tower's own modules: of another architecture.
 
-    Tensors of other parts (text tower, decoder, classifier) may be left over; a left-over tensor
-    that belongs into one of the tower's own modules means another architecture.
+    Tensors of other parts (text tower, decoder, classifier) may be left over.
     """
-    own_parts = {name.split(".")[0] for name in model.state_dict()}
-    prefix = model.base_model_prefix + "."
-
-    def belongs(name: str) -> bool:
-        return (
-            name.removeprefix(prefix).split(".")[0] in own_parts
-            and not name.endswith("position_ids")
-            and ".pooler." not in f".{name}"
-        )
-
-    problems = mismatched_tensors(path, model, info, belongs)
-    if problems:
-        raise CheckpointMismatchError(problems)
-
-
-def _not_loadable(path: str, error: Exception) -> EncoderWeightsError:
-    return EncoderWeightsError(
-        "Expected encoder.model to be a vision model's hub id, or a folder with config.json, "
-        f"preprocessor_config.json and model.safetensors; could not load {path!r} "
-        f"({type(error).__name__}: {first_line(error)}). Without a network, give the "
-        "path of a copy."
+    own_parts = {own.split(".")[0] for own in model.state_dict()}
+    return (
+        name.removeprefix(model.base_model_prefix + ".").split(".")[0] in own_parts
+        and not name.endswith("position_ids")
+        and ".pooler." not in f".{name}"
     )
 
 
@@ -365,10 +269,19 @@ def _grid_tokens(
     return pool_to_grid(feature_map, grid), grid
 
 
-def _class_token(outputs: Any, own_grid: tuple[int, int], video: bool) -> torch.Tensor:
-    """The global feature as one token (b, 1, D)."""
+def _class_token(
+    outputs: Any, own_grid: tuple[int, int], video: bool, normed: bool
+) -> torch.Tensor:
+    """The global feature as one token (b, 1, D).
+
+    Args:
+        outputs: of the model.
+        own_grid: rows and columns of its patches.
+        video: whether tokens are tubelets.
+        normed: whether the last hidden states have been through the final norm.
+    """
     hidden = outputs.last_hidden_state
-    if hidden.ndim == 3 and not video and hidden.shape[1] > own_grid[0] * own_grid[1]:
+    if normed and hidden.ndim == 3 and not video and hidden.shape[1] > own_grid[0] * own_grid[1]:
         return hidden[:, :1]
     pooled = getattr(outputs, "pooler_output", None)
     if pooled is not None:
@@ -384,17 +297,6 @@ def _hidden_state(states: Sequence[torch.Tensor], layer: int) -> torch.Tensor:
     return states[layer]
 
 
-def _size(value: Any) -> tuple[int, ...]:
-    """A size in any of the forms that configuration files know."""
-    if isinstance(value, Mapping):
-        if "height" in value:
-            return int(value["height"]), int(value["width"])
-        return (int(value["shortest_edge"]),)
-    if isinstance(value, (list, tuple)):
-        return tuple(int(one) for one in value)
-    return (int(value), int(value))
-
-
 def _pair_size(config: PretrainedConfig) -> tuple[int, int]:
-    size = _size(getattr(config, "image_size", 224))
+    size = processor_size(getattr(config, "image_size", 224))
     return size[0], size[-1]

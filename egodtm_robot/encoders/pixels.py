@@ -18,6 +18,8 @@ class PixelEncoder(ImageEncoder):
         batch_size: windows a forward pass.
     """
 
+    kind = "pixels"
+
     def __init__(self, size: int = 16, batch_size: int = DEFAULT_BATCH_SIZE) -> None:
         super().__init__(
             network=nn.Identity(),

@@ -13,6 +13,7 @@ import torch
 
 from egodtm_robot.core.errors import CheckpointMismatchError, EncoderInputError
 from egodtm_robot.core.fingerprints import hash_tensors
+from egodtm_robot.core.principal_components import scaled_components
 
 MAXIMUM_CHANNELS = 64
 FIT_TOKENS = 50_000
@@ -52,22 +53,20 @@ class Reducer:
         total = np.zeros(dimension)
         count = 0
         for array in tokens:
-            centred = array - array.mean(axis=0, dtype=np.float64).astype(np.float32)
-            flat = centred.reshape(-1, dimension)
+            centered = array - array.mean(axis=0, dtype=np.float64).astype(np.float32)
+            flat = centered.reshape(-1, dimension)
             for start in range(0, len(flat), 8192):
                 block = flat[start : start + 8192].astype(np.float64)
                 covariance += block.T @ block
             total += array.sum(axis=(0, 1), dtype=np.float64)
             count += len(flat)
         variances, directions = np.linalg.eigh(covariance / count)
-        components = directions[:, ::-1][:, :channels]
-        largest = np.abs(components).argmax(axis=0)
-        components = components * np.sign(components[largest, np.arange(components.shape[1])])
-        # One factor for all of them: whitening would lift noise to the level of the signal.
-        scale = float(np.sqrt(max(variances[::-1][:channels].mean(), 1e-12)))
+        components = scaled_components(
+            directions[:, ::-1][:, :channels], variances[::-1][:channels]
+        )
         return cls(
             mean=(total / count).astype(np.float32),
-            components=np.ascontiguousarray(components / scale, dtype=np.float32),
+            components=np.ascontiguousarray(components, dtype=np.float32),
         )
 
     @property

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from egodtm_robot.core.errors import EncoderInputError
+from egodtm_robot.core.errors import EncoderInputError, EncoderOptionError
 from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.encoders.base import Encoder, Source
 
@@ -13,16 +13,41 @@ class OracleEncoder(Encoder):
     No image encoder can know more, so it marks the ceiling.
 
     Args:
-        dimension: P, length of the privileged state.
+        dimension: P, length of the privileged state; None takes the environment's, by
+            :meth:`expect_states`.
+
+    Raises:
+        EncoderOptionError: when the dimension is asked for before the environment gave it.
     """
+
+    kind = "oracle"
 
     source: Source = "privileged"
     code_version = 1
 
-    def __init__(self, dimension: int = 15) -> None:
+    def __init__(self, dimension: int | None = None) -> None:
         self.name = "oracle"
         self.num_tokens = 1
-        self.dimension = dimension
+        self._dimension = dimension
+
+    @property
+    def dimension(self) -> int:  # type: ignore[override]
+        """P, length of the privileged state."""
+        if self._dimension is None:
+            raise EncoderOptionError(
+                "Encoder oracle has no dimension yet; set encoder.dimension to the length of the "
+                "environment's privileged state, or call expect_states with it."
+            )
+        return self._dimension
+
+    def expect_states(self, size: int) -> None:
+        """See :class:`Encoder`."""
+        if self._dimension not in (None, size):
+            raise EncoderOptionError(
+                f"Expected encoder.dimension={size}, the length of the environment's privileged "
+                f"state, got {self._dimension}; leave it null to take the environment's."
+            )
+        self._dimension = size
 
     @property
     def fingerprint(self) -> str:
@@ -42,6 +67,8 @@ class OracleEncoder(Encoder):
 
 class NoEncoder(Encoder):
     """Sees nothing, so that a policy has proprioception alone: the floor."""
+
+    kind = "none"
 
     source: Source = "none"
     code_version = 1

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from transformers import ViTConfig, ViTModel
 
+from egodtm_robot.core.published_models.preprocessing import Preprocessing
 from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE
-from egodtm_robot.encoders.huggingface import Output, Preprocessing, TransformersEncoder
+from egodtm_robot.encoders.huggingface import Output, TransformersEncoder
 
 
 class RandomViTEncoder(TransformersEncoder):
@@ -20,6 +21,8 @@ class RandomViTEncoder(TransformersEncoder):
         grid: rows and columns of tokens, None for one a patch.
         batch_size: windows a forward pass.
     """
+
+    kind = "vit_tiny_random"
 
     def __init__(
         self,

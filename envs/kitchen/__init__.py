@@ -1,6 +1,7 @@
 """The Franka Kitchen: scene, tasks, environment and scripted experts."""
 
-from envs.kitchen.cameras import KITCHEN_CAMERAS, Camera
+from envs.cameras import Camera
+from envs.kitchen.cameras import KITCHEN_CAMERAS
 from envs.kitchen.env import KitchenEnv
 from envs.kitchen.tasks import KITCHEN_TASKS, Task
 

@@ -2,23 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import gymnasium
 import mujoco
 import numpy as np
-from gymnasium import spaces
 
-from egodtm_robot.core.errors import (
-    InvalidActionError,
-    InvalidStateError,
-    RenderingError,
-    UnknownNameError,
-)
-from egodtm_robot.core.rendering import MODALITIES, OffscreenRenderer
-from envs.kitchen.cameras import KITCHEN_CAMERAS, Camera, resolve_cameras
+from envs.cameras import Camera, CameraChoice, resolve_cameras
+from envs.contract import Demonstrator
+from envs.kitchen.cameras import KITCHEN_CAMERAS
+from envs.kitchen.config import KitchenConfig
 from envs.kitchen.randomization import get_randomization
 from envs.kitchen.scene import (
+    ARM_JOINTS,
     BASE_BODY,
     KETTLE_JOINT,
     KITCHEN_BODY,
@@ -26,7 +21,6 @@ from envs.kitchen.scene import (
     ROBOT_JOINTS,
     ROBOT_REST,
     build_model,
-    model_hash,
     textured_model,
 )
 from envs.kitchen.tasks import (
@@ -34,10 +28,12 @@ from envs.kitchen.tasks import (
     KETTLE_REST,
     KETTLE_TOLERANCE,
     KITCHEN_JOINTS,
+    KITCHEN_TASKS,
     SUCCESS_STEPS,
     get_task,
 )
 from envs.kitchen.visuals import SURFACES, KitchenVisuals, Surface, get_visual_preset
+from envs.mujoco_environment import MujocoEnvironment
 
 FRAME_SKIP = 40
 """Physics steps of 2 ms a control step: 12.5 Hz, as FK1."""
@@ -45,7 +41,6 @@ FRAME_SKIP = 40
 VELOCITY_SCALE = 2 * np.pi
 """An action of 1 asks for this joint velocity, rad/s (the fingers: m/s, clipped to their range)."""
 
-_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 _MAX_REDRAWS = 100
 
 
@@ -66,7 +61,7 @@ class KitchenScene:
     kettle_rest: tuple[float, float, float]
 
 
-class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
+class KitchenEnv(MujocoEnvironment):
     """A Franka arm in front of a kitchen, with one task to do.
 
     Actions are nine joint velocities in [-1, 1] (seven arm joints, two fingers): the position
@@ -88,7 +83,7 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         randomization: reset preset, see :mod:`envs.kitchen.randomization`.
         visual: appearance preset, see :mod:`envs.kitchen.visuals`.
         cameras: names of the kitchen's cameras, :class:`Camera` objects, or mappings in their form
-            (see :func:`envs.kitchen.cameras.resolve_cameras`); empty: no images.
+            (see :func:`envs.cameras.resolve_cameras`); empty: no images.
         resolution: image height and width, pixels; one number for square images.
         quality: ``fast`` or ``full``, see :mod:`egodtm_robot.core.rendering`.
         modalities: which images an observation holds.
@@ -109,7 +104,13 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         (9,)
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 12.5}
+    kind = "franka_kitchen"
+    tasks = tuple(KITCHEN_TASKS)
+    own_cameras = KITCHEN_CAMERAS
+    config_class = KitchenConfig
+    license = "Apache-2.0"
+    success_steps = SUCCESS_STEPS
+    film_camera = "left"
 
     scene: ClassVar[KitchenScene] = KitchenScene(build_model, textured_model, SURFACES, KETTLE_REST)
 
@@ -118,7 +119,7 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         task: str = "microwave",
         randomization: str = "default",
         visual: str = "fixed",
-        cameras: Sequence[str | Camera | Mapping[str, Any]] = ("left",),
+        cameras: Sequence[CameraChoice] = ("left",),
         resolution: int | tuple[int, int] = 224,
         quality: str = "fast",
         modalities: Sequence[str] = ("rgb",),
@@ -130,47 +131,48 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self.randomization = get_randomization(randomization)
         self.visual = visual
         self._visual_preset = get_visual_preset(visual)
-        self.cameras = resolve_cameras(cameras)
-        self.resolution = _height_and_width(resolution)
-        self.quality = quality
-        for modality in modalities:
-            if modality not in MODALITIES:
-                raise UnknownNameError("modality", modality, MODALITIES)
-        self.modalities = tuple(modalities) if self.cameras else ()
+        resolved = resolve_cameras(cameras, KITCHEN_CAMERAS)
         if horizon is None:
             horizon = (
                 self.task.horizon
                 if self.randomization.horizon is None
                 else self.randomization.horizon * self.task.parts
             )
-        self.horizon = horizon
-        self.render_mode = render_mode
-
-        free = [camera for camera in self.cameras if camera.name not in KITCHEN_CAMERAS]
-        self.model = self.scene.build_model((*KITCHEN_CAMERAS.values(), *free))
-        self.data = mujoco.MjData(self.model)
-        self.model_hash = model_hash(self.model)
-        self.control_dt = FRAME_SKIP * self.model.opt.timestep
-        self._index_model()
-
-        self._steps = 0
-        self._solved_steps = 0
-        self._displacement = np.zeros(3)
-        self._visuals = KitchenVisuals(self.model, self.scene.surfaces)
-        self._renderer = OffscreenRenderer(
-            self.model, *self.resolution, quality=quality, assets=self.scene.textured_model
-        )
-        # For people to look at: it loads nothing until it draws.
-        self._film_renderer = OffscreenRenderer(
-            self.model,
-            render_resolution,
-            render_resolution,
+        free = [camera for camera in resolved if camera.name not in KITCHEN_CAMERAS]
+        model = self.scene.build_model((*KITCHEN_CAMERAS.values(), *free))
+        super().__init__(
+            model,
+            task=task,
+            cameras=resolved,
+            control_dt=FRAME_SKIP * model.opt.timestep,
+            horizon=horizon,
+            noisy_actions=[name in ARM_JOINTS for name in ROBOT_JOINTS],
+            resolution=resolution,
             quality=quality,
+            modalities=modalities,
+            render_mode=render_mode,
+            render_resolution=render_resolution,
             assets=self.scene.textured_model,
         )
+        self._index_model()
+        self._displacement = np.zeros(3)
+        self._visuals = KitchenVisuals(self.model, self.scene.surfaces)
 
-        self.action_space = spaces.Box(-1.0, 1.0, (len(ROBOT_JOINTS),), np.float32)
-        self.observation_space = self._build_observation_space()
+    @property
+    def randomization_name(self) -> str:
+        """Name of the reset preset."""
+        return self.randomization.name
+
+    @property
+    def visual_name(self) -> str:
+        """Name of the visual preset."""
+        return self.visual
+
+    def demonstrator(self) -> Demonstrator:
+        """The scripted expert of the task, see :mod:`envs.kitchen.experts`."""
+        from envs.kitchen.experts import make_expert  # it acts on this class
+
+        return make_expert(self)
 
     def _index_model(self) -> None:
         model = self.model
@@ -190,30 +192,9 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         root = model.body_rootid == self._base
         self._robot_geoms = root[model.geom_bodyid]
 
-    def _build_observation_space(self) -> spaces.Dict:
-        height, width = self.resolution
-        boxes: dict[str, Callable[[], spaces.Space[Any]]] = {
-            "rgb": lambda: spaces.Box(0, 255, (height, width, 3), np.uint8),
-            "depth": lambda: spaces.Box(0.0, np.inf, (height, width), np.float32),
-            "segmentation": lambda: spaces.Box(-1, self.model.nbody, (height, width), np.int32),
-        }
-        entries: dict[str, spaces.Space[Any]] = {
-            "proprioception": spaces.Box(-np.inf, np.inf, (len(ROBOT_JOINTS),), np.float32),
-            "privileged": spaces.Box(-np.inf, np.inf, (3 + len(KITCHEN_JOINTS) + 3,), np.float32),
-        }
-        for modality in self.modalities:
-            entries[modality] = spaces.Dict(
-                {camera.name: boxes[modality]() for camera in self.cameras}
-            )
-        return spaces.Dict(entries)
-
     # -- episode -------------------------------------------------------------------------------
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Starts an episode; the same seed gives the same episode to the bit."""
-        super().reset(seed=seed)
+    def _begin_episode(self) -> None:
         preset = self.randomization
         center = np.asarray(self.task.base_center if preset.about_task_center else (0.0, 0.0, 0.0))
         half_extent = np.asarray(preset.half_extent)
@@ -235,70 +216,49 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         # move alike whatever they look like.
         self._visuals.apply(self._visuals.draw(self._visual_preset, self.np_random))
         mujoco.mj_camlight(self.model, self.data)
-        self._steps = 0
-        self._solved_steps = 0
-        return self.observe(), self._info(solved=False)
 
-    def step(self, action: np.ndarray) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Runs one control step of 0.08 s.
-
-        Raises:
-            InvalidActionError: the action's shape is not (9,) or it holds NaN or infinity.
-        """
-        action = np.asarray(action, dtype=np.float64)
-        if action.shape != (len(ROBOT_JOINTS),):
-            raise InvalidActionError(
-                f"Expected an action of shape ({len(ROBOT_JOINTS)},), got {action.shape}."
-            )
-        if not np.isfinite(action).all():
-            raise InvalidActionError(
-                f"Expected finite joint velocities in [-1, 1], got {action.tolist()}; "
-                "check the policy's inputs and weights for NaN."
-            )
+    def _execute(self, action: np.ndarray) -> None:
         position = self.data.qpos[self.robot_qpos]
-        command = position + np.clip(action, -1.0, 1.0) * VELOCITY_SCALE * self.control_dt
+        command = position + action * VELOCITY_SCALE * self.control_dt
         self.data.ctrl[:] = np.clip(command, ROBOT_COMMAND_RANGE[:, 0], ROBOT_COMMAND_RANGE[:, 1])
         mujoco.mj_step(self.model, self.data, FRAME_SKIP)
         # Positions moved after the last kinematics: cameras, sites and biases must match them.
         mujoco.mj_forward(self.model, self.data)
-        self._steps += 1
-        solved = self.is_solved()
-        self._solved_steps += solved
-        terminated = self._solved_steps > SUCCESS_STEPS
-        truncated = not terminated and self._steps >= self.horizon
-        return self.observe(), float(solved), terminated, truncated, self._info(solved)
 
     def is_solved(self) -> bool:
         """Whether all of the kitchen is where the task wants it now."""
         error = np.abs(self.data.qpos[self.kitchen_qpos] - self._goal)
+        kettle = self._kettle_error()
+        return bool((error < self._tolerance).all() and (kettle < KETTLE_TOLERANCE).all())
+
+    def _kettle_error(self) -> np.ndarray:
         kettle = self.data.qpos[self.kettle_qpos : self.kettle_qpos + 3]
-        kettle_error = np.abs(kettle - self._kettle_shift() - self.task.kettle_goal)
-        return bool((error < self._tolerance).all() and (kettle_error < KETTLE_TOLERANCE).all())
+        return np.abs(kettle - self._kettle_shift() - self.task.kettle_goal)
 
-    def observe(self) -> dict[str, Any]:
-        """The observation of the present state."""
-        data = self.data
-        kettle = data.qpos[self.kettle_qpos : self.kettle_qpos + 3] - self._kettle_shift()
-        observation: dict[str, Any] = {
-            "proprioception": data.qpos[self.robot_qpos].astype(np.float32),
-            "privileged": np.concatenate(
-                [self._displacement, data.qpos[self.kitchen_qpos], kettle]
-            ).astype(np.float32),
-        }
-        observation.update({modality: {} for modality in self.modalities})
-        if self.modalities:
-            for camera in self.cameras:
-                images = self._renderer.draw(data, camera.name, self.modalities)
-                for modality, image in images.items():
-                    observation[modality][camera.name] = image
-        return observation
+    def progress(self) -> float:
+        """The share of the way that is done, 0 to 1: the mean over the things the task moves.
 
-    def _info(self, solved: bool) -> dict[str, Any]:
-        return {
-            "solved": bool(solved),
-            "solved_steps": int(self._solved_steps),
-            "success": self._solved_steps > SUCCESS_STEPS,
-        }
+        Each joint's way leads from rest to within its tolerance of the goal, the kettle's from its
+        burner to within its tolerance of its new place, along the axis on which it is farthest off.
+        A solved step has 1; so has one on which something that the task does not name was moved.
+        """
+        joints = self.data.qpos[self.kitchen_qpos]
+        shares = [
+            _share_done(abs(joints[index] - goal), abs(goal), self._tolerance[index])
+            for index, goal in enumerate(self._goal)
+            if goal
+        ]
+        if self.task.kettle_goal != KETTLE_REST:
+            way = np.abs(np.subtract(self.scene.kettle_rest, self.task.kettle_goal)).max()
+            shares.append(_share_done(self._kettle_error().max(), way, KETTLE_TOLERANCE))
+        return float(np.mean(shares))
+
+    def _proprioception(self) -> np.ndarray:
+        return self.data.qpos[self.robot_qpos]
+
+    def _privileged(self) -> np.ndarray:
+        kettle = self.data.qpos[self.kettle_qpos : self.kettle_qpos + 3] - self._kettle_shift()
+        return np.concatenate([self._displacement, self.data.qpos[self.kitchen_qpos], kettle])
 
     # -- placing -------------------------------------------------------------------------------
 
@@ -326,12 +286,6 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
 
     # -- state ---------------------------------------------------------------------------------
 
-    def simulator_state(self) -> np.ndarray:
-        """MuJoCo's integration state, float64 (S,): with the reset record, all of the scene."""
-        state = np.empty(mujoco.mj_stateSize(self.model, _STATE))
-        mujoco.mj_getState(self.model, self.data, state, _STATE)
-        return state
-
     def reset_record(self) -> dict[str, np.ndarray]:
         """All that the reset randomised outside the simulator state, by name."""
         return {
@@ -339,86 +293,12 @@ class KitchenEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
             **{name: values.copy() for name, values in self._visuals.record.items()},
         }
 
-    def restore(self, simulator_state: np.ndarray, reset_record: dict[str, np.ndarray]) -> None:
-        """Puts the scene into a stored state, for drawing it again or going on from it.
-
-        Raises:
-            InvalidStateError: the state does not fit this model or is not finite.
-        """
-        size = mujoco.mj_stateSize(self.model, _STATE)
-        simulator_state = np.asarray(simulator_state, dtype=np.float64)
-        if simulator_state.shape != (size,) or not np.isfinite(simulator_state).all():
-            raise InvalidStateError(
-                f"Expected a finite simulator state of shape ({size},), got "
-                f"{simulator_state.shape}; was it stored with another model or MuJoCo version?"
-            )
-        displacement = np.asarray(reset_record.get("displacement", ()), np.float64)
-        missing = self.reset_record().keys() - reset_record.keys()
-        if missing:
-            raise InvalidStateError(
-                f"Expected a reset record with {sorted(self.reset_record())}; "
-                f"{sorted(missing)} is missing. Was it stored under another preset?"
-            )
-        if displacement.shape != (3,) or not np.isfinite(displacement).all():
-            raise InvalidStateError(
-                f"Expected a finite displacement of shape (3,), got {displacement.tolist()}."
-            )
-        self._visuals.apply(reset_record)
-        self._place(displacement)
-        mujoco.mj_setState(self.model, self.data, simulator_state, _STATE)
-        mujoco.mj_forward(self.model, self.data)
-        # mj_forward overwrites the solver's warm start, which belongs to the state.
-        mujoco.mj_setState(self.model, self.data, simulator_state, _STATE)
-
-    def get_state(self) -> dict[str, Any]:
-        """Everything that the future depends on: scene, counters and generator."""
-        return {
-            "simulator_state": self.simulator_state(),
-            "reset_record": self.reset_record(),
-            "steps": self._steps,
-            "solved_steps": self._solved_steps,
-            "generator": self.np_random.bit_generator.state,
-        }
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Restores what :meth:`get_state` returned; what follows is the same to the bit.
-
-        Raises:
-            InvalidStateError: the state is not one of this environment's.
-        """
-        self.restore(state["simulator_state"], state["reset_record"])
-        self._steps = int(state["steps"])
-        self._solved_steps = int(state["solved_steps"])
-        self.np_random.bit_generator.state = state["generator"]
-
-    # -- images --------------------------------------------------------------------------------
-
-    def render_camera(self, camera: str, modality: str = "rgb") -> np.ndarray:
-        """Draws one camera of the model, whether observed or not; see the class for the images.
-
-        Raises:
-            UnknownNameError: the model has no such camera, or the modality is unknown.
-            RenderingError: there is no off-screen OpenGL, or the environment is closed.
-        """
-        return self._renderer.draw(self.data, camera, (modality,))[modality]
-
-    def render(self) -> np.ndarray:
-        """A picture of the scene for people, uint8 (H, W, 3).
-
-        From the first camera that stands still; ``left`` if the environment has none, since a film
-        from the wrist hardly shows what the arm does.
-        """
-        camera = next((camera.name for camera in self.cameras if not camera.body), "left")
-        return self._film_renderer.draw(self.data, camera, ("rgb",))["rgb"]
-
-    def close(self) -> None:
-        """Frees the renderer."""
-        self._renderer.close()
-        self._film_renderer.close()
+    def _apply_reset_record(self, record: Mapping[str, np.ndarray]) -> None:
+        self._visuals.apply(record)
+        self._place(record["displacement"])
 
 
-def _height_and_width(resolution: int | Sequence[int]) -> tuple[int, int]:
-    size = (resolution, resolution) if isinstance(resolution, int) else tuple(resolution)
-    if len(size) != 2:
-        raise RenderingError(f"Expected a resolution of one or two numbers, got {resolution!r}.")
-    return int(size[0]), int(size[1])
+def _share_done(distance: float, way: float, tolerance: float) -> float:
+    """How much of a way is done, 0 to 1; 1 within the tolerance of the goal."""
+    left = max(distance - tolerance, 0.0) / (way - tolerance)
+    return min(max(1.0 - left, 0.0), 1.0)

@@ -8,7 +8,6 @@ joint ranges equal those of RoboHive's FK1; the slide cabinet's handle site is 2
 
 import copy
 import functools
-import hashlib
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +15,10 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from egodtm_robot.core.errors import EgoDTMRobotError, UnknownNameError
-from envs.kitchen.cameras import KITCHEN_CAMERAS, Camera
+from egodtm_robot.core.errors import EgoDTMRobotError
+from envs.cameras import Camera
+from envs.kitchen.cameras import KITCHEN_CAMERAS
+from envs.mujoco_models import add_cameras, remove_textures
 
 ARM_JOINTS: tuple[str, ...] = tuple(f"panda0_joint{index}" for index in range(1, 8))
 ROBOT_JOINTS: tuple[str, ...] = (*ARM_JOINTS, "panda0_finger_joint1", "panda0_finger_joint2")
@@ -114,33 +115,6 @@ def rename_joints(spec: mujoco.MjSpec, names: Mapping[str, str]) -> None:
         sensor.objname = names.get(sensor.objname, sensor.objname)
 
 
-def add_cameras(spec: mujoco.MjSpec, cameras: Sequence[Camera]) -> None:
-    """Fixes cameras to their bodies.
-
-    Raises:
-        UnknownNameError: a camera's body is not in the specification.
-    """
-    bodies = {body.name: body for body in spec.bodies}
-    for camera in cameras:
-        if camera.body and camera.body not in bodies:
-            raise UnknownNameError("body of a camera", camera.body, tuple(bodies))
-        parent = bodies[camera.body] if camera.body else spec.worldbody
-        parent.add_camera(
-            name=camera.name, pos=camera.position, quat=camera.quaternion, fovy=camera.fovy
-        )
-
-
-def remove_textures(spec: mujoco.MjSpec) -> None:
-    """Makes every texture a single pixel."""
-    for texture in spec.textures:
-        texture.file = ""
-        texture.cubefiles = [""] * 6
-        texture.gridsize = [1, 1]
-        texture.builtin = mujoco.mjtBuiltin.mjBUILTIN_FLAT
-        flat = texture.type == mujoco.mjtTexture.mjTEXTURE_2D
-        texture.width, texture.height = 1, 1 if flat else 6
-
-
 def build_model(
     cameras: Sequence[Camera] = tuple(KITCHEN_CAMERAS.values()),
 ) -> mujoco.MjModel:
@@ -165,41 +139,3 @@ def _compiled(cameras: tuple[Camera, ...]) -> mujoco.MjModel:
     spec = kitchen_spec(cameras)
     remove_textures(spec)
     return spec.compile()
-
-
-def model_hash(model: mujoco.MjModel) -> str:
-    """Sixteen hex digits over everything that moves: masses, joints, shapes, gains, options.
-
-    Cameras, lights and colours are left out, so that a free camera does not make stored
-    demonstrations foreign. Values are rounded to six significant digits, so that compilers that
-    differ in the last bits agree.
-    """
-    digest = hashlib.sha256()
-    for name in (
-        "body_parentid",
-        "body_mass",
-        "body_inertia",
-        "body_pos",
-        "body_quat",
-        "jnt_type",
-        "jnt_range",
-        "jnt_axis",
-        "jnt_pos",
-        "dof_damping",
-        "dof_frictionloss",
-        "dof_armature",
-        "geom_type",
-        "geom_contype",
-        "geom_conaffinity",
-        "geom_size",
-        "geom_pos",
-        "geom_friction",
-        "actuator_gainprm",
-        "actuator_forcerange",
-        "actuator_ctrlrange",
-    ):
-        values = np.asarray(getattr(model, name))
-        text = " ".join(f"{value:.6g}" for value in values.ravel().astype(np.float64) + 0.0)
-        digest.update(f"{name}{values.shape}{text}".encode())
-    digest.update(f"{model.opt.timestep:.6g} {model.opt.integrator}".encode())
-    return digest.hexdigest()[:16]

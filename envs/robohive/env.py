@@ -19,6 +19,8 @@ class RoboHiveKitchenEnv(KitchenEnv):
         SimhiveNotFoundError: RoboHive's assets are not there.
     """
 
+    kind = "robohive_kitchen"
+
     scene = KitchenScene(
         build_model=build_model,
         textured_model=textured_model,

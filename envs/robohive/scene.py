@@ -18,15 +18,15 @@ from pathlib import Path
 import mujoco
 
 from egodtm_robot.core.errors import EgoDTMRobotError
-from envs.kitchen.cameras import KITCHEN_CAMERAS, Camera
+from envs.cameras import Camera
+from envs.kitchen.cameras import KITCHEN_CAMERAS
 from envs.kitchen.scene import (
     BASE_BODY,
     KETTLE_JOINT,
     KITCHEN_BODY,
-    add_cameras,
-    remove_textures,
     rename_joints,
 )
+from envs.mujoco_models import add_cameras, remove_textures
 
 PATH_VARIABLE = "ROBOHIVE_SIMHIVE"
 """Environment variable with the folder that holds franka_sim, furniture_sim and scene_sim."""

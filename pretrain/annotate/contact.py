@@ -5,7 +5,7 @@ far; of several the one of which the largest part borders on it: a hand at a sin
 the sink than of the cup in it. With boxes alone: if the boxes overlap and what is in them is about
 equally far; of several the one whose box is most like the hand's. Without depth the distance
 does not count, and things that are merely behind a hand are taken for touched: precision falls
-(docs/annotators.md has the figures).
+(docs/results/annotators.md has the figures).
 
 A hand touches one object at most. Objects that no stage has found can't be touched.
 """

@@ -11,7 +11,8 @@ turned round here in one of two ways:
 ``flip``
     depth = 1 - d: the order alone. What is far is squeezed together as in disparity.
 
-Which comes nearer to true depth is measured by ``benchmarks/detectors.py`` (docs/annotators.md).
+Which comes nearer to true depth is measured by ``benchmarks/detectors.py``
+(docs/results/annotators.md).
 """
 
 from abc import ABC, abstractmethod

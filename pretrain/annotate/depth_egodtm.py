@@ -1,17 +1,19 @@
 """Depth by the decoder of our own pretrained model."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
 from egodtm_robot.core.images import resize, to_channels_first
 from pretrain.annotate.base import AnnotatedClip, AnnotationFailure
 from pretrain.annotate.depth import DEFAULT_SIZE, DepthAnnotator
-from pretrain.annotate.pretrained import choose_device
-from pretrain.checkpoints import load_checkpoint
+from pretrain.annotate.errors import AnnotatorOptionError
+from pretrain.checkpoints.loading import load_model, move_present
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.clips.clip import DepthKind
 
@@ -24,16 +26,17 @@ class EgoDTMDepth(DepthAnnotator):
     The frames of a clip are looked at together: one range holds for all of them.
 
     Args:
-        checkpoint: weights that ``pretrain/run.py`` wrote, with their card beside them; None takes
-            egodtm-tiny, which comes with the package.
+        checkpoint: weights that ``pretrain/run.py`` wrote, with their card beside them, or a
+            published file of EgoDTM; None takes egodtm-tiny, which comes with the package.
         size: rows and columns of the stored maps.
         batch_size: clips handed over at once.
         device: ``auto``, or as torch names it.
 
     Raises:
-        EncoderWeightsError: the package comes without egodtm-tiny.
-        CheckpointError: the checkpoint is missing, unreadable or not one of ours.
-        AnnotatorOptionError: there is no such device.
+        WeightsError: the package comes without egodtm-tiny.
+        CheckpointError: the checkpoint is missing, unreadable or of no known family.
+        AnnotatorOptionError: the checkpoint has no depth decoder.
+        ConfigurationError: there is no such device.
     """
 
     def __init__(
@@ -44,7 +47,14 @@ class EgoDTMDepth(DepthAnnotator):
         device: str = "auto",
     ) -> None:
         path = shipped_checkpoint() if checkpoint is None else Path(checkpoint).expanduser()
-        model, _ = load_checkpoint(path)
+        loaded = load_model(path)
+        if loaded.description is not None:
+            print(loaded.description, file=sys.stderr)
+        if "depth decoder" in loaded.lacking:
+            raise AnnotatorOptionError(
+                f"Expected a checkpoint with a depth decoder, {path} has none. Name one of EgoDTM."
+            )
+        model = loaded.model
         parts = {
             "visual": model.visual.state_dict(),
             "depth_decoder": model.depth_decoder.state_dict(),
@@ -55,12 +65,12 @@ class EgoDTMDepth(DepthAnnotator):
             size,
             # What weights do not show: heads, activation, epsilon, colours.
             asdict(model.config.vision),
-            asdict(model.config.depth_decoder),
+            model.config.depth_decoder.identity(),
             *(hash_tensors(tensors) for tensors in parts.values()),
         )
         super().__init__("egodtm", fingerprint, size, batch_size)
-        self._device = choose_device(device)
-        self._model = model.to(self._device).eval()
+        self._device = pick_device(device)
+        self._model = move_present(model, self._device)
 
     @torch.inference_mode()
     def predict(self, clip: AnnotatedClip) -> tuple[np.ndarray, DepthKind] | AnnotationFailure:

@@ -24,9 +24,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import UnknownNameError
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
 from egodtm_robot.core.images import Interpolation, resize, to_channels_first
+from egodtm_robot.core.published_models.hub import load_model, load_processor_config
+from egodtm_robot.core.published_models.preprocessing import Normalization, processor_interpolation
 from pretrain.annotate.base import AnnotatedClip, AnnotationFailure
 from pretrain.annotate.depth import (
     DEFAULT_SIZE,
@@ -35,8 +38,6 @@ from pretrain.annotate.depth import (
     depth_from_disparity,
 )
 from pretrain.annotate.errors import AnnotatorOptionError
-from pretrain.annotate.pixels import INTERPOLATIONS, Normalisation
-from pretrain.annotate.pretrained import choose_device, load_pretrained, load_processor_config
 from pretrain.clips.clip import DepthKind
 
 CODE_VERSION = 1
@@ -61,7 +62,7 @@ class DepthPreprocessing:
         reflect: whether the borders are mirrored outwards first, and cut off afterwards (ZoeDepth).
         align_corners: whether the outermost pixels stay in place when resizing (ZoeDepth).
         interpolation: of the resize.
-        normalisation: of grey levels.
+        normalization: of grey levels.
     """
 
     size: tuple[int, int] | None
@@ -71,7 +72,7 @@ class DepthPreprocessing:
     reflect: bool
     align_corners: bool
     interpolation: Interpolation
-    normalisation: Normalisation
+    normalization: Normalization
 
     @classmethod
     def of_processor(cls, kind: str, processor: dict[str, Any]) -> "DepthPreprocessing":
@@ -90,10 +91,10 @@ class DepthPreprocessing:
         if processor.get("do_resize", True) and kind != "glpn":
             default = {"zoedepth": (384, 512), _DEPTH_PRO: (1536, 1536)}.get(kind, (384, 384))
             size = _pair(processor.get("size", default))
-        normalisation = Normalisation.of_processor(processor)
+        normalization = Normalization.from_processor(processor)
         if kind == "glpn":
             # Its processor knows no means: grey levels go in as 0 to 1.
-            normalisation = Normalisation(normalisation.rescale, (0.0,) * 3, (1.0,) * 3)
+            normalization = Normalization(normalization.rescale, (0.0,) * 3, (1.0,) * 3)
         return cls(
             size=size,
             keep_aspect=bool(processor.get("keep_aspect_ratio", zoe)),
@@ -101,9 +102,16 @@ class DepthPreprocessing:
             floor=kind == "glpn",
             reflect=zoe and bool(processor.get("do_pad", True)),
             align_corners=zoe,
-            interpolation=INTERPOLATIONS.get(processor.get("resample", 3), "bicubic"),
-            normalisation=normalisation,
+            interpolation=processor_interpolation(processor, "bicubic"),
+            normalization=normalization,
         )
+
+    def identity(self) -> dict[str, Any]:
+        """What enters a fingerprint."""
+        parts = asdict(self)
+        # Spelled as in the fingerprints that prepared stores hold.
+        parts["normalisation"] = parts.pop("normalization")
+        return parts
 
     def __call__(self, frames: torch.Tensor) -> torch.Tensor:
         """uint8 (T, H, W, 3) -> normalised float32 (T, 3, h, w)."""
@@ -118,7 +126,7 @@ class DepthPreprocessing:
             )
         else:
             pixels = resize(pixels, (height, width), self.interpolation)
-        return self.normalisation(pixels)
+        return self.normalization(pixels)
 
     def fitted(self, height: int, width: int) -> tuple[int, int]:
         """The size that a picture is resized to."""
@@ -158,7 +166,7 @@ class HuggingFaceDepth(DepthAnnotator):
         device: ``auto``, or as torch names it.
 
     Raises:
-        AnnotatorWeightsError: the model, or its processor file, is not to be had or not readable.
+        WeightsError: the model, or its processor file, is not to be had or not readable.
         AnnotatorOptionError: an option does not fit the model, or there is no such device.
         UnknownNameError: there is no such output or inversion.
     """
@@ -180,8 +188,8 @@ class HuggingFaceDepth(DepthAnnotator):
             raise UnknownNameError("output of a depth model", output, OUTPUTS)
         depth_from_disparity(np.zeros((1, 1, 1)), inversion, near_share)  # refuses bad options now
         processor = load_processor_config(model, revision)
-        self._device = choose_device(device)
-        self._model = load_pretrained(AutoModelForDepthEstimation, model, revision)
+        self._device = pick_device(device)
+        self._model = load_model(AutoModelForDepthEstimation, model, revision)
         self.kind = self._model.config.model_type
         self.output = _known_output(self._model.config) if output == "auto" else output
         self.inversion: Inversion = inversion
@@ -195,7 +203,7 @@ class HuggingFaceDepth(DepthAnnotator):
             [inversion, near_share] if self.output == "disparity" else None,
             type(self._model).__name__,
             self._model.config.to_diff_dict(),
-            asdict(self.preprocessing),
+            self.preprocessing.identity(),
             hash_tensors(self._model.state_dict()),
         )
         super().__init__("huggingface", fingerprint, size, batch_size)

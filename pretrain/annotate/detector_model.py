@@ -9,10 +9,10 @@ import torch
 
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.efficientnet import LAYERS
-from egodtm_robot.core.pretrained import quiet_transformers
+from egodtm_robot.core.errors import WeightsError
+from egodtm_robot.core.published_models.hub import load_partly
 from pretrain.annotate.errors import (
     AnnotatorOptionError,
-    AnnotatorWeightsError,
     require_package,
 )
 from pretrain.annotate.trained_detector import MODEL_KINDS
@@ -90,7 +90,7 @@ def new_detector(
         backbone: if it is not random, only what lies behind it is.
 
     Raises:
-        EncoderWeightsError: the package with the backbone's weights is not installed.
+        WeightsError: the package with the backbone's weights is not installed.
         MissingPackageError: scipy, by which boxes are matched in training, is not installed.
     """
     require_package("scipy", "scipy", "The training of detectors")
@@ -168,37 +168,25 @@ def published_detector(model: str, revision: str | None, labels: Sequence[str], 
         seed: of the weights of the new layers.
 
     Raises:
-        AnnotatorWeightsError: it is not to be had or not readable, or lacks other tensors than
+        WeightsError: it is not to be had or not readable, or lacks other tensors than
             those of its labels.
         AnnotatorOptionError: it is of another kind.
         MissingPackageError: scipy, by which boxes are matched in training, is not installed.
     """
     require_package("scipy", "scipy", "The training of detectors")
-    from safetensors import SafetensorError
     from transformers import AutoModelForObjectDetection
 
     import pretrain.annotate.ttfnet  # noqa: F401 -- known to transformers then
 
     names = dict(enumerate(labels))
-    try:
-        with torch.random.fork_rng(devices=[]), quiet_transformers():
-            torch.manual_seed(seed)
-            detector, info = AutoModelForObjectDetection.from_pretrained(
-                model,
-                revision=revision,
-                dtype=torch.float32,
-                use_safetensors=True,
-                id2label=names,
-                label2id={name: index for index, name in names.items()},
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise AnnotatorWeightsError(
-            f"Expected init={model!r} to be a hub id, or a folder with config.json and "
-            f"model.safetensors, of a detector; could not load it ({type(error).__name__}: "
-            f"{str(error).strip().splitlines()[:1]})."
-        ) from error
+    detector, info = load_partly(
+        AutoModelForObjectDetection,
+        model,
+        revision,
+        seed=seed,
+        id2label=names,
+        label2id={name: index for index, name in names.items()},
+    )
     if detector.config.model_type not in MODEL_KINDS:
         raise AnnotatorOptionError(
             f"Expected init to be a detector of a kind among {', '.join(MODEL_KINDS)}, got "
@@ -207,7 +195,7 @@ def published_detector(model: str, revision: str | None, labels: Sequence[str], 
     changed = [*info["missing_keys"], *(name for name, *_ in info["mismatched_keys"])]
     lacking = sorted(name for name in changed if not any(part in name for part in _OF_LABELS))
     if lacking:
-        raise AnnotatorWeightsError(
+        raise WeightsError(
             f"Expected {model} to hold all tensors but those of its labels; missing or of another "
             f"shape: {', '.join(lacking[:10])}."
         )

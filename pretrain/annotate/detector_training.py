@@ -8,7 +8,7 @@ generator, which is forked and seeded for each step).
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,8 @@ from egodtm_robot.core.errors import (
     TrainingDivergedError,
 )
 from egodtm_robot.core.images import to_channels_first
-from egodtm_robot.core.training_state import TrainingStates
+from egodtm_robot.core.training.identity import NOT_DECISIVE
+from egodtm_robot.core.training.states import TrainingStates
 from pretrain.annotate.detector_examples import PictureBatch, PictureDataset
 from pretrain.annotate.detector_model import save_detector
 from pretrain.annotate.trained_detector import corners
@@ -66,13 +67,13 @@ class DetectorTrainingConfig:
     validate_every: int = 500
     """Steps between two looks at the validation pictures."""
 
-    save_every: int = 250
+    save_every: int = field(default=250, metadata=NOT_DECISIVE)
     """Steps between two states to resume from."""
 
-    log_every: int = 10
+    log_every: int = field(default=10, metadata=NOT_DECISIVE)
     """Steps that one entry of the curves is the mean of."""
 
-    workers: Workers = 1
+    workers: Workers = field(default=1, metadata=NOT_DECISIVE)
     """Processes that read and prepare pictures; 0 does it in between steps."""
 
     def __post_init__(self) -> None:

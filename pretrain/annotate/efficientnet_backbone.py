@@ -21,7 +21,7 @@ from egodtm_robot.core.efficientnet import (
     EfficientNetLite0,
     read_imagenet_weights,
 )
-from egodtm_robot.core.weights import load_matching
+from egodtm_robot.core.published_models.matching import load_matching
 
 STAGES = ("stride4", "stride8", "stride16", "stride32")
 _BLOCKS = max(LAYERS[stage][0] for stage in STAGES)
@@ -63,7 +63,7 @@ class EfficientNetLite0Backbone(PreTrainedModel):
         """Take the published weights.
 
         Raises:
-            EncoderWeightsError: the package that holds them is not installed.
+            WeightsError: the package that holds them is not installed.
         """
         tensors = {
             name: tensor

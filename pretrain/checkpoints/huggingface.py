@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from transformers import CLIPModel
 
-from egodtm_robot.core.errors import EncoderWeightsError
+from egodtm_robot.core.published_models.hub import load_model
 from pretrain.checkpoints.published import initialise_from
 from pretrain.model import EgoDTM, EgoDTMConfig, TextConfig, VisionConfig
 
@@ -51,19 +50,16 @@ def huggingface_clip_tensors(tensors: Mapping[str, torch.Tensor]) -> dict[str, t
     return renamed
 
 
-def read_huggingface_clip(source: str) -> CLIPModel:
+def read_huggingface_clip(source: str) -> Any:
     """CLIP as transformers reads it, by hub id or from a folder.
 
     Raises:
-        EncoderWeightsError: the model is not to be had or not readable.
+        WeightsError: the model is not to be had or not readable.
+        CheckpointMismatchError: its tensors do not fit its configuration.
     """
-    try:
-        return CLIPModel.from_pretrained(source)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise EncoderWeightsError(
-            f"Expected {source!r} to be a CLIP model of transformers, by hub id or as a folder "
-            f"that save_pretrained wrote: {error}"
-        ) from error
+    from transformers import CLIPModel
+
+    return load_model(CLIPModel, source)
 
 
 def from_huggingface_clip(source: str, frames: int = 4) -> EgoDTM:
@@ -78,7 +74,7 @@ def from_huggingface_clip(source: str, frames: int = 4) -> EgoDTM:
         frames: stored in the embedding of time, which is zero.
 
     Raises:
-        EncoderWeightsError: the model is not to be had or not readable.
+        WeightsError: the model is not to be had or not readable.
         CheckpointMismatchError: its tensors do not fit its configuration.
     """
     theirs = read_huggingface_clip(source)

@@ -1,4 +1,4 @@
-"""Published checkpoints by their names: EgoDTM, AVION, LaViLa (its ViT) and OpenAI's CLIP.
+"""Published checkpoints by their names: EgoDTM, AVION and OpenAI's CLIP.
 
 They are one family: CLIP's two transformers, with an embedding of time and decoders added by the
 later ones. Names differ in prefixes and in how attention and feed-forward are spelt, by the library
@@ -7,14 +7,15 @@ tensor by tensor.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch.nn import functional
 
 from egodtm_robot.core.errors import CheckpointMismatchError
-from egodtm_robot.core.weights import read_tensors, report_mismatches
+from egodtm_robot.core.published_models.files import read_tensors
+from egodtm_robot.core.published_models.matching import report_mismatches
 from pretrain.model import EgoDTM
 
 # Applied in order to every name.
@@ -37,6 +38,9 @@ _LEFT_OUT = (
     # A head for matching pairs, which the published loss does not use.
     "vtm_head.weight",
     "vtm_head.bias",
+    # The classifier of AVION's fine-tuned models.
+    "fc_cls.weight",
+    "fc_cls.bias",
     # Ours is fixed by the configuration.
     "logit_scale",
     # Settings that OpenAI stored as tensors.
@@ -56,8 +60,8 @@ def our_names(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     names that no rule knows stay as they are.
 
     Args:
-        tensors: of EgoDTM, AVION, LaViLa's ViT or CLIP by OpenAI's names; with or without the
-            prefix ``module.``.
+        tensors: of EgoDTM, AVION or CLIP by OpenAI's names; with or without the prefix
+            ``module.``.
     """
     renamed = {}
     for name, tensor in tensors.items():
@@ -82,13 +86,39 @@ def load_published(model: EgoDTM, path: str | Path) -> list[str]:
         :func:`initialise_from`.
 
     Raises:
-        EncoderWeightsError: the file cannot be read.
+        WeightsError: the file cannot be read.
         CheckpointMismatchError: see :func:`initialise_from`.
     """
     return initialise_from(model, our_names(read_tensors(path)), str(path))
 
 
-def initialise_from(model: EgoDTM, tensors: Mapping[str, torch.Tensor], origin: str) -> list[str]:
+def refuse_other_models(names: Iterable[str], origin: str) -> None:
+    """Refuse files of models that ours cannot be, by their names.
+
+    Raises:
+        CheckpointMismatchError: the file holds a TimeSformer, or CLIP as transformers spells it.
+    """
+    names = {name.removeprefix("module.") for name in names}
+    if any(name.startswith(("visual.blocks.", "video_model.")) for name in names):
+        raise CheckpointMismatchError(
+            f"Expected a ViT with joint attention over space and time; {origin} holds a "
+            "TimeSformer with divided attention, as LaViLa and EgoVLP publish them. Use a ViT of "
+            "EgoDTM, AVION or CLIP."
+        )
+    if any(name.startswith("vision_model.") for name in names):
+        raise CheckpointMismatchError(
+            f"Expected the names of EgoDTM, AVION or OpenAI's CLIP; {origin} holds CLIP as "
+            "transformers spells it. Name its folder, which says what its weights do not: "
+            "encoder=huggingface encoder.model=FOLDER, or initial=FOLDER for a pretraining."
+        )
+
+
+def initialise_from(
+    model: EgoDTM,
+    tensors: Mapping[str, torch.Tensor],
+    origin: str,
+    advice: str = "Use a checkpoint of exactly this architecture.",
+) -> list[str]:
     """Copy tensors into a model, part by part.
 
     Both encoders must be complete. Embeddings of place and time are resampled to the model's grid
@@ -99,6 +129,7 @@ def initialise_from(model: EgoDTM, tensors: Mapping[str, torch.Tensor], origin: 
         model: changed in place, or not at all if something does not match.
         tensors: by our names, see :func:`our_names`.
         origin: where they come from, for the error message.
+        advice: what to do about tensors that do not match, for the error message.
 
     Returns:
         Names of parameters that stay as they are.
@@ -106,12 +137,7 @@ def initialise_from(model: EgoDTM, tensors: Mapping[str, torch.Tensor], origin: 
     Raises:
         CheckpointMismatchError: lists tensors that are missing, unexpected or of another shape.
     """
-    if any(name.startswith("visual.blocks.") for name in tensors):
-        raise CheckpointMismatchError(
-            f"Expected a ViT with joint attention over space and time; {origin} holds a "
-            "TimeSformer with divided attention, as LaViLa and EgoVLP publish them. Use a ViT of "
-            "CLIP, AVION or LaViLa."
-        )
+    refuse_other_models(tensors, origin)
     own = model.state_dict()
     found = _resampled(model, tensors)
     kept = {"logit_scale"}
@@ -129,6 +155,7 @@ def initialise_from(model: EgoDTM, tensors: Mapping[str, torch.Tensor], origin: 
         expected={name: tuple(t.shape) for name, t in own.items() if name not in kept},
         found={name: tuple(tensor.shape) for name, tensor in found.items()},
         origin=origin,
+        advice=advice,
     )
     model.load_state_dict(found, strict=False)
     if "visual.temporal_embedding" in kept:

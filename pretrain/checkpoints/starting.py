@@ -1,11 +1,14 @@
 """Weights that a pretraining starts from: ours, published ones, Hugging Face's CLIP."""
 
+from collections.abc import Callable
 from pathlib import Path
 
-from egodtm_robot.core.errors import CheckpointError
+from egodtm_robot.core.errors import CheckpointError, CheckpointMismatchError
+from egodtm_robot.core.published_models.files import read_tensors
+from pretrain.checkpoints.families import as_published, differing_settings
 from pretrain.checkpoints.files import load_checkpoint
 from pretrain.checkpoints.huggingface import huggingface_clip_tensors, read_huggingface_clip
-from pretrain.checkpoints.published import initialise_from, load_published
+from pretrain.checkpoints.published import initialise_from, our_names
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.model import EgoDTM
 
@@ -15,23 +18,27 @@ SHIPPED_NAME = "egodtm_tiny"
 _PUBLISHED_SUFFIXES = (".pt", ".pth", ".tar", ".bin")
 
 
-def start_from(model: EgoDTM, source: str) -> list[str]:
+def start_from(
+    model: EgoDTM, source: str, report: Callable[[str], None] | None = None
+) -> list[str]:
     """Give a model the weights that its training is to start from.
 
     Args:
         model: changed in place. Embeddings of place and time are resampled to its sizes.
         source: ``egodtm_tiny`` for the checkpoint that comes with the package; the path of one of
-            ours (``.safetensors`` beside its card); a published one of EgoDTM, AVION, LaViLa's ViT
-            or OpenAI's CLIP (``.pt``, ``.pth``, ``.tar``, ``.bin``, or ``.safetensors`` without a
-            card); else a hub id such as ``openai/clip-vit-base-patch16`` or the folder of a
+            ours (``.safetensors`` beside its card); a published one of EgoDTM, AVION or OpenAI's
+            CLIP (``.pt``, ``.pth``, ``.tar``, ``.bin``, or ``.safetensors`` without a card); else a
+            hub id such as ``openai/clip-vit-base-patch16`` or the folder of a
             ``transformers.CLIPModel``.
+        report: takes one line that says what a published file was recognized as, and in which
+            settings the model differs from it. The model keeps its own.
 
     Returns:
         Names of parameters that the checkpoint does not have and that stay as they are.
 
     Raises:
         CheckpointError: the file is missing or unreadable.
-        EncoderWeightsError: a published file or a model of Hugging Face cannot be read.
+        WeightsError: a published file or a model of Hugging Face cannot be read.
         CheckpointMismatchError: lists tensors that are missing, unexpected or of another shape.
     """
     path = shipped_checkpoint() if source == SHIPPED_NAME else Path(source).expanduser()
@@ -49,6 +56,34 @@ def start_from(model: EgoDTM, source: str) -> list[str]:
         tensors.pop("logit_scale")
         return initialise_from(model, tensors, str(path))
     if is_file:
-        return load_published(model, path)
+        return _start_from_published(model, path, report)
     theirs = read_huggingface_clip(source)
     return initialise_from(model, huggingface_clip_tensors(theirs.state_dict()), source)
+
+
+def _start_from_published(
+    model: EgoDTM, path: Path, report: Callable[[str], None] | None
+) -> list[str]:
+    tensors = read_tensors(path)
+    published = as_published(tensors, path)
+    if published is None:
+        return initialise_from(model, our_names(tensors), str(path))
+    differing = differing_settings(model.config, published)
+    advice = (
+        f"The file's own settings: {' '.join(differing)}"
+        if differing
+        else "Use a checkpoint of exactly this architecture."
+    )
+    has_decoder = "depth decoder" not in published.lacking
+    plain = not published.config.depth_decoder.positions_in_values
+    if has_decoder and plain == model.config.depth_decoder.positions_in_values:
+        # Names and shapes are the same, and all depth maps would be wrong.
+        raise CheckpointMismatchError(
+            f"Expected {path} to hold a depth decoder of the model's own build, got one of the "
+            f"{'plain' if plain else 'flash'}-attention build. {advice}"
+        )
+    lacking = initialise_from(model, published.tensors, str(path), advice)
+    if report is not None:
+        kept = f"; the model keeps its own settings, unlike {' '.join(differing)}"
+        report(published.describe() + (kept if differing else ""))
+    return lacking

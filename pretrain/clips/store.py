@@ -320,6 +320,11 @@ class ClipStore:
         shards = [shard.group.arrays for shard in self._shards if shard.clips]
         return [arrays["frames"].spec.row_shape for arrays in shards]
 
+    def frame_shape(self, index: int) -> tuple[int, ...]:
+        """(T, H, W, 3) of clip number ``index``."""
+        shard, _ = self._place(index)
+        return shard.group.arrays["frames"].spec.row_shape
+
     @property
     def fingerprint(self) -> str:
         """Fingerprint of all clips, see :meth:`prefix_fingerprint`."""

@@ -1,17 +1,134 @@
 """Depth in the units of the truth, after the one scale and shift that a clip leaves open."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import numpy as np
 import torch
 
-from pretrain.clips.dataset import ClipBatch
+from pretrain.evaluate.clips import PIECE, EvaluationClips
+from pretrain.evaluate.model import DepthModel, VideoTextModel
+from pretrain.evaluate.pictures import depth_sheet
+from pretrain.evaluate.task import (
+    EvaluationTask,
+    Record,
+    Scores,
+    column,
+    identities,
+    mean_estimate,
+)
 from pretrain.losses import depth_target
 
 METRICS = ("delta1", "rmse", "absrel")
 
 NEAREST = 1e-3
 """Aligned depth is at least so many metres: a ratio needs a positive number."""
+
+
+_MEAN_MAP_CLIPS = 512
+"""Training clips that the mean map is made of: it changes little with more."""
+
+_EXAMPLES = 8
+"""Clips in a picture."""
+
+
+class Depth(EvaluationTask):
+    """Depth of clips whose depth is known, up to a scale and a shift a clip.
+
+    Beside a training, ``mean_training_map`` scores the mean depth of the training clips like a
+    prediction: that is what the layout of such videos gives away without looking.
+    """
+
+    name = "depth"
+    headline = "delta1"
+    curves = ("delta1", "absrel")
+
+    def __init__(self) -> None:
+        self._training: EvaluationClips | None = None
+        self._mean_map: np.ndarray | None = None
+
+    def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
+        """A model with depth and clips with depth are needed."""
+        if not hasattr(model, "depth"):
+            return "a model with depth"
+        return None if data.store.has("depth")[data.clips].any() else "clips with depth"
+
+    def prepare(self, training: EvaluationClips) -> None:
+        """Take the mean map from these clips."""
+        self._training = training
+        self._mean_map = None
+
+    def measure(
+        self, model: VideoTextModel, data: EvaluationClips, items: Sequence[int]
+    ) -> list[Record]:
+        """The scores of each clip; NaN for clips without depth."""
+        predicted = cast(DepthModel, model).depth(data.frames(items)).float().cpu().numpy()
+        rows, columns = predicted.shape[-2:]
+        truth = data.depth(items, (rows, columns)).numpy()
+        records = []
+        for identity, one, wanted in zip(identities(data, items), predicted, truth, strict=True):
+            record = {**identity, "unit": data.depth_unit, "scores": depth_scores(one, wanted)}
+            if self._training is not None:
+                constant = np.broadcast_to(self._training_map((rows, columns)), wanted.shape)
+                record["mean_map_scores"] = depth_scores(constant, wanted)
+            records.append(record)
+        return records
+
+    def score(self, records: Sequence[Record]) -> Scores | None:
+        """Means over clips; None if no clip's depth is known."""
+        known = [record for record in records if not np.isnan(record["scores"][0])]
+        if not known:
+            return None
+        videos = [record["video"] for record in known]
+        numbers = {}
+        for group, name in (("", "scores"), ("mean_training_map/", "mean_map_scores")):
+            if name in known[0]:
+                values = column(known, name)
+                means = values.mean(axis=0).tolist()
+                for metric, each, mean in zip(METRICS, values.T, means, strict=True):
+                    numbers[group + metric] = mean_estimate(each, videos, value=mean)
+        return Scores(
+            headline=numbers[self.headline],
+            numbers=numbers,
+            facts={"clips": len(known), "unit": known[0]["unit"]},
+            outcomes=[
+                {
+                    **{name: record[name] for name in ("item", "clip", "video")},
+                    **dict(zip(METRICS, record["scores"].tolist(), strict=True)),
+                }
+                for record in known
+            ],
+        )
+
+    def picture(self, model: VideoTextModel, data: EvaluationClips) -> np.ndarray | None:
+        """The middle frame of a few clips with its true and its predicted depth."""
+        known = np.flatnonzero(data.store.has("depth")[data.clips])
+        count = min(_EXAMPLES, len(known))
+        if not count:
+            return None
+        chosen = known[np.arange(count) * len(known) // count].tolist()
+        frames = data.frames(chosen)
+        predicted = cast(DepthModel, model).depth(frames).float().cpu()
+        rows, columns = predicted.shape[-2:]
+        target = depth_target(data.depth(chosen, (rows, columns)), (rows, columns))
+        truth = torch.where(target.valid, target.depth, torch.nan)
+        middle = frames.shape[1] // 2
+        return depth_sheet(
+            frames[:, middle].numpy(), truth[:, middle].numpy(), predicted[:, middle].numpy()
+        )
+
+    def _training_map(self, size: tuple[int, int]) -> np.ndarray:
+        assert self._training is not None
+        if self._mean_map is None:
+            total = len(self._training)
+            count = min(_MEAN_MAP_CLIPS, total)
+            chosen = (np.arange(count) * total // count).tolist()
+            maps = (
+                self._training.depth(chosen[start : start + PIECE], size)
+                for start in range(0, count, PIECE)
+            )
+            self._mean_map = mean_map(maps, size)
+        return self._mean_map
 
 
 def depth_scores(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -50,19 +167,16 @@ def align(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return scale * centred + truth.mean()
 
 
-def mean_map(batches: Iterable[ClipBatch], size: tuple[int, int]) -> np.ndarray:
+def mean_map(batches: Iterable[torch.Tensor], size: tuple[int, int]) -> np.ndarray:
     """The mean of all training targets, (h, w): what is known of depth without looking.
 
-    Scored like a prediction, it says how much of a score the layout of such videos gives away.
-
     Args:
-        batches: of training clips, with depth.
-        size: (h, w) of the decoder's maps.
+        batches: depth float (B, T, H, W) of training clips, NaN where not known.
+        size: (h, w) of the model's maps.
     """
     total, count = torch.zeros(size), torch.zeros(size)
-    for batch in batches:
-        assert batch.depth is not None
-        target = depth_target(batch.depth, size)
+    for depth in batches:
+        target = depth_target(depth, size)
         total += target.depth.sum(dim=(0, 1))
         count += target.valid.sum(dim=(0, 1))
     return (total / count.clamp(min=1)).numpy()

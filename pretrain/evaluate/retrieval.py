@@ -1,39 +1,124 @@
 """Finding the clip of a text among many, and the text of a clip."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
+from pretrain.evaluate.clips import EvaluationClips
+from pretrain.evaluate.model import VideoTextModel
+from pretrain.evaluate.task import (
+    EvaluationTask,
+    Record,
+    Scores,
+    column,
+    identities,
+    mean_estimate,
+)
 
-def retrieval(video: np.ndarray, text: np.ndarray, texts: Sequence[str]) -> dict[str, Any]:
-    """Retrieval in both directions among n clips, each with its text.
+DIRECTIONS = ("text_to_video", "video_to_text")
 
-    Clips with identical texts are all correct answers to that text, and for such a clip all copies
-    of the text are.
 
-    Args:
-        video: float (n, J), of length 1.
-        text: float (n, J), of length 1, row i being the text of clip i.
-        texts: the texts themselves.
+class Retrieval(EvaluationTask):
+    """Retrieval in both directions among n clips, each with its caption.
 
-    Returns:
-        ``text_to_video`` and ``video_to_text``, see :func:`ranking_scores`, and ``gallery``, n.
+    Clips with identical captions are all correct answers to that caption, and for such a clip all
+    copies of the caption are. The headline is the mean average precision, as a mean over both
+    directions. The intervals are about other queries on the same gallery.
     """
-    numbers = {one: number for number, one in enumerate(dict.fromkeys(texts))}
-    labels = np.array([numbers[one] for one in texts])
-    similarity = np.asarray(text, np.float64) @ np.asarray(video, np.float64).T
-    return {
-        "text_to_video": ranking_scores(similarity, labels, labels),
-        "video_to_text": ranking_scores(similarity.T, labels, labels),
-        "gallery": len(labels),
-    }
+
+    name = "retrieval"
+    headline = "mean average precision"
+    curves = tuple(f"{direction}/map" for direction in DIRECTIONS)
+
+    def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
+        """A model that has seen texts is needed."""
+        return None if hasattr(model, "encode_text") else "a model that encodes texts"
+
+    def measure(
+        self, model: VideoTextModel, data: EvaluationClips, items: Sequence[int]
+    ) -> list[Record]:
+        """The embeddings of clips and of their captions."""
+        captions = data.read(items, ["caption"])["caption"]
+        videos = data.embed_videos(model, items)
+        texts = data.embed_texts(model, captions)
+        return [
+            {**identity, "caption": caption, "video_embedding": video, "text_embedding": text}
+            for identity, caption, video, text in zip(
+                identities(data, items), captions, videos, texts, strict=True
+            )
+        ]
+
+    def score(self, records: Sequence[Record]) -> Scores:
+        """Recall at 1 and 5 and mean average precision in both directions."""
+        captions = [record["caption"] for record in records]
+        numbers = {one: number for number, one in enumerate(dict.fromkeys(captions))}
+        labels = np.array([numbers[one] for one in captions])
+        similarity = (
+            column(records, "text_embedding").astype(np.float64)
+            @ column(records, "video_embedding").astype(np.float64).T
+        )
+        rankings = {
+            "text_to_video": rank(similarity, labels, labels),
+            "video_to_text": rank(similarity.T, labels, labels),
+        }
+        videos = [record["video"] for record in records]
+        estimates = {
+            f"{direction}/{name}": mean_estimate(values, videos)
+            for direction, ranking in rankings.items()
+            for name, values in ranking.by_query().items()
+        }
+        maps = [estimates[name].value for name in self.curves]
+        precision = np.mean([one.average_precision for one in rankings.values()], axis=0)
+        return Scores(
+            headline=mean_estimate(precision, videos, value=float(np.mean(maps))),
+            numbers=estimates,
+            facts={
+                **{f"{name}/chance_r1": one.chance_r1 for name, one in rankings.items()},
+                "gallery": len(labels),
+            },
+            outcomes=[
+                {
+                    **{name: record[name] for name in ("item", "clip", "video", "caption")},
+                    **{
+                        f"{direction}/average_precision": float(one.average_precision[row])
+                        for direction, one in rankings.items()
+                    },
+                    **{
+                        f"{direction}/first_rank": int(one.first_rank[row])
+                        for direction, one in rankings.items()
+                    },
+                }
+                for row, record in enumerate(records)
+            ],
+        )
 
 
-def ranking_scores(
-    similarity: np.ndarray, queries: np.ndarray, gallery: np.ndarray
-) -> dict[str, float]:
-    """How high the correct items are ranked, as means over queries.
+@dataclass
+class Ranking:
+    """How high the correct items of q queries are ranked.
+
+    Attributes:
+        first_rank: int (q,), the rank of the first correct item, from 1.
+        average_precision: float64 (q,).
+        chance_r1: the share of queries with a correct first item in a random order.
+    """
+
+    first_rank: np.ndarray
+    average_precision: np.ndarray
+    chance_r1: float
+
+    def by_query(self) -> dict[str, np.ndarray]:
+        """``r1`` and ``r5``, whether a correct item is among the first 1 and 5, and ``map``."""
+        return {
+            "r1": self.first_rank <= 1,
+            "r5": self.first_rank <= 5,
+            "map": self.average_precision,
+        }
+
+
+def rank(similarity: np.ndarray, queries: np.ndarray, gallery: np.ndarray) -> Ranking:
+    """Rank a gallery of g items for q queries.
 
     Among items of equal similarity the correct ones are ranked last, so that a model that finds all
     things alike gains nothing.
@@ -43,9 +128,8 @@ def ranking_scores(
         queries: int (q,), an item is correct if it has the query's label; at least one has.
         gallery: int (g,), labels of the items.
 
-    Returns:
-        ``r1`` and ``r5``, the share of queries with a correct item among the first 1 and 5;
-        ``map``, mean average precision; ``chance_r1``, what ``r1`` is for a random order.
+    Raises:
+        ValueError: a query has no correct item.
     """
     correct = queries[:, None] == gallery[None]
     if not correct.any(axis=1).all():
@@ -56,9 +140,4 @@ def ranking_scores(
     found = ranked.cumsum(axis=1)
     precision = found / np.arange(1, len(gallery) + 1)
     average = (precision * ranked).sum(axis=1) / found[:, -1]
-    return {
-        "r1": float(ranked[:, 0].mean()),
-        "r5": float(ranked[:, :5].any(axis=1).mean()),
-        "map": float(average.mean()),
-        "chance_r1": float(correct.mean()),
-    }
+    return Ranking(ranked.argmax(axis=1) + 1, average, float(correct.mean()))

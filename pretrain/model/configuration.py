@@ -1,7 +1,7 @@
 """What a model is made of: typed sizes of each part. The defaults are the published model's."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from egodtm_robot.core.errors import ConfigurationError
 
@@ -139,6 +139,18 @@ class DepthDecoderConfig:
 
     upsampling: Literal[2, 4] = 4
     """Cells of the depth map along a patch's side: 4 or 2 (56 or 28 for 224 pixels)."""
+
+    positions_in_values: bool = True
+    """Whether the queries' self-attention adds their positions to values too, as the published
+    build with flash attention does, which is the one that was trained. The build with plain
+    attention adds them to queries and keys alone."""
+
+    def identity(self) -> dict[str, Any]:
+        """What enters a fingerprint: a field that came later only where it changes anything."""
+        parts = asdict(self)
+        if self.positions_in_values:
+            del parts["positions_in_values"]
+        return parts
 
     def __post_init__(self) -> None:
         _check_heads("depth decoder", self.width, self.heads)

@@ -106,7 +106,12 @@ class DepthQueryDecoder(QueryDecoder):
 
     def __init__(self, config: DepthDecoderConfig) -> None:
         super().__init__(
-            config.width, config.layers, config.heads, config.feed_forward, config.queries
+            config.width,
+            config.layers,
+            config.heads,
+            config.feed_forward,
+            config.queries,
+            config.positions_in_values,
         )
         self.class_embed = nn.Linear(config.width, 1)
         self.mask_embed = MLP(config.width, config.width, config.width, config.mask_width)

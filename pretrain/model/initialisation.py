@@ -33,7 +33,7 @@ def initialise(model: "EgoDTM", generator: torch.Generator) -> None:
         generator: the only source of randomness.
 
     Raises:
-        EncoderWeightsError: the stem's weights are not installed.
+        WeightsError: the stem's weights are not installed.
     """
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):

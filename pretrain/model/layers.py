@@ -74,7 +74,11 @@ class SelfAttention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(
-        self, tokens: torch.Tensor, mask: torch.Tensor | None = None, causal: bool = False
+        self,
+        tokens: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        causal: bool = False,
+        values: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """(B, L, D) -> (B, L, D).
 
@@ -82,10 +86,12 @@ class SelfAttention(nn.Module):
             tokens: (B, L, D).
             mask: boolean, broadcast to (B, heads, L, L); True may be attended to.
             causal: whether a token sees only itself and those before it; not together with a mask.
+            values: (B, L, D) that values are made of instead of ``tokens``.
         """
-        query, key, value = (
-            split_heads(part, self.heads) for part in self.Wqkv(tokens).chunk(3, dim=-1)
-        )
+        query, key, value = self.Wqkv(tokens).chunk(3, dim=-1)
+        if values is not None:
+            value = self.Wqkv(values).chunk(3, dim=-1)[2]
+        query, key, value = (split_heads(part, self.heads) for part in (query, key, value))
         attended = attention(query, key, value, mask, causal)
         return self.out_proj(join_heads(attended))
 

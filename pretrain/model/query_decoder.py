@@ -27,18 +27,22 @@ class CrossAttentionLayer(nn.Module):
 class SelfAttentionLayer(nn.Module):
     """Queries read each other; post-norm.
 
-    Positions are part of the values too, as in the published build with flash attention, which is
-    the one that was trained.
+    Args:
+        width: channels of queries.
+        heads: divides the width.
+        positions_in_values: see :class:`pretrain.model.DepthDecoderConfig`.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, positions_in_values: bool = True) -> None:
         super().__init__()
+        self.positions_in_values = positions_in_values
         self.self_attn = SelfAttention(width, heads)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, queries: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """(B, Q, D) and (Q, D) -> (B, Q, D)."""
-        return self.norm(queries + self.self_attn(queries + positions))
+        values = None if self.positions_in_values else queries
+        return self.norm(queries + self.self_attn(queries + positions, values=values))
 
 
 class FeedForwardLayer(nn.Module):
@@ -77,9 +81,18 @@ class QueryDecoder(nn.Module):
         heads: divides the width.
         hidden: channels inside the feed-forward part.
         queries: number of queries.
+        positions_in_values: see :class:`pretrain.model.DepthDecoderConfig`.
     """
 
-    def __init__(self, width: int, layers: int, heads: int, hidden: int, queries: int) -> None:
+    def __init__(
+        self,
+        width: int,
+        layers: int,
+        heads: int,
+        hidden: int,
+        queries: int,
+        positions_in_values: bool = True,
+    ) -> None:
         super().__init__()
         self.query_feat = nn.Embedding(queries, width)
         self.query_embed = nn.Embedding(queries, width)
@@ -87,7 +100,7 @@ class QueryDecoder(nn.Module):
             CrossAttentionLayer(width, heads) for _ in range(layers)
         )
         self.transformer_self_attention_layers = nn.ModuleList(
-            SelfAttentionLayer(width, heads) for _ in range(layers)
+            SelfAttentionLayer(width, heads, positions_in_values) for _ in range(layers)
         )
         self.transformer_ffn_layers = nn.ModuleList(
             FeedForwardLayer(width, hidden) for _ in range(layers)

@@ -19,7 +19,7 @@ from egodtm_robot.core.efficientnet import (
     fold_batch_norms,
     read_imagenet_weights,
 )
-from egodtm_robot.core.weights import load_matching
+from egodtm_robot.core.published_models.matching import load_matching
 
 PATCH_SIZE = 16
 """Side in pixels of the patches that come out."""
@@ -72,7 +72,7 @@ class EfficientNetStem(nn.Module):
         """Take the published weights.
 
         Raises:
-            EncoderWeightsError: the package that holds them is not installed.
+            WeightsError: the package that holds them is not installed.
         """
         network = empty_network()
         load_matching(network, read_imagenet_weights(), WEIGHTS_PACKAGE)

@@ -1,18 +1,19 @@
 """CLIP's byte-pair tokenizer: the same ids as OpenAI's.
 
-The merges come with the package, because the packages that publish them (``open_clip_torch``,
-``clip-anytorch``) need torchvision. One thing differs from OpenAI's code: text in a broken encoding
-is not guessed back (its ``ftfy``), only brought to Unicode's composed form.
+Texts are cleaned as OpenAI's code cleans them: ftfy straightens quotes, takes ligatures and
+full-width letters apart, drops control characters and repairs broken encodings. The merges come
+with the package, because the packages that publish them (``open_clip_torch``, ``clip-anytorch``)
+need torchvision.
 """
 
 import functools
 import gzip
 import html
-import unicodedata
 from collections.abc import Sequence
 from importlib import resources
 from itertools import pairwise
 
+import ftfy
 import regex
 import torch
 
@@ -52,9 +53,15 @@ def tokenize(texts: Sequence[str], context: int = CONTEXT) -> torch.Tensor:
 
 def encode(text: str) -> list[int]:
     """The ids of a text, without marks of start and end."""
-    clean = unicodedata.normalize("NFC", html.unescape(html.unescape(text)))
-    clean = " ".join(clean.split()).lower()
+    clean = " ".join(_repaired(text).split()).lower()
     return [token for word in _WORDS.findall(clean) for token in _word_ids(word)]
+
+
+def _repaired(text: str) -> str:
+    """A text without typographic variants, broken encodings and HTML entities."""
+    if text.isascii() and text.isprintable() and "&" not in text:
+        return text  # nothing to repair, and finding that out would take as long as the rest
+    return html.unescape(html.unescape(ftfy.fix_text(text)))
 
 
 @functools.lru_cache(maxsize=65536)

@@ -21,6 +21,7 @@ from typing import Any
 
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import ConfigurationError, CorruptStoreError, ForeignStoreError
+from egodtm_robot.core.kinds import stored_config, stored_kind
 from pretrain.clips.sources.base import ClipRequest, Failure, Source
 from pretrain.clips.store import shard_name
 
@@ -58,7 +59,8 @@ class Plan:
 
     Attributes:
         folder: ``.prepare`` of the store.
-        source: configuration of the source.
+        source: configuration of the source, as :func:`~egodtm_robot.core.kinds.stored_config` gives
+            it.
         shard_clips: requests a shard holds.
         shards: in order.
         failures: rows of the source that are no requests.
@@ -97,8 +99,8 @@ def make_plan(
     folder = out / FOLDER
     before = _stored(folder)
     lines, failures = _read(source)
-    wanted = {"source": dict(config), "shard_clips": shard_clips}
-    _check_same(before, wanted, lines, out)
+    stored = stored_config("source", config)
+    _check_same(before, {"source": stored, "shard_clips": shard_clips}, lines, out)
     if limit is not None and limit < len(lines):
         lines = lines[:limit]
     if not lines:
@@ -131,7 +133,7 @@ def make_plan(
     write_atomically(folder / "source_failures.jsonl", "".join(f"{r}\n" for r in rows).encode())
     for number in set(known) - set(range(count)):
         (requests / f"{shard_name(number)}.jsonl").unlink(missing_ok=True)
-    plan = Plan(folder, dict(config), shard_clips, tuple(shards), tuple(failures))
+    plan = Plan(folder, stored, shard_clips, tuple(shards), tuple(failures))
     content = {
         "version": VERSION,
         "source": plan.source,
@@ -267,7 +269,7 @@ def _check_same(
     """
     if not before or not any((out / FOLDER).glob("decode/*.npz")):
         return  # a plan that nothing has come of binds nobody
-    kind, wanted = before["source"].get("_target_"), plan["source"].get("_target_")
+    kind, wanted = stored_kind("source", before["source"]), stored_kind("source", plan["source"])
     there = {request.key for request in read_requests(out / FOLDER, 0)}
     if kind != wanted or not there & {json.loads(line)["key"] for line in lines}:
         raise ForeignStoreError(

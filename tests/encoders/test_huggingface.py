@@ -16,11 +16,12 @@ from egodtm_robot.core.errors import (
     CheckpointMismatchError,
     EncoderInputError,
     EncoderOptionError,
-    EncoderWeightsError,
     UnknownNameError,
+    WeightsError,
 )
+from egodtm_robot.core.published_models.preprocessing import Preprocessing
 from egodtm_robot.encoders import make_encoder
-from egodtm_robot.encoders.huggingface import HuggingFaceEncoder, Preprocessing
+from egodtm_robot.encoders.huggingface import HuggingFaceEncoder
 
 TINY = {
     "hidden_size": 32,
@@ -130,11 +131,59 @@ def test_tokens_are_those_of_the_model_itself(saved: Any):
     pixels = processor([Image.fromarray(i[0]) for i in images], return_tensors="pt")
     model = transformers.CLIPModel.from_pretrained(path).eval()
     with torch.inference_mode():
-        expected = model.vision_model(**pixels).last_hidden_state
+        expected = model.vision_model(**pixels)
     # PIL computes the same filter in fixed point and may round to the next grey level.
-    np.testing.assert_allclose(encoder.encode(images), expected[:, 1:], atol=0.02)
+    patches = expected.last_hidden_state[:, 1:]
+    np.testing.assert_allclose(encoder.encode(images), patches, atol=0.02)
     found = HuggingFaceEncoder(path, output="class").encode(images)
-    np.testing.assert_allclose(found, expected[:, :1], atol=0.02)
+    np.testing.assert_allclose(found[:, 0], expected.pooler_output, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tower", "feature"),
+    [
+        ("clip", "vision_model", "pooler_output"),
+        ("siglip", "vision_model", "pooler_output"),
+        ("dinov2", None, "pooler_output"),
+        ("registers", None, "pooler_output"),
+        ("vit", "vit", "class token"),
+        ("resnet", None, "pooler_output"),
+    ],
+)
+def test_class_and_patches_are_those_that_transformers_calls_so(
+    kind: str, tower: str | None, feature: str, saved: Any
+):
+    path = saved(kind)
+    images = windows(2, 1, size=32)
+    with torch.no_grad():
+        whole = type(MODELS[kind]()).from_pretrained(path).eval()
+        # As after training: a norm makes a difference.
+        for module in whole.modules():
+            if isinstance(module, torch.nn.LayerNorm):
+                module.weight.add_(0.5 * torch.randn_like(module.weight))
+                module.bias.add_(0.5 * torch.randn_like(module.bias))
+        whole.save_pretrained(path)
+    classes = HuggingFaceEncoder(path, output="class", resolution=32)
+    pixels = classes._preprocessing(torch.from_numpy(images[:, 0]))
+    with torch.inference_mode():
+        model = whole if tower is None else getattr(whole, tower)
+        outputs = model(pixel_values=pixels)
+    hidden = outputs.last_hidden_state
+    expected = hidden[:, 0] if feature == "class token" else outputs[feature].flatten(1)
+    np.testing.assert_allclose(classes.encode(images)[:, 0], expected, atol=1e-5)
+    patches = HuggingFaceEncoder(path, resolution=32).encode(images)
+    tokens = hidden.flatten(2).transpose(1, 2) if hidden.ndim == 4 else hidden[:, -16:]
+    np.testing.assert_allclose(patches, tokens, atol=1e-5)
+
+
+def test_only_the_class_token_of_clip_has_another_code_version(saved: Any):
+    versions = {
+        (kind, output): HuggingFaceEncoder(saved(kind), output=output).code_version
+        for kind in ("clip", "dinov2")
+        for output in ("grid", "class")
+    }
+    assert versions.pop(("clip", "class")) == 2
+    assert set(versions.values()) == {1}
 
 
 @pytest.mark.parametrize("shape", [(40, 40), (48, 64), (64, 48), (20, 30)])
@@ -215,21 +264,21 @@ def test_a_pickle_that_runs_code_is_refused(saved: Any, tmp_path: Path):
             return Path.touch, (witness,)
 
     torch.save({"embeddings": Hostile()}, path / "pytorch_model.bin")
-    with pytest.raises(EncoderWeightsError):
+    with pytest.raises(WeightsError):
         HuggingFaceEncoder(str(path))
     assert not witness.exists()
 
 
 def test_what_is_not_there_or_not_readable_is_named(saved: Any, tmp_path: Path):
-    with pytest.raises(EncoderWeightsError, match="hub id, or a folder"):
+    with pytest.raises(WeightsError, match="hub id, or a folder"):
         HuggingFaceEncoder(str(tmp_path / "nothing"))
     path = Path(saved("vit"))
     (path / "preprocessor_config.json").unlink()
-    with pytest.raises(EncoderWeightsError, match=r"preprocessor_config\.json"):
+    with pytest.raises(WeightsError, match=r"preprocessor_config\.json"):
         HuggingFaceEncoder(str(path))
     path = Path(saved("dinov2"))
     (path / "model.safetensors").write_bytes(b"damaged")
-    with pytest.raises(EncoderWeightsError):
+    with pytest.raises(WeightsError):
         HuggingFaceEncoder(str(path))
 
 

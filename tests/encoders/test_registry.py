@@ -111,6 +111,12 @@ def test_unknown_names_and_options_come_with_the_nearest_match():
 
 def test_oracle_passes_the_state_on_and_checks_it():
     oracle = make_encoder("oracle")
+    with pytest.raises(EncoderOptionError, match="no dimension yet"):
+        oracle.fingerprint  # noqa: B018
+    oracle.expect_states(15)
+    assert oracle.fingerprint == make_encoder({"name": "oracle", "dimension": 15}).fingerprint
+    with pytest.raises(EncoderOptionError, match="dimension=9"):
+        oracle.expect_states(9)
     states = np.random.default_rng(0).normal(size=(3, 1, 15)).astype(np.float32)
     np.testing.assert_array_equal(oracle.encode(states), states)
     assert (oracle.source, oracle.num_tokens, oracle.dimension) == ("privileged", 1, 15)

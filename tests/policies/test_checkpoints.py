@@ -9,10 +9,11 @@ import safetensors.torch
 import torch
 
 from egodtm_robot.core.errors import CheckpointError
-from policies.base import FeatureShape, PolicySpec
+from policies.base import make_policy
 from policies.checkpoints import load_policy, save_policy
-from policies.mlp import MLPPolicyConfig, make_policy
+from policies.mlp import MLPPolicy, MLPPolicyConfig
 from policies.pooling import PoolingConfig
+from policies.spec import FeatureShape, PolicySpec
 
 SPEC = PolicySpec(9, 7, {"left": FeatureShape(16, 6, (4, 4)), "state": FeatureShape(1, 3)})
 
@@ -20,7 +21,7 @@ SPEC = PolicySpec(9, 7, {"left": FeatureShape(16, 6, (4, 4)), "state": FeatureSh
 @pytest.fixture
 def saved(tmp_path):
     config = MLPPolicyConfig(pooling=PoolingConfig("spatial_softmax"), history=2)
-    policy = make_policy(config, SPEC, torch.Generator().manual_seed(0))
+    policy = make_policy(MLPPolicy, config, SPEC, torch.Generator().manual_seed(0))
     folder = tmp_path / "runs" / "step_10"
     save_policy(policy, folder, {"encoder_fingerprint": "abc", "encoder": {"name": "pixels"}})
     return policy, folder

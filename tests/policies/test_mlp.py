@@ -4,9 +4,10 @@ import torch
 
 from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import ConfigurationError, ObservationError, UnknownNameError
-from policies.base import INFERENCE_BATCH, FeatureShape, PolicySpec
-from policies.mlp import MLPPolicyConfig, make_policy
+from policies.base import INFERENCE_BATCH, make_policy
+from policies.mlp import MLPPolicy, MLPPolicyConfig
 from policies.pooling import PoolingConfig
+from policies.spec import FeatureShape, PolicySpec
 
 SPEC = PolicySpec(9, 7, {"left": FeatureShape(16, 6, (4, 4)), "right": FeatureShape(16, 6, (4, 4))})
 VARIANTS = {
@@ -20,7 +21,7 @@ VARIANTS = {
 
 def make(settings=None, spec=SPEC, seed=0):
     policy = make_policy(
-        MLPPolicyConfig(**(settings or {})), spec, torch.Generator().manual_seed(seed)
+        MLPPolicy, MLPPolicyConfig(**(settings or {})), spec, torch.Generator().manual_seed(seed)
     )
     with torch.no_grad():
         policy.head[-1].weight.mul_(100)
@@ -73,7 +74,7 @@ def test_large_inputs_keep_rows_independent_to_the_bit():
 
 
 def test_first_actions_are_the_mean_of_the_demonstrations():
-    policy = make_policy(MLPPolicyConfig(), SPEC, torch.Generator().manual_seed(0))
+    policy = make_policy(MLPPolicy, MLPPolicyConfig(), SPEC, torch.Generator().manual_seed(0))
     tensors = policy.tensors(observe(200))
     wanted = torch.linspace(-0.5, 0.5, 7)
     actions = wanted + 0.1 * torch.randn(200, 7, generator=torch.Generator().manual_seed(0))
@@ -185,8 +186,6 @@ def test_bad_settings_are_refused():
         from_mapping(MLPPolicyConfig, {"activation": "rely"})
     with pytest.raises(UnknownNameError, match="input_normalization"):
         from_mapping(MLPPolicyConfig, {"input_normalization": "layer"})
-    with pytest.raises(UnknownNameError, match="policy"):
-        MLPPolicyConfig(kind="transformer")
     with pytest.raises(ConfigurationError, match="history"):
         MLPPolicyConfig(history=0)
     with pytest.raises(ConfigurationError, match="hidden"):

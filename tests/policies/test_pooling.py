@@ -5,8 +5,8 @@ import torch
 
 from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import PoolingError, UnknownNameError
-from policies.base import FeatureShape
 from policies.pooling import PoolingConfig, PoolingKind, make_pooling
+from policies.spec import FeatureShape
 
 SHAPE = FeatureShape(tokens=49, dimension=5, grid=(7, 7))
 

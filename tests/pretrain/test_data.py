@@ -39,7 +39,6 @@ def test_a_store_holds_out_whole_scenes_that_do_not_depend_on_the_order(tmp_path
     assert sum(len(scenes(part)) for part in parts) == len(set.union(*map(scenes, parts)))
     again = open_splits(config)
     assert again.description == splits.description
-    assert splits.train.is_metric
     # Clips that come later do not move a scene from one part to another.
     fewer = open_splits(DataConfig(kind="store", path=str(tmp_path / "a"), clips=57,
                                    validation_clips=6, test_clips=4))  # fmt: skip

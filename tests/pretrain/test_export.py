@@ -11,6 +11,7 @@ from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import CheckpointError, UnknownNameError
 from pretrain.checkpoints import load_checkpoint, save_checkpoint
 from pretrain.export import ExportConfig, export
+from pretrain.learning.results import own_names
 from pretrain.model import EgoDTM
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
@@ -23,8 +24,10 @@ def run(tmp_path: Path) -> Path:
     (folder / "checkpoints").mkdir(parents=True)
     card = {"steps": 7, "data": {"kind": "synthetic"}}
     save_checkpoint(folder / "checkpoints" / "best.safetensors", EgoDTM(tiny_config()), card)
-    results = {"depth": {"delta1": 0.5}, "retrieval": None, "test_clips": 3, "curves": [1, 2]}
-    (folder / "results.json").write_text(json.dumps(results))
+    results = {name: None for name in own_names()} | {"test_clips": 3, "curves": [1, 2]}
+    # Scores of any task go into the card, not only of those that are ours.
+    results |= {"depth": {"delta1": 0.5}, "retrieval": None, "five_videos": {"accuracy": 0.25}}
+    (folder / "results.json").write_text(json.dumps(results | {"best_step": 2}))
     return folder
 
 
@@ -39,7 +42,12 @@ def test_half_the_size_and_the_same_model_with_what_was_measured(run: Path, tmp_
         torch.testing.assert_close(model.state_dict()[name], tensor, atol=1e-3, rtol=1e-3)
     assert card["dtype"] == "float16"
     assert card["steps"] == 7
-    assert card["test"] == {"depth": {"delta1": 0.5}, "test_clips": 3}
+    assert card["test"] == {
+        "depth": {"delta1": 0.5},
+        "five_videos": {"accuracy": 0.25},
+        "test_clips": 3,
+        "best_step": 2,
+    }
     assert card["made_by"] == "python pretrain/run.py steps=7"
 
 

@@ -112,6 +112,19 @@ def test_objectives_without_text(stores, tmp_path, objective):
         assert results["depth"] is None
 
 
+def test_the_tasks_of_best_by_decide_which_checkpoint_is_best(stores, tmp_path):
+    out = tmp_path / "by_choice"
+    results = run(stores, out, "objective=text", "best_by=[multiple_choice]", "steps=8")
+    (*_, last) = (entry["validation"] for entry in results["curves"] if "validation" in entry)
+    assert last["score"] == last["multiple_choice"]["accuracy"]
+    assert results["retrieval"]["gallery"] == 6
+    rows = (out / "outcomes" / "multiple_choice.csv").read_text().splitlines()
+    assert len(rows) == 1 + 6
+    few = run(stores, tmp_path / "few", "tasks=[depth]", "best_by=[depth]", "steps=0")
+    assert 0 <= few["depth"]["delta1"] <= 1
+    assert "retrieval" not in few
+
+
 def refused(capsys, *arguments: str) -> str:
     with pytest.raises(SystemExit) as stopped:
         main(list(arguments))
@@ -134,6 +147,12 @@ def test_mistakes_are_named_in_one_line(stores, tmp_path, capsys):
         f"run_dir={tmp_path / 'gone'}", "initial=gone.safetensors",
     )  # fmt: skip
     assert gone.startswith("CheckpointError: Expected weights to start from at gone.safetensors")
+    unmeasured = refused(
+        capsys, *TINY_OVERRIDES, "data=store", f"data.path={stores / 'train'}",
+        f"data.validation={stores / 'held_out'}", f"run_dir={tmp_path / 'best'}",
+        "tasks=[depth]",
+    )  # fmt: skip
+    assert "Expected best_by to name some of the tasks depth" in unmeasured
     run(stores, tmp_path / "kept", "steps=0", "objective=text")
     with pytest.raises(SystemExit):
         run(stores, tmp_path / "kept", "steps=1", "objective=text")

@@ -142,7 +142,7 @@ def module_reference(
         primary: the primary file of the configuration, if not that of the command.
         config_dir: a folder of further configuration files.
     """
-    module = read_module(path, _import_path(path).rpartition(".")[0])
+    module = read_module(path, _package(path))
     name, schema = _declared_command(module)
     with composer(name, schema.defaults(), primary=primary, config_dir=config_dir) as composing:
         defaults = composing.groups()
@@ -235,17 +235,26 @@ def reference_markdown(command_name: str, overrides: Sequence[str] = ()) -> str:
 def _commands() -> Iterator[tuple[str, str, Path]]:
     """Name, import path and file of each command of the toolkit."""
     for folder in _COMMAND_FOLDERS:
-        for path in sorted((_ROOT / folder).glob("*.py")):
-            if "\n@command(" in path.read_text(encoding="utf-8"):
-                module = read_module(path, folder)
-                yield _declared_command(module)[0], _import_path(path), path
+        for pattern in ("*.py", "*/__main__.py"):
+            for path in sorted((_ROOT / folder).glob(pattern)):
+                if "\n@command(" in path.read_text(encoding="utf-8"):
+                    module = read_module(path, _package(path))
+                    yield _declared_command(module)[0], _import_path(path), path
 
 
 def _import_path(path: Path) -> str:
     path = path.resolve()
     if not path.is_relative_to(_ROOT):
         return path.stem
-    return ".".join(path.relative_to(_ROOT).with_suffix("").parts)
+    return ".".join(path.relative_to(_ROOT).with_suffix("").parts).removesuffix(".__main__")
+
+
+def _package(path: Path) -> str:
+    """The import path that relative imports of a command's module start from."""
+    path = path.resolve()
+    if not path.is_relative_to(_ROOT):
+        return ""
+    return ".".join(path.parent.relative_to(_ROOT).parts)
 
 
 def _declared_command(module: SourceModule) -> tuple[str, SourceClass]:

@@ -24,17 +24,6 @@ _MAPPINGS = {"dict", "Dict", "Mapping"}
 
 
 @dataclass(frozen=True)
-class Unevaluated:
-    """A default that is more than a literal."""
-
-    text: str
-    """The expression as it is written."""
-
-    def __str__(self) -> str:
-        return self.text
-
-
-@dataclass(frozen=True)
 class TypeHint:
     """What an annotation says."""
 
@@ -62,7 +51,8 @@ class Parameter:
     """Its type."""
 
     default: Any
-    """A literal, nested dictionaries for a dataclass, ``???`` for none, or :class:`Unevaluated`."""
+    """A literal, nested dictionaries for a dataclass, or ``???`` for none; the expression as it is
+    written where it is more than a literal."""
 
     meaning: str
     """Its docstring as one paragraph; empty where there is none."""
@@ -237,7 +227,10 @@ class SourceModule:
         return TypeHint(name)
 
     def value(self, node: ast.expr) -> Any:
-        """Evaluate a default: a literal, a named constant, or the defaults of a dataclass."""
+        """Evaluate a default: a literal, a named constant, or the defaults of a dataclass.
+
+        Anything else is its source text.
+        """
         try:
             return ast.literal_eval(node)
         except ValueError:
@@ -251,7 +244,7 @@ class SourceModule:
             return [self.value(item) for item in node.elts]
         if isinstance(node, ast.Call):
             return self._called(node)
-        return Unevaluated(ast.unparse(node))
+        return ast.unparse(node)
 
     def _read(self, statement: ast.stmt) -> None:
         if isinstance(statement, ast.ClassDef | ast.FunctionDef):
@@ -320,11 +313,13 @@ class SourceModule:
             if "default_factory" in keywords:
                 return self._made(keywords["default_factory"])
             return "???"
+        if name in ("dict", "list") and len(node.args) == 1 and not keywords:
+            return self.value(node.args[0])
         found = self.find(name)
         if isinstance(found, SourceClass) and found.is_dataclass and not node.args:
             given = {key: self.value(value) for key, value in keywords.items()}
             return {**found.defaults(), **given}
-        return Unevaluated(ast.unparse(node))
+        return ast.unparse(node)
 
     def _made(self, factory: ast.expr) -> Any:
         if isinstance(factory, ast.Lambda):

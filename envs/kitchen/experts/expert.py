@@ -39,6 +39,8 @@ class Expert:
         strategy: chooses where the hand should go.
     """
 
+    version = EXPERT_VERSION
+
     def __init__(self, env: KitchenEnv, strategy: Strategy) -> None:
         self._env = env
         self._scene = SceneView(env)

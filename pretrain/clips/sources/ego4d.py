@@ -40,6 +40,8 @@ class EgoClipSource:
         tagged_only: leave out narrations without a tagged verb or noun.
     """
 
+    kind = "egoclip"
+
     name = "ego4d"
 
     def __init__(
@@ -101,6 +103,8 @@ class Ego4DQueriesSource:
             ``{clip_uid}`` for the clips of 8 minutes that the benchmark cuts out of them. Times are
             those of the one that the pattern names.
     """
+
+    kind = "ego4d_nlq"
 
     name = "ego4d_nlq"
 

@@ -44,6 +44,8 @@ class EgteaSource:
             ``{video}`` and ``{clip}`` for the clips of the official list.
     """
 
+    kind = "egtea"
+
     name = "egtea"
 
     def __init__(

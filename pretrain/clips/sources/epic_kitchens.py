@@ -40,6 +40,8 @@ class EpicKitchensSource:
         video_info: ``EPIC_100_video_info.csv``; frames a second of folders of frames.
     """
 
+    kind = "epic_kitchens"
+
     name = "epic_kitchens"
 
     def __init__(

@@ -43,6 +43,8 @@ class FolderSource:
             the name of a pair of cameras, see :mod:`pretrain.clips.depth_frames`.
     """
 
+    kind = "folder"
+
     def __init__(
         self,
         videos: str,

@@ -23,6 +23,8 @@ class FphabSource:
         depth: whether clips bring their depth along.
     """
 
+    kind = "fphab"
+
     name = "fphab"
 
     def __init__(self, videos: str, depth: bool = True) -> None:

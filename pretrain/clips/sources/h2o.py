@@ -53,6 +53,8 @@ class H2OSource:
         depth: path of its depth pictures, the same; None to leave depth alone.
     """
 
+    kind = "h2o"
+
     name = "h2o"
 
     def __init__(

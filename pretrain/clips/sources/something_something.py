@@ -27,6 +27,8 @@ class SomethingSomethingSource:
         licence: under which the clips may be passed on.
     """
 
+    kind = "something_something"
+
     def __init__(
         self,
         annotations: str,

@@ -23,6 +23,8 @@ class StoreSource:
         name: of the data set; None for the one that each stored clip names.
     """
 
+    kind = "clip_store"
+
     def __init__(
         self,
         store: str,

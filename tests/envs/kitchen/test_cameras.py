@@ -3,15 +3,15 @@ import numpy as np
 import pytest
 
 from egodtm_robot.core.errors import UnknownNameError
+from envs.cameras import CameraError, look_at_quaternion, resolve_cameras
 from envs.kitchen import KITCHEN_CAMERAS, Camera, KitchenEnv
-from envs.kitchen.cameras import CameraError, look_at_quaternion, resolve_cameras
 
 SIDE = {"name": "side", "position": [1.5, 0.3, 2.2], "look_at": [0.0, 0.4, 1.8]}
 
 
 def test_names_objects_and_mappings_become_cameras_in_order():
     free = Camera("ceiling", (0.0, 0.0, 3.5), (1.0, 0.0, 0.0, 0.0))
-    cameras = resolve_cameras(["top", free, SIDE])
+    cameras = resolve_cameras(["top", free, SIDE], KITCHEN_CAMERAS)
     assert [camera.name for camera in cameras] == ["top", "ceiling", "side"]
     assert cameras[0] == KITCHEN_CAMERAS["top"]
     assert cameras[2].fovy == 45.0
@@ -20,7 +20,8 @@ def test_names_objects_and_mappings_become_cameras_in_order():
 def test_hydra_lists_and_mappings_work():
     omegaconf = pytest.importorskip("omegaconf")
     config = omegaconf.OmegaConf.create({"cameras": ["left", SIDE]})
-    assert resolve_cameras(config.cameras) == resolve_cameras(["left", SIDE])
+    expected = resolve_cameras(["left", SIDE], KITCHEN_CAMERAS)
+    assert resolve_cameras(config.cameras, KITCHEN_CAMERAS) == expected
 
 
 @pytest.mark.parametrize(
@@ -112,12 +113,12 @@ def test_the_wrist_camera_sees_both_fingers_and_what_is_between():
 )
 def test_bad_cameras_are_refused_with_what_was_expected(camera, error, message):
     with pytest.raises(error, match=message):
-        resolve_cameras([camera])
+        resolve_cameras([camera], KITCHEN_CAMERAS)
 
 
 def test_a_camera_given_twice_is_refused():
     with pytest.raises(CameraError, match="twice"):
-        resolve_cameras(["left", "left"])
+        resolve_cameras(["left", "left"], KITCHEN_CAMERAS)
 
 
 def test_a_camera_on_an_unknown_body_is_refused():

@@ -145,7 +145,7 @@ def test_observations_hold_what_was_asked_for():
     assert env.observation_space.contains(observation)
     assert observation["privileged"].shape == (15,)
     np.testing.assert_allclose(observation["privileged"][:3], env.reset_record()["displacement"])
-    assert info == {"solved": False, "solved_steps": 0, "success": False}
+    assert info == {"solved": False, "solved_steps": 0, "success": False, "progress": 0.0}
     env.close()
     assert set(KitchenEnv(cameras=()).reset(seed=0)[0]) == {"proprioception", "privileged"}
 

@@ -2,17 +2,17 @@ import mujoco
 import numpy as np
 import pytest
 
+from envs.cameras import Camera
 from envs.kitchen import scene
-from envs.kitchen.cameras import Camera
 from envs.kitchen.scene import (
     KETTLE_JOINT,
     ROBOT_JOINTS,
     KitchenAssetsError,
     build_model,
-    model_hash,
     textured_model,
 )
 from envs.kitchen.tasks import KITCHEN_JOINTS
+from envs.mujoco_models import model_hash
 
 
 @pytest.fixture(scope="module")

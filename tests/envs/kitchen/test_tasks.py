@@ -1,3 +1,5 @@
+import itertools
+
 import gymnasium
 import numpy as np
 import pytest
@@ -81,6 +83,7 @@ def test_success_needs_more_than_five_solved_steps_and_ends_the_episode():
             "solved": True,
             "solved_steps": count,
             "success": count > SUCCESS_STEPS,
+            "progress": 1.0,
         }
         assert terminated is (count > SUCCESS_STEPS)
         assert not truncated
@@ -122,3 +125,31 @@ def test_every_task_is_registered():
 def test_an_unknown_task_gives_the_nearest():
     with pytest.raises(UnknownNameError, match="Did you mean 'microwave'"):
         get_task("mircowave")
+
+
+@pytest.mark.parametrize("task", list(KITCHEN_TASKS))
+def test_progress_rises_with_every_part_of_the_way(task: str) -> None:
+    env = KitchenEnv(task, cameras=())
+    env.reset(seed=0)
+    rest = env.data.qpos.copy()
+    solve(env)
+    goal = env.data.qpos.copy()
+    shares = []
+    for share in np.linspace(0.0, 1.0, 21):
+        env.data.qpos[:] = rest + share * (goal - rest)
+        shares.append(env.progress())
+        assert not env.is_solved() or shares[-1] == 1.0
+    assert shares[0] == 0.0
+    assert shares[-1] == 1.0
+    assert all(later >= earlier for earlier, later in itertools.pairwise(shares))
+    assert sum(later > earlier for earlier, later in itertools.pairwise(shares)) >= 10
+    # Beyond the start there is no less than nothing.
+    env.data.qpos[:] = rest - 0.3 * (goal - rest)
+    assert env.progress() == 0.0
+
+
+def test_half_of_a_task_of_two_parts_is_half_of_the_progress() -> None:
+    env = KitchenEnv("microwave_light", cameras=())
+    env.reset(seed=0)
+    env.data.joint("light").qpos[0] = env.task.joint_goals["light"]
+    assert env.progress() == pytest.approx(0.5)

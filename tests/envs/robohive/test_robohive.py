@@ -14,7 +14,7 @@ from egodtm_robot.collect import collect_demonstrations
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import ForeignStoreError, UnknownNameError
 from egodtm_robot.demos.store import DemonstrationStore
-from egodtm_robot.environments import EnvironmentConfig, make_environment
+from egodtm_robot.environments import environment_config, make_environment, read_environment
 from egodtm_robot.render import add_images
 from egodtm_robot.train_bc import TrainBCConfig, default_run_dir, default_store_path
 from envs.kitchen import KITCHEN_TASKS, KitchenEnv
@@ -35,7 +35,7 @@ def test_without_assets_the_error_says_where_they_are_looked_for(monkeypatch, tm
     monkeypatch.delenv(PATH_VARIABLE, raising=False)
     monkeypatch.setattr(scene.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SimhiveNotFoundError, match=f"set {PATH_VARIABLE}"):
-        make_environment(EnvironmentConfig(scene="robohive_kitchen"))
+        make_environment(environment_config("robohive_kitchen_light"))
     (tmp_path / "franka_sim").mkdir()
     monkeypatch.setenv(PATH_VARIABLE, str(tmp_path))
     with pytest.raises(SimhiveNotFoundError, match=r"furniture_sim, scene_sim is not there"):
@@ -125,12 +125,12 @@ def test_our_experts_act_in_it(task):
 
 @pytest.mark.usefixtures("assets")
 def test_demonstrations_know_their_kitchen(tmp_path):
-    config = EnvironmentConfig(scene="robohive_kitchen", task="light", resolution=24)
+    config = environment_config("robohive_kitchen_light", resolution=24)
     collect_demonstrations(config, tmp_path / "store", 1, noise=0.05, workers=0)
     store = DemonstrationStore.open(tmp_path / "store")
     assert store.attributes.environment == "robohive_kitchen_light"
     # The kitchen is the store's, whatever the configuration says.
-    ours = EnvironmentConfig(task="light", cameras=["right"], resolution=24)
+    ours = environment_config("franka_kitchen_light", cameras=["right"], resolution=24)
     assert add_images(tmp_path / "store", ours, workers=0) == ["rgb/right"]
     with pytest.raises(ForeignStoreError, match="model_hash"):
         collect_demonstrations(ours, tmp_path / "store", 2, noise=0.05, workers=0)
@@ -141,9 +141,15 @@ def test_configurations_name_it():
     assert all((folder / f"robohive_kitchen_{task}.yaml").is_file() for task in KITCHEN_TASKS)
     ours = compose(TrainBCConfig, "train_bc", ["env=franka_kitchen_light"])
     theirs = compose(TrainBCConfig, "train_bc", ["env=robohive_kitchen_light"])
-    assert (theirs.env.name, theirs.env.task) == ("robohive_kitchen_light", "light")
-    assert replace(theirs.env, scene=ours.env.scene) == ours.env
+    their_env, our_env = read_environment(theirs.env), read_environment(ours.env)
+    assert (their_env.name, their_env.task) == ("robohive_kitchen_light", "light")
+    assert replace(their_env, _target_=our_env._target_) == our_env
     assert default_run_dir(theirs, "pixels") != default_run_dir(ours, "pixels")
-    assert default_store_path(theirs.env, theirs.demos) != default_store_path(ours.env, ours.demos)
+    assert default_run_dir(ours, "pixels").parts[:2] == ("runs", "light")
+    paths = [default_store_path(env, ours.demos) for env in (our_env, their_env)]
+    assert [path.name for path in paths] == [
+        "light-default-fixed-noise0.05-seed0",
+        "robohive_kitchen_light-default-fixed-noise0.05-seed0",
+    ]
     with pytest.raises(UnknownNameError, match="robohive_kitchen"):
-        EnvironmentConfig(scene="robohive")
+        read_environment({**ours.env, "_kind_": "robohive"})

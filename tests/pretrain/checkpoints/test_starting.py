@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 import transformers
 
-from egodtm_robot.core.errors import CheckpointError, CheckpointMismatchError, EncoderWeightsError
+from egodtm_robot.core.errors import CheckpointError, CheckpointMismatchError, WeightsError
 from pretrain.checkpoints import load_checkpoint, save_checkpoint, start_from
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.model import EgoDTM, EgoDTMConfig, TextConfig, VisionConfig
@@ -103,5 +103,5 @@ def test_what_is_not_there_is_named(tmp_path: Path):
     model = EgoDTM(tiny_config(), seed=0)
     with pytest.raises(CheckpointError, match=r"found no file.*egodtm_tiny"):
         start_from(model, str(tmp_path / "none.safetensors"))
-    with pytest.raises(EncoderWeightsError, match="hub id or as a folder"):
+    with pytest.raises(WeightsError, match="a hub id, or a folder"):
         start_from(model, str(tmp_path))

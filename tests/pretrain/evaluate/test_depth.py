@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pretrain.clips.dataset import ClipBatch
-from pretrain.evaluate.depth import align, depth_scores, mean_map
+from pretrain.evaluate.depth import Depth, align, depth_scores, mean_map
 from pretrain.losses import depth_target
 
 
@@ -56,16 +55,28 @@ def test_the_mean_map_is_the_mean_of_known_targets():
     depth = torch.rand((6, 2, 4, 4), generator=generator)
     depth[1] = torch.nan
     depth[2, :, 0] = torch.nan
-    batches = [
-        ClipBatch(
-            torch.zeros(len(part), 2, 8, 8, 3, dtype=torch.uint8),
-            torch.zeros(len(part), 77, dtype=torch.int64),
-            part,
-            None,
-            torch.arange(len(part)),
-        )
-        for part in depth.split(4)
-    ]
     target = depth_target(depth, (4, 4))
     masked = np.ma.masked_array(target.depth.numpy(), ~target.valid.numpy())
-    np.testing.assert_allclose(mean_map(batches, (4, 4)), masked.mean(axis=(0, 1)), atol=1e-6)
+    np.testing.assert_allclose(
+        mean_map(depth.split(4), (4, 4)), masked.mean(axis=(0, 1)), atol=1e-6
+    )
+
+
+def records(scores):
+    return [
+        {"item": row, "clip": f"clip/{row}", "video": f"video {row}", "unit": "m", "scores": one}
+        for row, one in enumerate(scores)
+    ]
+
+
+def test_the_task_is_the_mean_over_clips_whose_depth_is_known():
+    scores = np.array([[0.9, 0.2, 0.1], [np.nan] * 3, [0.5, 0.4, 0.3]])
+    found = Depth().score(records(scores))
+    plain = found.plain()
+    np.testing.assert_allclose(
+        [plain[name] for name in ("delta1", "rmse", "absrel")], [0.7, 0.3, 0.2]
+    )
+    assert (plain["clips"], plain["unit"]) == (2, "m")
+    assert [row["item"] for row in found.outcomes] == [0, 2]
+    assert found.headline.value == plain["delta1"]
+    assert Depth().score(records(scores[1:2])) is None

@@ -2,7 +2,22 @@ import numpy as np
 import pytest
 
 from egodtm_robot.core.statistics import wilson_interval
-from pretrain.evaluate.multiple_choice import multiple_choice
+from pretrain.evaluate.multiple_choice import MultipleChoice
+
+
+def score(video, choices, videos=None):
+    return MultipleChoice().score(
+        [
+            {
+                "item": row,
+                "clip": f"clip/{row}",
+                "video": f"video {row}" if videos is None else videos[row],
+                "video_embedding": np.asarray(clip),
+                "choices": np.asarray(captions),
+            }
+            for row, (clip, captions) in enumerate(zip(video, choices, strict=True))
+        ]
+    )
 
 
 def test_accuracy_equals_its_definition():
@@ -13,11 +28,23 @@ def test_accuracy_equals_its_definition():
     for clip, captions in zip(video, choices, strict=True):
         scores = [float(np.dot(clip, caption)) for caption in captions]
         correct += scores[0] == max(scores)
-    result = multiple_choice(video, choices)
-    assert result["accuracy"] == correct / 40
-    assert tuple(result["wilson95"]) == wilson_interval(correct, 40)
-    assert (result["questions"], result["choices"]) == (40, 5)
-    assert result["chance"] == pytest.approx(0.2)
+    found = score(video, choices)
+    plain = found.plain()
+    assert plain["accuracy"] == found.headline.value == correct / 40
+    assert tuple(plain["wilson95"]) == wilson_interval(correct, 40) == found.headline.interval
+    assert (plain["questions"], plain["choices"]) == (40, 5)
+    assert plain["chance"] == pytest.approx(0.2)
+    assert sum(row["right"] for row in found.outcomes) == correct
+    for row, clip, captions in zip(found.outcomes, video, choices, strict=True):
+        assert row["chosen"] == int(np.argmax(captions @ clip))
+
+
+def test_questions_about_one_video_are_not_taken_for_independent():
+    video = np.repeat(np.eye(2), 20, axis=0)
+    choices = [np.eye(2)] * 40  # true for the first video alone, all twenty times
+    found = score(video, choices, ["a"] * 20 + ["b"] * 20)
+    assert found.headline.value == 0.5
+    assert found.headline.interval == (0, 1)
 
 
 def test_texts_that_give_themselves_away_are_found_out():
@@ -25,13 +52,16 @@ def test_texts_that_give_themselves_away_are_found_out():
     # The first is nearest to whatever is seen; the second asks for the third channel's sign.
     telling = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     asking = np.array([[0.0, 0.0, -1.0], [0.0, 0.0, 1.0]])
-    result = multiple_choice(video, [telling, asking])
+    result = score(video, [telling, asking]).plain()
     assert (result["accuracy"], result["blind"]) == (1.0, 0.5)
 
 
 def test_ties_are_wrong_and_clips_without_distractors_ask_nothing():
     video = np.eye(3)
     same = np.tile(video[0], (5, 1))
-    result = multiple_choice(video, [same, video[1:2], np.stack([video[2], video[0], video[1]])])
-    assert (result["accuracy"], result["questions"]) == (0.5, 2)
-    assert multiple_choice(video, [video[:1]] * 3) is None
+    found = score(video, [same, video[1:2], np.stack([video[2], video[0], video[1]])])
+    plain = found.plain()
+    assert (plain["accuracy"], plain["questions"]) == (0.5, 2)
+    assert [row["item"] for row in found.outcomes] == [0, 2]
+    assert found.outcomes[0]["chosen"] != 0
+    assert score(video, [video[:1]] * 3) is None

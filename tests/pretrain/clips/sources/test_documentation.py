@@ -1,23 +1,26 @@
-"""What docs/sources.md says holds."""
+"""What the pages on sources and on a user's own video say holds."""
 
 import re
 from pathlib import Path
+
+import pytest
 
 from pretrain.clips.sources.base import ClipRequest
 from pretrain.clips.sources.folder import FolderSource
 from pretrain.clips.sources.registry import source_names
 
-PAGE = Path(__file__).parents[4] / "docs" / "sources.md"
+DOCS = Path(__file__).parents[4] / "docs"
 
 
-def test_the_page_names_every_source():
-    text = PAGE.read_text()
+def test_the_reference_names_every_source():
+    text = (DOCS / "reference" / "sources.md").read_text()
     for name in source_names():
         assert f"| `{name}` |" in text
 
 
-def test_the_example_of_a_table_is_read(tmp_path):
-    (table,) = re.findall(r"```\n(video,.*?)```", PAGE.read_text(), flags=re.DOTALL)
+@pytest.mark.parametrize("page", ["reference/sources.md", "guide/video.md"])
+def test_the_example_of_a_table_is_read(page, tmp_path):
+    (table,) = re.findall(r"```\n(video,.*?)```", (DOCS / page).read_text(), flags=re.DOTALL)
     (tmp_path / "clips.csv").write_text(table)
     requests = list(FolderSource(str(tmp_path)).read())
     assert len(requests) == 4

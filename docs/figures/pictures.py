@@ -1,0 +1,120 @@
+"""Draws the pictures of the kitchen and of synthetic clips for the documentation.
+
+python docs/figures/pictures.py
+"""
+
+import textwrap
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from envs.kitchen import KITCHEN_CAMERAS, KitchenEnv
+from envs.kitchen.experts import make_expert
+from envs.kitchen.visuals import VISUAL_PRESETS
+from pretrain.clips.clip import HAND, Clip
+from pretrain.clips.synthetic.clips import SyntheticClipConfig, SyntheticClips
+from pretrain.evaluate.pictures import colour_depth
+
+FOLDER = Path(__file__).parents[1] / "images"
+SIZE = 224
+LABEL = 18
+
+
+def labelled(image: np.ndarray, text: str) -> np.ndarray:
+    """The image with a line of text above it."""
+    strip = Image.new("RGB", (image.shape[1], LABEL), "white")
+    ImageDraw.Draw(strip).text((4, 3), text, fill="black")
+    return np.concatenate([np.asarray(strip), image])
+
+
+def save(rows: list[list[np.ndarray]], name: str, few_colours: bool = False) -> None:
+    """Writes a grid of images and says its size."""
+    grid = np.concatenate([np.concatenate(row, axis=1) for row in rows])
+    image = Image.fromarray(grid)
+    if few_colours:
+        image = image.quantize(256)
+    image.save(FOLDER / name, optimize=True)
+    print(f"{name}: {(FOLDER / name).stat().st_size / 1000:.0f} kB")
+
+
+def qualities() -> None:
+    """All cameras, fast above full, with the hand at the microwave's handle."""
+    rows = []
+    for quality in ("fast", "full"):
+        env = KitchenEnv("microwave", cameras=(), resolution=SIZE, quality=quality)
+        env.reset(seed=3)
+        expert = make_expert(env)
+        expert.reset()
+        for _ in range(25):
+            env.step(expert.act())
+        rows.append(
+            [
+                labelled(env.render_camera(camera), f"{quality}, {camera}")
+                for camera in KITCHEN_CAMERAS
+            ]
+        )
+        env.close()
+    save(rows, "fast_full.png")
+
+
+def visual_presets() -> None:
+    """Five seeds under each visual preset."""
+    rows = []
+    for visual in VISUAL_PRESETS:
+        env = KitchenEnv("microwave", visual=visual, cameras=("left",), resolution=160)
+        rows.append(
+            [
+                labelled(env.reset(seed=seed)[0]["rgb"]["left"], f"{visual}, seed {seed}")
+                for seed in range(5)
+            ]
+        )
+        env.close()
+    save(rows, "visual_presets.png")
+
+
+def clips() -> None:
+    """The first clips of the test split: frames with boxes, last depth and masks, caption."""
+    source = SyntheticClips(SyntheticClipConfig(resolution=SIZE, domain="mixed"), "test")
+    drawn = [strip(source.render(seed)) for seed in range(12)]
+    source.close()
+    save(
+        [drawn[number : number + 2] for number in range(0, len(drawn), 2)],
+        "clips.png",
+        few_colours=True,
+    )
+
+
+def strip(clip: Clip, side: int = 120) -> np.ndarray:
+    """One clip in a row, with its caption below."""
+    images = []
+    for number, frame in enumerate(clip.frames):
+        image = Image.fromarray(frame).resize((side, side), Image.Resampling.LANCZOS)
+        pen = ImageDraw.Draw(image)
+        for index in np.flatnonzero(clip.boxes.frame == number):
+            hand = clip.boxes.category[index] == HAND
+            if hand or clip.boxes.contact[index]:
+                corners = (clip.boxes.xyxy[index] * (side - 1)).tolist()
+                pen.rectangle(corners, outline="yellow" if hand else "cyan")
+        images.append(np.asarray(image))
+    assert clip.depth is not None
+    assert clip.masks is not None
+    depth = clip.depth[-1]
+    shades = colour_depth((depth - depth.min()) / (depth.max() - depth.min()))
+    palette = np.random.default_rng(5).integers(40, 256, (256, 3)).astype(np.uint8)
+    palette[0] = 0
+    for image in (shades, palette[clip.masks[-1]]):
+        picture = Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST)
+        images.append(np.asarray(picture))
+    row = np.concatenate(images, axis=1)
+    label = Image.new("RGB", (row.shape[1], 3 * 12 + 6), "white")
+    text = "\n".join(textwrap.wrap(clip.caption, 126)[:3])
+    ImageDraw.Draw(label).multiline_text((4, 2), text, fill="black", spacing=2)
+    framed = np.concatenate([row, np.asarray(label)])
+    return np.pad(framed, ((0, 0), (0, 6), (0, 0)), constant_values=255)
+
+
+if __name__ == "__main__":
+    qualities()
+    visual_presets()
+    clips()

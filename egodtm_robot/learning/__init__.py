@@ -1,0 +1,1 @@
+"""Learning policies from demonstrations on frozen features."""

@@ -1,0 +1,56 @@
+"""The options of the kitchens, ours and RoboHive's."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from envs.kitchen.randomization import get_randomization
+from envs.kitchen.visuals import get_visual_preset
+from envs.options import EnvironmentConfig
+
+
+@dataclass
+class KitchenConfig(EnvironmentConfig):
+    """One task in one kitchen; ``env=franka_kitchen_<task>`` fills it from ``configs/env/``."""
+
+    task: str = "microwave"
+    """One of :data:`envs.kitchen.tasks.KITCHEN_TASKS`."""
+
+    cameras: list[Any] = field(default_factory=lambda: ["wrist"])
+    """Names (left, right, top, wrist) or free cameras, such as
+    ``{name: high, position: [0, -1, 3], look_at: [0, 0.4, 1.8], fovy: 45}``. The wrist's view
+    tells encoders apart best (docs/results/protocols.md); R3M's and FK1's are left, right and
+    top."""
+
+    randomization: str = "default"
+    """Reset preset: default, fk1 or r3m."""
+
+    visual: str | None = None
+    """Appearance preset: fixed, varied or shifted; null takes the protocol's, and fixed where no
+    protocol is in use."""
+
+    _target_: str = "envs.kitchen.env.KitchenEnv"
+    """Import path of the environment's class."""
+
+    def __post_init__(self) -> None:
+        """Refuse what the types let through before a simulator is built.
+
+        Raises:
+            UnknownNameError: the task, a preset or a camera is unknown.
+            CameraError: see :class:`EnvironmentConfig`.
+            ConfigurationError: see :class:`EnvironmentConfig`.
+        """
+        if self.visual is None:
+            self.visual = "fixed"
+        get_randomization(self.randomization)
+        get_visual_preset(self.visual)
+        super().__post_init__()
+
+    @property
+    def folder(self) -> str:
+        """The task's name, in other scenes than the first the whole name."""
+        return self.task if self.name == f"franka_kitchen_{self.task}" else self.name
+
+    @property
+    def presets(self) -> dict[str, str]:
+        """The reset preset and the look."""
+        return {"randomization": self.randomization, "visual": str(self.visual)}

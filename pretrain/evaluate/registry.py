@@ -1,0 +1,85 @@
+"""Making evaluation tasks from their names, as encoders and sources are made from theirs.
+
+There is no table of tasks: a file in ``configs/evaluation_task`` names the class by its import path
+(``_target_``), so a new task is a module and a file, and a user's own is an import path.
+"""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from egodtm_robot.core.errors import ConfigurationError
+from egodtm_robot.core.instantiation import (
+    check_options,
+    group_config,
+    group_names,
+    import_target,
+    plain,
+)
+from pretrain.evaluate.task import EvaluationTask
+
+GROUP = "evaluation_task"
+
+
+def task_names() -> tuple[str, ...]:
+    """Names of the tasks that have a file in ``configs/evaluation_task``."""
+    return group_names(GROUP)
+
+
+def make_task(config: str | Mapping[str, Any]) -> EvaluationTask:
+    """Build a task.
+
+    Args:
+        config: a name of :func:`task_names`; an import path of a class, which has a dot; or a
+            mapping with ``_target_`` (import path), the class's options and, optionally, the
+            ``name`` that results call it.
+
+    Raises:
+        UnknownNameError: no task of that name, or no such option.
+        ConfigurationError: the import path leads nowhere or to no task, an option is missing, or
+            the task has no name.
+    """
+    name = None
+    if not isinstance(config, str):
+        given = plain(config)
+        name = given.pop("name", None)
+    elif "." in config:
+        given = {"_target_": config}
+    else:
+        given, name = group_config(GROUP, config), config
+    target = str(given.pop("_target_", None))
+    found = import_target(GROUP, target)
+    if not (inspect.isclass(found) and issubclass(found, EvaluationTask)):
+        raise ConfigurationError(
+            f"Expected {GROUP}._target_ to name a subclass of "
+            f"pretrain.evaluate.task.EvaluationTask, got {target!r}, which is {found!r}."
+        )
+    check_options(GROUP, found, given)
+    task = found(**given)
+    task.options = given
+    if name is not None:
+        task.name = str(name)
+    if not task.name.isidentifier():
+        raise ConfigurationError(
+            f"Expected {target} to have a name of letters, digits and underscores, got "
+            f"{task.name!r}. Set the attribute name of the class."
+        )
+    return task
+
+
+def make_tasks(configs: str | Sequence[str | Mapping[str, Any]]) -> list[EvaluationTask]:
+    """Build several tasks; ``all`` stands for those of :func:`task_names`.
+
+    Raises:
+        ConfigurationError: two tasks have one name, there are none, or see :func:`make_task`.
+    """
+    if isinstance(configs, str):
+        configs = task_names() if configs == "all" else [configs]
+    tasks = [make_task(config) for config in configs]
+    names = [task.name for task in tasks]
+    if not names or len(set(names)) < len(names):
+        raise ConfigurationError(
+            f"Expected at least one evaluation task and each name once, got {names}. Give a second "
+            "task of one class a name: {_target_: ..., name: ...}."
+        )
+    return tasks

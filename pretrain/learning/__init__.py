@@ -1,0 +1,1 @@
+"""A pretraining: what it is made of, how it is watched, what it leaves behind."""

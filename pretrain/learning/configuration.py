@@ -1,0 +1,79 @@
+"""The settings of a pretraining."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from egodtm_robot.core.configuration import NonNegativeInt, OutputFolder, Seed
+from egodtm_robot.core.errors import ConfigurationError
+from egodtm_robot.core.training.identity import NOT_DECISIVE
+from pretrain.data import DataConfig
+from pretrain.learning.training_config import TrainingConfig
+from pretrain.model import EgoDTMConfig
+from pretrain.objective import ObjectiveConfig
+
+
+@dataclass
+class PretrainConfig:
+    """The pretraining command's configuration."""
+
+    model: EgoDTMConfig = field(default_factory=EgoDTMConfig)
+    """What is trained: ``model=egodtm_tiny`` or ``egodtm_base``."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    """What it is trained on: ``data=synthetic``, or ``data=store`` with ``data.path``."""
+
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    """What it is trained for: ``objective=text``, ``depth``, ``region`` or ``text_depth``."""
+
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """How it is trained."""
+
+    tasks: list[Any] = field(
+        default_factory=lambda: ["retrieval", "multiple_choice", "depth", "regions"]
+    )
+    """Evaluation tasks that validation and test clips are measured by, as far as the objective
+    trains what they ask for: names of ``configs/evaluation_task``, import paths, or mappings with
+    ``_target_``."""
+
+    best_by: list[str] = field(default_factory=lambda: ["retrieval", "depth", "regions"])
+    """Names of the tasks whose headline numbers, in the mean, decide which checkpoint is best."""
+
+    initial: str | None = None
+    """Weights to start from: ``egodtm_tiny`` (the checkpoint that comes with the package), a path
+    of one of ours or of a published one, or a hub id or folder of Hugging Face's CLIP; what they
+    lack, and everything with null, is drawn by the seed. See pretrain/checkpoints/starting.py."""
+
+    steps: NonNegativeInt = 240
+    """Optimization steps; 0 saves and measures the initial weights, a baseline."""
+
+    seed: Seed = 0
+    """Decides the initial weights, and the order and augmentation of clips."""
+
+    device: str = field(default="auto", metadata=NOT_DECISIVE)
+    """``auto`` takes GPUs if there are any, ``cpu`` does not."""
+
+    run_dir: OutputFolder | None = field(default=None, metadata=NOT_DECISIVE)
+    """Folder of the run; null names it by its choices below ``runs/``."""
+
+    def __post_init__(self) -> None:
+        """Refuse what the types let through; give the model the decoder that its objective needs.
+
+        Raises:
+            ConfigurationError: a number is out of range.
+        """
+        if self.training.stem_rate and self.model.vision.stem == "pixels":
+            raise ConfigurationError(
+                f"Expected training.stem_rate=0 with model.vision.stem=pixels, which has no "
+                f"weights of its own, got {self.training.stem_rate}."
+            )
+        if self.objective.region:
+            self.model.region_decoder.enabled = True
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, by default ``runs/pretrain/<model>/<data>/<objective>_seed<seed>``."""
+        if self.run_dir is not None:
+            return Path(self.run_dir)
+        name = f"{self.objective.name}_seed{self.seed}"
+        return Path("runs", "pretrain", self.model.name, self.data.kind, name)

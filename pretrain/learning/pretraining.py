@@ -1,0 +1,181 @@
+"""A pretraining from its configuration to its results."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import torch
+
+from egodtm_robot.core.fingerprints import hash_tensors
+from egodtm_robot.core.progress import Progress
+from egodtm_robot.core.run_folder import (
+    RESULTS_FILE,
+    StageClock,
+    claim_run_dir,
+    package_versions,
+)
+from pretrain.checkpoints import load_checkpoint, start_from
+from pretrain.clips.dataset import ClipDataset, SampleSpec
+from pretrain.data import make_clips, open_splits
+from pretrain.learning.accelerator import make_accelerator
+from pretrain.learning.configuration import PretrainConfig
+from pretrain.learning.results import PretrainResults
+from pretrain.learning.trainer import BEST, LAST, Trainer
+from pretrain.learning.training_config import image_steps
+from pretrain.learning.watch import Watch
+from pretrain.model import EgoDTM
+from pretrain.objective import depth_size
+
+_VERSIONED = ("torch", "accelerate", "numpy", "mujoco", "zarr", "hydra-core")
+
+
+def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
+    """Run the pretraining, or what is left of it.
+
+    Returns:
+        The results (None in processes beside the main one) and the run's folder. A run that is
+        finished is returned as it is.
+
+    Raises:
+        ResumeMismatchError: the run's folder holds a run with other settings.
+        TrainingDivergedError: the loss is no longer finite.
+        EgoDTMRobotError: see the parts.
+    """
+    accelerator = make_accelerator(config.training, config.device)
+    run_dir = config.folder
+    if accelerator.is_main_process:
+        claim_run_dir(run_dir, config)
+    if (run_dir / RESULTS_FILE).is_file():
+        return PretrainResults.load(run_dir) if accelerator.is_main_process else None, run_dir
+    clock = StageClock(run_dir) if accelerator.is_main_process else None
+
+    model = EgoDTM(config.model, seed=config.seed)
+    lacking: list[str] = []
+    if config.initial is not None:
+        # Before clips are drawn, which takes minutes: a file that does not fit is refused first.
+        lacking = start_from(model, config.initial, None if clock is None else _report)
+
+    if clock is not None:
+        with clock("clips"):
+            make_clips(config.data)
+    accelerator.wait_for_everyone()
+    splits = open_splits(config.data)
+
+    train = ClipDataset(
+        splits.train.store,
+        sample_spec(config),
+        config.data.augmentation,
+        config.seed,
+        splits.train.clips,
+    )
+    watch = Watch(config, splits, accelerator, run_dir)
+    provenance = {
+        "data": splits.description,
+        "objective": dataclasses.asdict(config.objective),
+        "training": dataclasses.asdict(config.training),
+        "initial": None
+        if config.initial is None
+        else {
+            "source": config.initial,
+            "weights": hash_tensors(model.state_dict()),
+            "drawn_by_seed": lacking,
+        },
+        "steps": config.steps,
+        "seed": config.seed,
+        "versions": package_versions(_VERSIONED),
+    }
+    trainer = Trainer(
+        config.training,
+        config.objective,
+        model,
+        train,
+        run_dir / "checkpoints",
+        steps=config.steps,
+        seed=config.seed,
+        accelerator=accelerator,
+        provenance=provenance,
+        validate=watch.validate,
+        writer=watch.writer,
+        progress=_ProgressLine(config) if accelerator.is_main_process else None,
+    )
+    if clock is None:
+        trained = trainer.run()
+    else:
+        with clock("train"):
+            trained = trainer.run()
+
+    best, _ = load_checkpoint(run_dir / "checkpoints" / BEST)
+    best.to(accelerator.device).eval()
+    results = None
+    if clock is None:
+        watch.test(best)
+    else:
+        with clock("test"):
+            tasks = watch.test(best)
+            watch.draw_curves(trained.history)
+        parts = {
+            name: sum(parameter.numel() for parameter in part.parameters())
+            for name, part in model.named_children()
+        }
+        results = PretrainResults(
+            model=config.model.name,
+            objective=config.objective.name,
+            steps=config.steps,
+            batch_size=config.training.batch_size,
+            seed=config.seed,
+            data=splits.description,
+            tasks=tasks,
+            test_clips=len(splits.test.clips),
+            best_step=trained.best_step,
+            validation_score=trained.best_score,
+            clips_per_s=trained.clips_per_s,
+            loader_wait_fraction=trained.loader_wait_fraction,
+            parameters={"total": sum(p.numel() for p in model.parameters()), **parts},
+            checkpoints={"best": f"checkpoints/{BEST}", "last": f"checkpoints/{LAST}"},
+            timings_s=clock.seconds,
+            curves=trained.history,
+            versions=package_versions(_VERSIONED),
+            torch_threads=torch.get_num_threads(),
+        )
+        results.save(run_dir)
+    watch.close()
+    accelerator.wait_for_everyone()
+    return results, run_dir
+
+
+def sample_spec(config: PretrainConfig) -> SampleSpec:
+    """What the objective needs of a training clip, at the sizes of the model."""
+    side = config.model.vision.image_size
+    objective = config.objective
+    return SampleSpec(
+        resolution=side,
+        depth_size=depth_size(config.model, side) if objective.depth else None,
+        boxes=objective.region > 0,
+        text=objective.texts,
+        negatives=objective.negatives if objective.text else 0,
+    )
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+class _ProgressLine:
+    """One line: clips trained on, a second, time left, loss, share of loader wait."""
+
+    def __init__(self, config: PretrainConfig) -> None:
+        self._config = config
+        self._progress: Progress | None = None
+
+    def __call__(self, step: int, note: str) -> None:
+        if self._progress is None:
+            # A resumed run's rate counts from where it went on.
+            self._progress = Progress(
+                "train", self._samples(self._config.steps), self._samples(step)
+            )
+        self._progress(self._samples(step), f"step {step}  {note}")
+
+    def _samples(self, step: int) -> int:
+        training = self._config.training
+        images = min(step, image_steps(training, self._config.steps))
+        return images * training.image_batch_size + (step - images) * training.batch_size

@@ -1,0 +1,212 @@
+"""The documentation agrees with the stored results, with the code and with itself."""
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+PAGES = (README, *sorted(DOCS.rglob("*.md")))
+# Named by the pages and brought by other branches; remove an entry once it is there.
+AWAITED = {
+    "docs/guide/cluster.md",
+    "docs/guide/environments.md",
+    "docs/guide/evaluation.md",
+    "docs/guide/policies.md",
+    "docs/guide/published_weights.md",
+    "egodtm_robot/comparison/",
+    "egodtm_robot/learning/",
+    "envs/metaworld/",
+}
+FIGURES = ("results_chart", "data_flow", "floors")
+
+
+def stored(name):
+    return json.loads((DOCS / "results" / f"{name}.json").read_text())
+
+
+def percent(cell, sign=False):
+    value, low, high = cell
+    form = "+d" if sign else "d"
+    return " [".join([f"{value:{form}}" if value else "0", f"{_signed(low, sign)}, "]) + (
+        f"{_signed(high, sign)}]"
+    )
+
+
+def _signed(value, sign):
+    return f"{value:+d}" if sign and value else f"{value}"
+
+
+def prose(path):
+    """The text of a page on one line, so that line breaks do not matter."""
+    return " ".join(path.read_text().split())
+
+
+def table_rows(path):
+    """Cells of every table row, by page order."""
+    lines = [line for line in path.read_text().splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_percent_writes_an_interval_as_the_pages_do():
+    assert percent([88, 83, 92]) == "88 [83, 92]"
+    assert percent([-6, -14, 2], sign=True) == "-6 [-14, +2]"
+    assert percent([0, -3, 4], sign=True) == "0 [-3, +4]"
+
+
+def test_the_readme_is_short_and_of_one_width():
+    lines = README.read_text().splitlines()
+    assert len(lines) <= 120
+    assert [line for line in lines if len(line) > 100 and not line.startswith("|")] == []
+
+
+def test_the_readme_states_the_stored_results():
+    text = prose(README)
+    main, further = stored("benchmark"), stored("further_seeds")
+    pixels_only = stored("objectives_pixel_stem")["encoders"]
+    results = text.split("## Results")[1].split("## ")[0]
+    expected = [
+        main["encoders"]["egodtm"]["mean"],
+        main["encoders"]["pixels"]["mean"],
+        main["encoders"]["oracle"]["mean"],
+        main["encoders"]["efficientnet_lite0"]["mean"],
+        pixels_only["text_depth"]["mean"],
+    ]
+    differences = [
+        further["encoders"]["egodtm"]["difference"],
+        pixels_only["text_depth"]["difference_to_text"],
+        pixels_only["text_depth"]["difference_to_random"],
+    ]
+    written = re.findall(r"(\d+)(?: %| points)? (\[[-+\d, ]+\])", results)
+    said = [f"{value} {interval}" for value, interval in written]
+    assert sorted(said) == sorted(
+        [*map(percent, expected)]
+        + [percent(cell, sign=True).removeprefix("+") for cell in differences]
+    )
+    both = {row["mean"][0] for row in further["encoders"].values()}
+    assert both == {89}
+    assert "both reach 89 %" in results
+
+
+def test_the_readme_shows_the_stored_demo():
+    demo = stored("demo")
+    value, low, high = demo["success_percent"]
+    text = README.read_text()
+    assert f"{demo['env']}: {value}% success" in text
+    assert (
+        f"{demo['successes']} of {demo['episodes']} fresh episodes, 95 % interval "
+        f"{low}% to {high}% (Wilson)" in text
+    )
+    assert f"encoder {demo['encoder']}," in text
+    assert f"{demo['minutes']} minute" in prose(README)
+
+
+@pytest.mark.parametrize(
+    ("name", "page", "differences"),
+    [
+        ("benchmark", "encoders.md", ("difference",)),
+        ("further_seeds", "encoders.md", ("difference",)),
+        (
+            "objectives_pixel_stem",
+            "pretraining.md",
+            ("difference_to_text", "difference_to_random"),
+        ),
+    ],
+)
+def test_a_result_page_shows_the_stored_table(name, page, differences):
+    rows = table_rows(DOCS / "results" / page)
+    results = stored(name)
+    for encoder, row in results["encoders"].items():
+        assert len(row["tasks"]) == len(results["tasks"])
+        cells = [percent(cell) for cell in [*row["tasks"], row["mean"]]]
+        cells += [percent(row[key], sign=True) if row[key] else "" for key in differences]
+        assert any(shown[0].startswith(f"`{encoder}`") and shown[1:] == cells for shown in rows), (
+            f"{page} lacks the row of {encoder}: {cells}"
+        )
+    assert results["command"] in prose(DOCS / "results" / page).replace("\\ ", "")
+
+
+def test_the_page_on_pretraining_shows_the_scores_of_the_shipped_card():
+    card = json.loads((ROOT / "pretrain" / "assets" / "egodtm_tiny.json").read_text())["test"]
+    text = prose(DOCS / "results" / "pretraining.md")
+    for direction, name in (
+        ("text_to_video", "text to video"),
+        ("video_to_text", "video to text"),
+    ):
+        scores = card["retrieval"][direction]
+        shown = " / ".join(f"{100 * scores[key]:.1f}" for key in ("r1", "r5", "map"))
+        assert f"| {name}, R@1 / R@5 / mAP | {shown} % |" in text
+    depth = card["depth"]
+    assert f"| {depth['delta1']:.3f} / {depth['rmse']:.3f} m / {depth['absrel']:.3f} |" in text
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_the_figures_are_what_their_scripts_draw(figure, monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS / "figures"))
+    theme, script = importlib.import_module("theme"), importlib.import_module(figure)
+    name = figure.removesuffix("_chart")
+    for colors in (theme.LIGHT, theme.DARK):
+        picture = (DOCS / "images" / f"{name}_{colors.name}.svg").read_text()
+        assert picture == script.draw(colors)
+
+
+def test_the_chart_shows_every_mean_of_the_stored_results():
+    picture = (DOCS / "images" / "results_light.svg").read_text()
+    for row in stored("benchmark")["encoders"].values():
+        assert f">{row['mean'][0]}</text>" in picture
+
+
+def paths_named(page):
+    """Files and folders of the repository that a page names in code spans or in commands."""
+    text = page.read_text()
+    roots = "configs|egodtm_robot|envs|policies|pretrain|benchmarks|tests|docs"
+    spans = re.findall(rf"`((?:{roots})/[\w./*{{}}]*)`", text)
+    commands = re.findall(rf"python ((?:{roots})/[\w./]+\.py)", text)
+    modules = re.findall(r"python -m ((?:egodtm_robot|pretrain)[\w.]*)", text)
+    return {*spans, *commands, *(name.rstrip(".").replace(".", "/") for name in modules)}
+
+
+def exists(path):
+    path = path.rstrip("/")
+    return any(
+        next(ROOT.glob(f"{path}{suffix}"), None) is not None
+        for suffix in ("", ".py", "/__main__.py")
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_and_command_that_a_page_names_exists(page):
+    assert {path for path in paths_named(page) if not exists(path)} <= AWAITED
+
+
+def test_every_page_that_the_code_names_exists():
+    stale = set()
+    for folder in ("benchmarks", "configs", "egodtm_robot", "envs", "policies", "pretrain"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".py", ".yaml"):
+                pages = set(re.findall(r"docs/[\w/]+\.md", path.read_text()))
+                stale |= {(str(path.relative_to(ROOT)), p) for p in pages if not exists(p)}
+    assert {page for _, page in stale} <= AWAITED
+
+
+def test_every_link_of_the_readme_leads_to_a_file():
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)|(?:srcset|src)=\"([^\"]+)\"", README.read_text())
+    assert links
+    named = {link or source for link, source in links}
+    assert {path for path in named if not (ROOT / path).exists()} <= AWAITED
+
+
+def test_every_page_has_a_place_in_the_navigation():
+    named = set(re.findall(r": ([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text(), flags=re.M))
+    written = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
+    assert written <= named
+
+
+def test_python_examples_of_the_pages_are_python():
+    for page in PAGES:
+        for example in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL):
+            compile(example, str(page), "exec")
