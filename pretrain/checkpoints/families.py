@@ -27,6 +27,7 @@ from egodtm_robot.core.published_models.files import read_tensors
 from egodtm_robot.core.published_models.matching import report_mismatches, shapes
 from pretrain.checkpoints.published import our_names, refuse_other_models
 from pretrain.model import DepthDecoderConfig, EgoDTM, EgoDTMConfig, TextConfig, VisionConfig
+from pretrain.model.configuration import Activation
 
 Part = Literal["text encoder", "projection", "depth decoder", "time"]
 
@@ -62,7 +63,7 @@ class Family:
 
     name: str
     causal: bool
-    activation: str
+    activation: Activation
     vision_eps: float
     mean: list[float] | None = None
     std: list[float] | None = None
