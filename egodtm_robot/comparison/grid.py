@@ -81,8 +81,9 @@ class GridConfig:
     """The row that the others are compared with; where something varies, a row's name is its
     encoder and its settings, such as ``pixels policy=mlp``."""
 
-    protocol: str = "standard"
-    """Name of the ``protocol`` group: ``quick``, ``standard`` or ``r3m``."""
+    protocol_name: str = "standard"
+    """Name of the ``protocol`` group: ``quick``, ``standard`` or ``r3m``. (Under the group's own
+    name, Hydra would take the setting for a choice among this command's groups.)"""
 
     overrides: list[str] = field(default_factory=list)
     """Further overrides of every run, such as ``['env.visual=shifted','videos=1']`` (with their
@@ -120,7 +121,7 @@ class GridConfig:
                 _check_name("encoder", name)
         for name in self.environments:
             _check_name("env", name)
-        _check_name("protocol", self.protocol)
+        _check_name("protocol", self.protocol_name)
         for seed in self.seeds:
             try:
                 episode_seeds("final", seed, 0)
@@ -214,7 +215,7 @@ class _Cell:
         arguments = (
             f"env={self.environment}",
             *encoder,
-            f"protocol={config.protocol}",
+            f"protocol={config.protocol_name}",
             f"seed={self.seed}",
             f"run_dir={_quoted(folder)}",
             "workers={threads}",
@@ -244,7 +245,7 @@ def run_grid(config: GridConfig) -> BenchmarkTable:
         ClusterError: the cluster cannot be reached.
     """
     parent = Path(config.run_dir)
-    claim_run_dir(parent, _SharedSettings(config.protocol, config.overrides))
+    claim_run_dir(parent, _SharedSettings(config.protocol_name, config.overrides))
     cells = [
         _Cell(row, environment, seed)
         # Seeds outermost: the first complete pass over all cells comes as early as possible.

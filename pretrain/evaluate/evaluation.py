@@ -79,8 +79,8 @@ class EvaluationResults:
         data: where the clips come from, and the ``fingerprint`` of how they are shown.
         clips: how many there are.
         tasks: for each task its ``headline`` (name, value, low, high), ``numbers`` (each value, low
-            and high), ``facts``, ``items`` and ``outcomes``, the file of its
-            rows (None without any).
+            and high), ``facts``, ``items`` and ``outcomes``, the file of its rows (None without
+            any).
         skipped: for each task of ``all`` that was not measured what it lacked.
         seed: of the bootstrap's resamples.
         seconds: wall time of this start; records of an earlier one are not measured again.
