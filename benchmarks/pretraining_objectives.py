@@ -5,23 +5,22 @@
 
 Trains ``egodtm_tiny`` with ``text`` and ``text_depth`` from every seed, with ``depth`` from the
 first, and keeps untrained weights of every seed (``random``), all on the same clips for the same
-steps, and then runs :mod:`egodtm_robot.benchmark` on the frozen encoders: a policy seed is
-evaluated with the pretraining seed of its number, so that the intervals hold both. Each run has one
-core, as many run at a time as there are cores. ``--output`` is what of the encoder a policy gets:
-``patches``, or ``stem`` where the stem is trained (``training.stem_rate``). Started again it goes
-on where it was. SETTINGs are those of ``python pretrain/run.py``; they add to SETTINGS below and
-win over them.
+steps, and then runs the grid of :mod:`egodtm_robot.benchmark` on the frozen encoders: a policy seed
+is evaluated with the pretraining seed of its number, so that the intervals hold both. Each run has
+one core, as many run at a time as there are cores. ``--output`` is what of the encoder a policy
+gets: ``patches``, or ``stem`` where the stem is trained (``training.stem_rate``). Started again it
+goes on where it was. SETTINGs are those of ``python pretrain/run.py``; they add to SETTINGS below
+and win over them.
 """
 
 import argparse
-import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
 
-from egodtm_robot.benchmark import BenchmarkConfig, run_benchmark
+from egodtm_robot.comparison.command_runs import CommandRun, run_commands
+from egodtm_robot.comparison.grid import GridConfig, run_grid
+from egodtm_robot.core.processes.local import LocalRunner
+from egodtm_robot.core.processes.threads import available_cores
 from egodtm_robot.encoders.egodtm import Output
 
 SETTINGS = [
@@ -39,27 +38,15 @@ hour of a core for each pretraining, without bf16."""
 
 TRAINED = ("text_depth", "text", "depth")
 ROWS = ("random", *TRAINED)
-TASKS = ("microwave", "slide_cabinet", "light")
+ENVIRONMENTS = ("franka_kitchen_microwave", "franka_kitchen_slide_cabinet", "franka_kitchen_light")
 
 
-def pretrain(row: str, seed: int, out: Path, settings: list[str]) -> None:
-    """One pretraining in a process of its own; nothing if it is finished.
-
-    Raises:
-        subprocess.CalledProcessError: it failed; its output is in ``out``.
-    """
+def pretraining(row: str, seed: int, out: Path, settings: list[str]) -> CommandRun:
+    """The command of one pretraining; it does nothing if the pretraining is finished."""
     chosen = [f"objective={row}"] if row in TRAINED else ["objective=text_depth", "steps=0"]
     run_dir = checkpoint(row, seed, out).parents[1]
-    place = [f"seed={seed}", f"run_dir={run_dir}"]
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with (out / f"{row}_seed{seed}.log").open("w") as log:
-        subprocess.run(
-            [sys.executable, "-m", "pretrain.run", *settings, *chosen, *place],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
-            check=True,
-        )
+    arguments = (*settings, *chosen, f"seed={seed}", f"run_dir={run_dir}")
+    return CommandRun(f"the pretraining {row}, seed {seed},", "pretrain.run", arguments, run_dir)
 
 
 def checkpoint(row: str, seed: int | str, out: Path) -> Path:
@@ -79,23 +66,22 @@ def main() -> None:
     settings = [*SETTINGS, *options.settings]
     runs = [(row, seed) for seed in seeds for row in ("text_depth", "text")]
     runs += [("depth", seeds[0])] + [("random", seed) for seed in seeds[1:]]
+    runner = LocalRunner(workers=available_cores())
     # The clips first, by one process; the others would draw the same ones at the same time.
-    pretrain("random", seeds[0], out, settings)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for future in [pool.submit(pretrain, *run, out, settings) for run in runs]:
-            future.result()
+    run_commands([pretraining("random", seeds[0], out, settings)], runner)
+    run_commands([pretraining(*run, out, settings) for run in runs], runner)
     paths = {row: checkpoint(row, "{seed}", out) for row in ("random", "text", "text_depth")}
     paths["depth"] = checkpoint("depth", seeds[0], out)
-    comparison = BenchmarkConfig(
+    comparison = GridConfig(
         encoders=list(ROWS),
         checkpoints={row: str(path) for row, path in paths.items()},
         reference="text",
-        tasks=list(TASKS),
+        environments=list(ENVIRONMENTS),
         seeds=seeds,
         overrides=[f"encoder.output={options.output}"],
         run_dir=str(out / "kitchen"),
     )
-    print(run_benchmark(comparison).to_markdown())
+    print(run_grid(comparison).to_markdown())
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ import numpy as np
 from egodtm_robot.core.configuration import command
 from egodtm_robot.core.errors import EgoDTMRobotError, StoreExistsError, StoreNotFoundError
 from egodtm_robot.core.locking import UNTIL_FREE
+from egodtm_robot.core.processes.maps import ordered_map
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.core.storage import check_free_space, format_bytes
@@ -35,7 +36,6 @@ from egodtm_robot.demos.store import (
     estimate_bytes,
 )
 from egodtm_robot.environments import environment_record, make_environment, read_environment
-from egodtm_robot.work_queue import ordered_map
 from envs.contract import Demonstrator, EnvironmentDescription, RobotEnvironment
 from envs.options import EnvironmentConfig
 

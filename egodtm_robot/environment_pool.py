@@ -6,14 +6,12 @@ travel through pipes. This module knows nothing of torch, so that workers start 
 """
 
 import contextlib
-import multiprocessing
-import os
-import signal
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.shared_memory import SharedMemory
@@ -25,6 +23,7 @@ import numpy as np
 from gymnasium import spaces
 
 from egodtm_robot.core.errors import ConfigurationError, EnvironmentWorkerError
+from egodtm_robot.core.processes.spawn import how_it_ended, spawn
 
 EnvironmentFactory = Callable[[], gymnasium.Env[Any, Any]]
 Layout = dict[str, tuple[tuple[int, ...], str]]
@@ -143,17 +142,11 @@ class EnvironmentPool:
             raise
 
     def _start_workers(self, factory: EnvironmentFactory, workers: int) -> None:
-        # spawn: a forked child would inherit OpenGL contexts and threads that it cannot use.
-        context = multiprocessing.get_context("spawn")
         for index in range(workers):
-            ours, theirs = context.Pipe()
-            process = context.Process(
-                target=_work,
-                args=(theirs, factory, index * self.environments, self.environments),
-                name=f"environments-{index}",
-                daemon=True,
-            )
-            process.start()
+            ours, theirs = Pipe()
+            arguments = (theirs, factory, index * self.environments, self.environments)
+            # One thread each: the software renderer would take all of the machine.
+            process = spawn(_work, arguments, f"environments-{index}", threads=1)
             theirs.close()
             self._workers.append(_Worker(index, process, ours))
         layouts = [self._receive(worker) for worker in self._workers]
@@ -251,12 +244,9 @@ class EnvironmentPool:
 
     def _raise_death(self, worker: "_Worker", cause: BaseException) -> None:
         worker.process.join(_CLOSING_S)
-        code = worker.process.exitcode
-        how = f"exit code {code}"
-        if code is not None and code < 0:
-            how = f"signal {signal.Signals(-code).name}"
+        how = how_it_ended(worker.process.exitcode)
         raise EnvironmentWorkerError(
-            f"Environment worker {worker.index} ended by {how} without an answer. SIGKILL is "
+            f"Environment worker {worker.index} {how} without an answer. SIGKILL is "
             "mostly the kernel short of memory: use fewer workers or environments. An exit code "
             "on start is mostly a script that builds the pool outside `if __name__ == "
             "'__main__':`."
@@ -365,11 +355,6 @@ class _Environments:
 
 def _work(connection: Connection, factory: EnvironmentFactory, first: int, count: int) -> None:
     """Main function of a worker process."""
-    # Ctrl+C reaches every process of the terminal; the main process ends its workers in order.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # One thread each: workers share the machine, and the software renderer takes all of it.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("LP_NUM_THREADS", "1")
     memory = None
     try:
         environments = _Environments(factory, count)

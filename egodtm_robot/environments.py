@@ -14,18 +14,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
-from egodtm_robot.core.instantiation import (
-    check_options,
-    group_config,
-    group_names,
-    plain,
-)
+from egodtm_robot.core.instantiation import check_options, group_config, plain
+from egodtm_robot.core.kinds import KIND, shipped_kinds, shipped_target, stored_config
 from egodtm_robot.demos import DemonstrationAttributes
 from envs.contract import EnvironmentDescription, RobotEnvironment, import_environment
 from envs.options import EnvironmentConfig
-
-KIND = "_kind_"
-"""Key of a stored configuration that stands for ``_target_``."""
 
 
 def read_environment(
@@ -81,11 +74,7 @@ def environment_record(config: EnvironmentConfig) -> dict[str, Any]:
     A user's own class, which no file of ``configs/env`` names, keeps its import path: there is no
     other way to find it again.
     """
-    record = asdict(config)
-    if config.name not in group_names("env"):
-        return record
-    del record["_target_"]
-    return {KIND: config.environment_class.kind, **record}
+    return stored_config("env", asdict(config))
 
 
 def make_environment(
@@ -144,10 +133,7 @@ def recorded_environment(
 
 
 def _target_of(kind: str) -> str:
-    """The import path that the files of ``configs/env`` give for a kind; they are named by it."""
-    for name in group_names("env"):
-        if name.startswith(f"{kind}_"):
-            target = str(group_config("env", name).get("_target_"))
-            if import_environment(target).kind == kind:
-                return target
-    raise UnknownNameError("kind of environment", kind, group_names("env/base"))
+    target = shipped_target("env", kind)
+    if target is None:
+        raise UnknownNameError("kind of environment", kind, shipped_kinds("env"))
+    return target

@@ -7,6 +7,7 @@ import numpy as np
 
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from egodtm_robot.core.seeding import Split, episode_seeds
+from egodtm_robot.core.training.identity import NOT_DECISIVE
 from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 
 SELECTIONS = ("last", "validation", "success")
@@ -19,9 +20,9 @@ class ProtocolConfig:
     name: str = "quick"
     """As in ``protocol=``."""
 
-    visual: str = "fixed"
+    visual: str = field(default="fixed", metadata=NOT_DECISIVE)
     """Appearance preset of the environment where ``env.visual`` does not say; of no effect on
-    environments that have one look."""
+    environments that have one look. What decides a run is ``env.visual``, which it fills."""
 
     demonstrations: int = 50
     """Episodes to learn from where ``demos.episodes`` does not say."""

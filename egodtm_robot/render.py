@@ -22,6 +22,7 @@ from egodtm_robot.collect import draw_episode
 from egodtm_robot.core.configuration import command
 from egodtm_robot.core.errors import UnknownNameError
 from egodtm_robot.core.locking import UNTIL_FREE
+from egodtm_robot.core.processes.maps import ordered_map
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.storage import check_free_space, format_bytes
 from egodtm_robot.demos.compatibility import check_compatible
@@ -34,7 +35,6 @@ from egodtm_robot.environments import (
     read_environment,
     recorded_environment,
 )
-from egodtm_robot.work_queue import ordered_map
 from envs.options import EnvironmentConfig
 
 _MODALITIES = {"rgb": ((3,), "uint8"), "depth": ((), "float32"), "segmentation": ((), "int32")}

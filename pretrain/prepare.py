@@ -16,6 +16,7 @@ if __name__ == "__main__":
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import command
 from egodtm_robot.core.errors import ConfigurationError, StoreExistsError, UnknownNameError
 from egodtm_robot.core.locking import FileLock
+from egodtm_robot.core.processes.runner import LOCAL_RUNNER, make_runner
 from egodtm_robot.core.storage import check_free_space
 from pretrain.annotate.base import STAGES
 from pretrain.annotate.registry import check_annotator, is_enabled
@@ -32,8 +34,8 @@ from pretrain.preparation.assembly import read_assembled
 from pretrain.preparation.plan import FOLDER, Plan, make_plan, remove_shards_beyond
 from pretrain.preparation.progress import StageProgress
 from pretrain.preparation.report import describe, make_report
-from pretrain.preparation.runner import RunnerConfig, start_pool
 from pretrain.preparation.scheduler import Choice, Scheduler
+from pretrain.preparation.tasks import StageWorker, worker_groups
 from pretrain.preparation.work import WorkContext
 
 CHOOSABLE = ("decode", *STAGES)
@@ -68,8 +70,13 @@ class PrepareConfig:
     captions: dict[str, Any] = field(default_factory=dict)
     """What writes enriched captions, or ``none``: the narration is the caption then."""
 
-    runner: RunnerConfig = field(default_factory=RunnerConfig)
-    """Where the work is done: ``runner=local`` or ``runner=ray``."""
+    runner: dict[str, Any] = field(default_factory=lambda: dict(LOCAL_RUNNER))
+    """Where the work is done: a name of ``configs/runner`` (``local`` or ``ray``), or an import
+    path in ``_target_``."""
+
+    in_flight: int | None = None
+    """Shards between their first stage and their last, at most: what bounds the disk that decoded
+    frames take in between. Null for two a worker."""
 
     stages: list[str] | None = None
     """Stages that may run, such as ``[captions]``; the files of the others are taken as they are,
@@ -100,6 +107,9 @@ class PrepareConfig:
                 "Expected shard_clips and limit of at least 1, got "
                 f"{self.shard_clips} and {self.limit}."
             )
+        if self.in_flight is not None and self.in_flight < 1:
+            raise ConfigurationError(f"Expected in_flight of at least 1, got {self.in_flight}.")
+        make_runner(self.runner)
         for stage in STAGES:
             config = getattr(self, stage)
             if self.stages is not None and stage not in self.stages:
@@ -145,24 +155,23 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         stages = _stages(config, plan.folder)
         chosen = frozenset(stages if config.stages is None else config.stages)
         context = WorkContext(out, config.decoding, {one: getattr(config, one) for one in STAGES})
+        runner = make_runner(config.runner)
+        groups = worker_groups(tuple(stage for stage in stages if stage in chosen))
+        workers = runner.worker_count(groups)
         choice = Choice(
             stages=stages,
             chosen=chosen,
-            retries=config.runner.retries,
-            in_flight=config.runner.shards_in_flight,
-            limits=config.runner.limits if config.runner.kind == "local" else {},
+            retries=runner.retries,
+            in_flight=config.in_flight or 2 * workers,
             retry_failed=config.retry_failed,
         )
-        _check_disk(config, plan, out)
+        _check_disk(config, plan, out, choice.in_flight)
         began = time.perf_counter()
-        progress = StageProgress((*stages, "assemble"), plan.clips, config.runner.worker_count)
-        pool = start_pool(
-            config.runner, context, tuple(stage for stage in stages if stage in chosen)
-        )
+        progress = StageProgress((*stages, "assemble"), plan.clips, workers)
         try:
-            jobs = Scheduler(plan, choice, context, pool, progress).run()
+            with runner.start(partial(StageWorker, context), groups) as executor:
+                jobs = Scheduler(plan, choice, context, executor, progress).run()
         finally:
-            pool.close()
             progress.finish()
         report = make_report(plan, out, stages)
     return {**report, "jobs": jobs, "seconds": round(time.perf_counter() - began, 3)}
@@ -197,14 +206,14 @@ def _stages(config: PrepareConfig, folder: Path) -> tuple[str, ...]:
     return ("decode", *stages)
 
 
-def _check_disk(config: PrepareConfig, plan: Plan, out: Path) -> None:
+def _check_disk(config: PrepareConfig, plan: Plan, out: Path, in_flight: int) -> None:
     """Refuse to begin what the disk cannot hold."""
     missing = sum(shard.clips for shard in plan.shards if read_assembled(out, shard.number) is None)
     decoding = config.decoding
     raw = decoding.frames * decoding.resolution**2 * 3
     # Maps are kept twice, in the stage's file and in the store: float32, then 16 bit and validity.
     maps = decoding.frames * decoding.depth_size**2 * 8
-    waiting = min(missing, config.runner.shards_in_flight * plan.shard_clips)
+    waiting = min(missing, in_flight * plan.shard_clips)
     check_free_space(out, int(missing * (raw * _COMPRESSION + maps) + waiting * raw))
 
 

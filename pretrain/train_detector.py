@@ -13,17 +13,21 @@ if __name__ == "__main__":
     prepare_command()
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import command
 from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.progress import Progress
-from egodtm_robot.core.run_folder import StageClock, claim_run_dir, package_versions
+from egodtm_robot.core.run_folder import (
+    StageClock,
+    claim_run_dir,
+    package_versions,
+    read_results,
+    write_results,
+)
 from egodtm_robot.core.training.identity import NOT_DECISIVE
 from pretrain.annotate.detector_examples import (
     Examples,
@@ -32,15 +36,9 @@ from pretrain.annotate.detector_examples import (
     VisorExamples,
 )
 from pretrain.annotate.detector_model import new_detector, published_detector
-from pretrain.annotate.detector_training import (
-    BEST,
-    LAST,
-    DetectorTrainer,
-    DetectorTrainingConfig,
-)
+from pretrain.annotate.detector_training import BEST, LAST, DetectorTrainer
+from pretrain.annotate.detectors.training_config import DetectorTrainingConfig
 from pretrain.clips.dataset import AugmentationConfig
-
-RESULTS_FILE = "results.json"
 
 _VERSIONED = ("torch", "transformers", "numpy", "scipy")
 
@@ -175,10 +173,9 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
     """
     run_dir = Path(config.run_dir)
     claim_run_dir(run_dir, config)
-    results_file = run_dir / RESULTS_FILE
-    if results_file.is_file():
-        found: dict[str, Any] = json.loads(results_file.read_text())
-        return found
+    finished = read_results(run_dir)
+    if finished is not None:
+        return finished
     examples = _examples(config)
     labels = examples.labels
     train = _Part(examples, config.pictures)
@@ -199,14 +196,7 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
         )
     parameters = sum(parameter.numel() for parameter in detector.parameters())
     size = config.training.batch_size
-    progress: list[Progress] = []
-
-    def report(step: int, note: str) -> None:
-        if not progress:
-            # A resumed run's rate counts from where it went on.
-            progress.append(Progress("train", config.steps * size, start=step * size))
-        progress[0](step * size, f"step {step}  {note}")
-
+    progress = Progress("train", config.steps * size, start=None)
     trainer = DetectorTrainer(
         config.training,
         detector,
@@ -228,7 +218,7 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
             "batch_size": size,
             "versions": package_versions(_VERSIONED),
         },
-        progress=report,
+        progress=lambda step, note: progress(step * size, f"step {step}  {note}"),
     )
     with StageClock(run_dir)("train"):
         history = trainer.run()
@@ -239,12 +229,12 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
         "validation_pictures": len(validation),
         "validated_on_training_pictures": not config.validation,
         "parameters": parameters,
-        "best_step": trainer.best[0],
-        "best_ap50": trainer.best[1],
+        "best_step": trainer.best.step,
+        "best_ap50": trainer.best.score,
         "checkpoints": {"best": f"checkpoints/{BEST}", "last": f"checkpoints/{LAST}"},
         "curves": history,
     }
-    write_atomically(results_file, (json.dumps(results, indent=2) + "\n").encode())
+    write_results(run_dir, results)
     return results
 
 

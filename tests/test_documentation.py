@@ -13,15 +13,9 @@ README = ROOT / "README.md"
 PAGES = (README, *sorted(DOCS.rglob("*.md")))
 # Named by the pages and brought by other branches; remove an entry once it is there.
 AWAITED = {
-    "configs/evaluation_task/",
     "docs/guide/cluster.md",
-    "docs/guide/environments.md",
-    "docs/guide/evaluation.md",
     "docs/guide/policies.md",
     "docs/guide/published_weights.md",
-    "egodtm_robot/comparison/",
-    "egodtm_robot/learning/",
-    "envs/metaworld/",
 }
 FIGURES = ("results_chart", "data_flow", "floors")
 
@@ -191,7 +185,7 @@ def test_every_page_that_the_code_names_exists():
             if path.suffix in (".py", ".yaml"):
                 pages = set(re.findall(r"docs/[\w/]+\.md", path.read_text()))
                 stale |= {(str(path.relative_to(ROOT)), p) for p in pages if not exists(p)}
-    assert stale == set()
+    assert {page for _, page in stale} <= AWAITED
 
 
 def test_every_link_of_the_readme_leads_to_a_file():

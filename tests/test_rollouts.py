@@ -186,7 +186,7 @@ def test_films_hold_every_frame_of_the_chosen_episodes(workers):
 
 @pytest.mark.parametrize(
     ("failure", "message"),
-    [("raise", "the drawer is stuck"), ("kill", "signal SIGKILL"), ("exit", "exit code 7")],
+    [("raise", "the drawer is stuck"), ("kill", "was killed by SIGKILL"), ("exit", "exit code 7")],
 )
 def test_a_worker_that_fails_is_named_and_none_is_left_behind(failure, message):
     factory = functools.partial(FakeEnvironment, failure)

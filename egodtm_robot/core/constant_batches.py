@@ -5,7 +5,7 @@ a row cannot depend on how many other rows happened to come with it.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -38,9 +38,8 @@ def constant_batches(
 
 def _filled_up(part: ArrayT, size: int) -> ArrayT:
     shape = (size, *part.shape[1:])
-    if isinstance(part, np.ndarray):
-        padded = np.zeros(shape, part.dtype)
-    else:
-        padded = part.new_zeros(shape)
+    padded: Any = (
+        np.zeros(shape, part.dtype) if isinstance(part, np.ndarray) else part.new_zeros(shape)
+    )
     padded[: len(part)] = part
     return padded

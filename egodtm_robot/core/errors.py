@@ -84,6 +84,36 @@ class EnvironmentWorkerError(EgoDTMRobotError, RuntimeError):
     """A process that steps environments failed, died or no longer answers."""
 
 
+class WorkerDiedError(EgoDTMRobotError, RuntimeError):
+    """Worker processes died again and again at the same work.
+
+    Args:
+        work: what they died at.
+        deaths: how many of them did.
+        reason: what is known of the last death, such as ``was killed by SIGKILL``.
+    """
+
+    def __init__(self, work: str, deaths: int, reason: str) -> None:
+        super().__init__(
+            f"Expected a worker to finish {work}, but {deaths} of them died of it, the last one "
+            f"{reason}. SIGKILL is mostly the kernel short of memory; an exit code on start is "
+            "mostly a script without `if __name__ == '__main__':`. What was written is whole: run "
+            "fewer workers, or start the same command again to go on."
+        )
+
+
+class ExecutorClosedError(EgoDTMRobotError, RuntimeError):
+    """Workers were closed while another thread waited for them."""
+
+
+class ClusterError(EgoDTMRobotError, RuntimeError):
+    """A cluster cannot be reached, or one of its nodes lacks what the work needs."""
+
+
+class MissingPackageError(EgoDTMRobotError, ImportError):
+    """An optional package is not installed."""
+
+
 class ConfigurationError(EgoDTMRobotError, ValueError):
     """A configuration key does not exist, has the wrong type, or is missing."""
 

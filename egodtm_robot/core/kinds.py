@@ -101,8 +101,8 @@ def stored_kind(group: str, stored: Mapping[str, Any]) -> str:
 
 def shipped_kinds(group: str) -> tuple[str, ...]:
     """The kinds of the classes that the files of a group name."""
-    targets = {group_config(group, name).get(TARGET) for name in group_names(group)}
-    classes = [import_target(group, target) for target in targets - {None, MISSING}]
+    targets = {group_config(group, name).get(TARGET, MISSING) for name in group_names(group)}
+    classes = [import_target(group, target) for target in targets - {MISSING}]
     return tuple(sorted({kind_of(part) for part in classes}))
 
 

@@ -18,7 +18,8 @@ class KitchenConfig(EnvironmentConfig):
     cameras: list[Any] = field(default_factory=lambda: ["wrist"])
     """Names (left, right, top, wrist) or free cameras, such as
     ``{name: high, position: [0, -1, 3], look_at: [0, 0.4, 1.8], fovy: 45}``. The wrist's view
-    tells encoders apart best (docs/results/protocols.md); R3M's and FK1's are left, right and top."""
+    tells encoders apart best (docs/results/protocols.md); R3M's and FK1's are left, right and
+    top."""
 
     randomization: str = "default"
     """Reset preset: default, fk1 or r3m."""

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from egodtm_robot.core.errors import EgoDTMRobotError
+from egodtm_robot.core.errors import EgoDTMRobotError, MissingPackageError
 
 
 class AnnotatorOptionError(EgoDTMRobotError, ValueError):
@@ -13,10 +13,6 @@ class AnnotatorRefusedError(EgoDTMRobotError, RuntimeError):
     """An annotator can answer for no clip at all: a run stops, where other errors of an annotator
     cost the clips that they came with.
     """
-
-
-class MissingPackageError(EgoDTMRobotError, ImportError):
-    """An optional package that an annotator needs is not installed."""
 
 
 def require_package(module: str, package: str, purpose: str) -> None:

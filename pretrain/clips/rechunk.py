@@ -10,11 +10,9 @@ import errno
 import io
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from fractions import Fraction
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import av
@@ -23,6 +21,7 @@ from av.video.reformatter import VideoReformatter
 
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import ConfigurationError, DiskSpaceError, EgoDTMRobotError
+from egodtm_robot.core.processes.maps import unordered_map
 from pretrain.clips.pictures import Picture
 from pretrain.clips.video_file import DecodingError, UnreadableVideoError, VideoFile
 from pretrain.clips.video_pieces import PIECE_SUFFIX, is_video_pieces, piece_starts
@@ -40,7 +39,7 @@ _FURTHEST_KEY_FRAME = 600
 
 
 class RechunkError(EgoDTMRobotError, RuntimeError):
-    """There is nothing to cut, or a process that cut died."""
+    """There is nothing to cut."""
 
 
 @dataclass
@@ -90,7 +89,8 @@ def rechunk(
         Why videos failed, by their paths below ``videos``; also written to ``out/failures.csv``.
 
     Raises:
-        RechunkError: there are no videos, or a process died.
+        RechunkError: there are no videos.
+        WorkerDiedError: worker processes died again and again at the same video.
         DiskSpaceError: the disk is full; what is whole is kept.
     """
     videos, out = Path(videos), Path(out)
@@ -102,7 +102,7 @@ def rechunk(
     failures: dict[str, str] = {}
     done = len(found) - len(todo)
     on_progress(done, len(found))
-    for name, reason in _cut_all(videos, out, todo, config, workers):
+    for name, reason in unordered_map(partial(_cut, videos, out, config), todo, workers):
         if reason is not None:
             failures[name] = reason
         done += 1
@@ -254,31 +254,10 @@ def _mux(
     return held
 
 
-def _cut_all(
-    videos: Path, out: Path, names: list[str], config: RechunkConfig, workers: int
-) -> Iterator[tuple[str, str | None]]:
-    """Each video and why it failed, or None, as they come."""
-    if not workers:
-        for name in names:
-            yield name, _cut(videos / name, out / name, config)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(_cut, videos / n, out / n, config): n for n in names}
-        try:
-            for future in as_completed(running):
-                yield running[future], future.result()
-        except BrokenProcessPool as error:
-            raise RechunkError(
-                "Expected processes that cut to live until they are done, but one was killed, "
-                "perhaps for want of memory. Run the same command again: it goes on."
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _cut(video: Path, folder: Path, config: RechunkConfig) -> str | None:
+def _cut(videos: Path, out: Path, config: RechunkConfig, name: str) -> str | None:
+    """Cut a video; why it failed, None if it did not."""
     try:
-        rechunk_video(video, folder, config)
+        rechunk_video(videos / name, out / name, config)
     except DecodingError as error:
         return str(error)
     return None

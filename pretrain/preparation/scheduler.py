@@ -11,15 +11,16 @@ state is on the disk, so a run that was stopped anywhere goes on there.
 """
 
 import dataclasses
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from egodtm_robot.core.errors import EgoDTMRobotError
+from egodtm_robot.core.errors import EgoDTMRobotError, WorkerDiedError
+from egodtm_robot.core.processes.executor import Death, Executor, Raised
 from pretrain.preparation.assembly import read_assembled, recover
 from pretrain.preparation.plan import Plan, PlannedShard, fingerprint
-from pretrain.preparation.pool import Death, Pool, Refusal, Task, WorkerDiedError
 from pretrain.preparation.stage_files import StageRecord, read_record, stage_path
+from pretrain.preparation.tasks import Task
 from pretrain.preparation.work import AnnotatorCard, Done, Job, WorkContext, keys_in_work
 
 DECODE_VERSION = 2
@@ -46,7 +47,6 @@ class Choice:
         chosen: stages that may run; the files of the others are taken as they are.
         retries: deaths of workers on one shard that lead nowhere before the run stops.
         in_flight: shards between their first stage and their last, at most.
-        limits: workers that may load the annotator of a stage; others have no limit.
         retry_failed: whether stages that have failures are made anew.
     """
 
@@ -54,7 +54,6 @@ class Choice:
     chosen: frozenset[str]
     retries: int
     in_flight: int
-    limits: Mapping[str, int]
     retry_failed: bool = False
 
 
@@ -71,13 +70,13 @@ class _Shard:
 
 
 class Scheduler:
-    """Runs what is missing of a plan on the workers of a pool.
+    """Runs what is missing of a plan on the workers of an executor.
 
     Args:
         plan: all shards.
         choice: what is to be done.
         context: what jobs share.
-        pool: who does it.
+        executor: who does it.
         observe: called with a stage, how many clips went through it, and the seconds that a worker
             was busy with them, None if they had gone through it before.
     """
@@ -87,17 +86,16 @@ class Scheduler:
         plan: Plan,
         choice: Choice,
         context: WorkContext,
-        pool: Pool,
+        executor: Executor[Task, Done | AnnotatorCard],
         observe: Callable[[str, int, float | None], None] | None = None,
     ) -> None:
-        self._choice, self._context, self._pool = choice, context, pool
+        self._choice, self._context, self._executor = choice, context, executor
         self._observe = observe or (lambda stage, clips, seconds: None)
         self._sequence = (*choice.stages, "assemble")
         self._cards: dict[str, AnnotatorCard] = {}
         self._waiting = deque(_Shard(planned) for planned in plan.shards)
         self._ready: list[_Shard] = []
         self._busy: dict[int, _Shard] = {}
-        self._loaded: dict[str, set[int]] = defaultdict(set)
 
     def run(self) -> int:
         """Do all that is to be done.
@@ -122,13 +120,14 @@ class Scheduler:
             if not self._busy:
                 assert not self._ready, "no worker may do what is left"
                 return jobs
-            for worker, answer in self._pool.wait():
+            for worker, outcome in self._executor.wait():
                 shard = self._busy.pop(worker)
-                if isinstance(answer, Refusal):
-                    raise answer.error
-                if isinstance(answer, Death):
-                    self._mourn(shard, worker, answer)
+                if isinstance(outcome, Raised):
+                    raise outcome.error
+                if isinstance(outcome, Death):
+                    self._mourn(shard, outcome)
                 else:
+                    answer = outcome.answer
                     assert isinstance(answer, Done)
                     self._observe(answer.stage, shard.planned.clips, answer.seconds)
                     jobs += 1
@@ -139,31 +138,27 @@ class Scheduler:
         """Ask for the fingerprints of all annotators that may run, each of another worker."""
         asked = deque(s for s in self._choice.stages if s in self._choice.chosen and s != "decode")
         busy: dict[int, str] = {}
+        loaded: Counter[int] = Counter()
         while asked or busy:
             free = [
                 worker
-                for worker, stages in enumerate(self._pool.stages)
+                for worker, stages in enumerate(self._executor.kinds)
                 if asked and asked[0] in stages and worker not in busy
             ]
             if free:
-                # The one that has loaded least.
-                worker = min(free, key=lambda w: sum(w in them for them in self._loaded.values()))
+                worker = min(free, key=lambda one: loaded[one])
                 busy[worker] = asked.popleft()
-                self._loaded[busy[worker]].add(worker)
-                self._pool.submit(worker, Task("describe", busy[worker]))
+                loaded[worker] += 1
+                self._executor.submit(worker, Task("describe", busy[worker]))
                 continue
-            for worker, answer in self._pool.wait():
+            for worker, outcome in self._executor.wait():
                 stage = busy.pop(worker)
-                if isinstance(answer, Refusal):
-                    raise answer.error
-                if isinstance(answer, Death):
-                    raise WorkerDiedError(
-                        f"Expected a worker to load the annotator of {stage}, but it died "
-                        f"({answer.reason}), perhaps for lack of memory. Run fewer workers, or "
-                        "choose a smaller model."
-                    )
-                assert isinstance(answer, AnnotatorCard)
-                self._cards[stage] = answer
+                if isinstance(outcome, Raised):
+                    raise outcome.error
+                if isinstance(outcome, Death):
+                    raise WorkerDiedError(f"loading the annotator of {stage}", 1, outcome.reason)
+                assert isinstance(outcome.answer, AnnotatorCard)
+                self._cards[stage] = outcome.answer
 
     def _advance(self, shard: _Shard) -> None:
         """Pass over the stages that a shard has behind it; it is ready if one is left."""
@@ -243,47 +238,34 @@ class Scheduler:
 
     def _assign(self) -> None:
         """Give the farthest shards to the workers that are free."""
-        for worker, stages in enumerate(self._pool.stages):
+        for worker, stages in enumerate(self._executor.kinds):
             if worker in self._busy:
                 continue
-            able = [one for one in self._ready if self._may(worker, stages, one)]
+            able = [one for one in self._ready if one.job is not None and one.job.stage in stages]
             if not able:
                 continue
             shard = max(able, key=lambda one: (one.position, -one.planned.number))
             assert shard.job is not None
             self._ready.remove(shard)
             self._busy[worker] = shard
-            self._loaded[shard.job.stage].add(worker)
-            self._pool.submit(worker, Task("run", shard.job))
+            self._executor.submit(worker, Task("run", shard.job))
 
-    def _may(self, worker: int, stages: frozenset[str], shard: _Shard) -> bool:
-        assert shard.job is not None
-        stage = shard.job.stage
-        loaded, limit = self._loaded[stage], self._choice.limits.get(stage)
-        return stage in stages and (limit is None or worker in loaded or len(loaded) < limit)
-
-    def _mourn(self, shard: _Shard, worker: int, death: Death) -> None:
+    def _mourn(self, shard: _Shard, death: Death) -> None:
         """Have a shard done again after its worker died, clip by clip, without those to blame."""
         job = shard.job
         assert job is not None
-        for them in self._loaded.values():
-            them.discard(worker)
         shard.deaths += 1
         keys = keys_in_work(self._context.folder, job)
         if len(keys) == 1:
             shard.deaths_by_key[keys[0]] += 1
             times = shard.deaths_by_key[keys[0]]
             if times >= DEATHS_OF_A_CLIP:
-                reason = f"A worker process died {times} times at this clip ({death.reason})."
+                reason = f"{times} workers died at this clip; the last one {death.reason}."
                 job = dataclasses.replace(job, skip={**job.skip, keys[0]: reason})
                 shard.deaths = 0
         if shard.deaths > self._choice.retries:
-            raise WorkerDiedError(
-                f"Expected a worker to finish {job.stage} of shard {job.shard}, but {shard.deaths} "
-                f"of them died of it, the last one {death.reason}"
-                + (f" at {', '.join(keys[:3])}" if keys else " before it came to a clip")
-                + ", perhaps for lack of memory. What was written is whole: run fewer workers, or "
-                "start the command again to go on."
-            )
+            where = f" at {', '.join(keys[:3])}" if keys else " before it came to a clip"
+            work = f"{job.stage} of shard {job.shard}"
+            raise WorkerDiedError(work, shard.deaths, f"{death.reason}{where}")
         shard.job = dataclasses.replace(job, one_by_one=True)
         self._ready.append(shard)

@@ -11,11 +11,10 @@ from pretrain.clips.synthetic.clips import (
     SyntheticClips,
     render_clip,
 )
-from pretrain.clips.synthetic.generate import ClipGenerationError, generate
+from pretrain.clips.synthetic.generate import generate
 
 __all__ = [
     "SPLITS",
-    "ClipGenerationError",
     "Split",
     "SyntheticClipConfig",
     "SyntheticClips",

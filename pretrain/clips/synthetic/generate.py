@@ -5,23 +5,19 @@ their order depend on neither the number of processes nor on interruptions.
 """
 
 import dataclasses
-import multiprocessing
-import os
-import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait as wait_for_sentinel
 from pathlib import Path
 from typing import Any
 
 from egodtm_robot.core.errors import (
-    EgoDTMRobotError,
     ForeignStoreError,
     StoreExistsError,
     StoreNotFoundError,
 )
 from egodtm_robot.core.gl import select_backend
+from egodtm_robot.core.processes.dispatch import run_tasks
+from egodtm_robot.core.processes.local import start_local
 from egodtm_robot.core.progress import Progress
 from pretrain.clips.store import ClipStoreWriter
 from pretrain.clips.synthetic.clips import (
@@ -37,10 +33,6 @@ SHARD_CLIPS = 256
 """Clips in each full shard."""
 
 _BATCH = 32
-
-
-class ClipGenerationError(EgoDTMRobotError, RuntimeError):
-    """A process that draws clips died."""
 
 
 def store_attributes(config: SyntheticClipConfig, split: Split) -> dict[str, Any]:
@@ -77,7 +69,7 @@ def generate(
 
     Raises:
         ForeignStoreError: the store holds clips of another configuration or split.
-        ClipGenerationError: a worker process died.
+        WorkerDiedError: worker processes died again and again.
         DiskSpaceError: the disk is full; what was committed is kept.
     """
     out = Path(out)
@@ -90,45 +82,19 @@ def generate(
     if done == count:
         return 0
     report: Callable[[int], None] = on_progress or Progress("clips", count, start=done)
-    jobs = [
+    waiting = deque(
         _Job(config, split, str(out), shard, have[shard], limits[shard])
         for shard in have
         if have[shard] < limits[shard]
-    ]
-    if workers == 0:
-        for job in jobs:
-            while job.have < job.limit:
-                drawn = _fill(job)
-                job = dataclasses.replace(job, have=job.have + drawn)
-                done += drawn
-                report(done)
-        return done - already
-    # spawn: a forked child would inherit OpenGL contexts and threads that it cannot use.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _start_worker)
-    try:
-        pending: dict[Future[int], _Job] = {}
-        waiting = list(reversed(jobs))
-        while waiting or pending:
-            while waiting and len(pending) < 2 * workers:
-                job = waiting.pop()
-                pending[pool.submit(_fill, job)] = job
-            finished, _ = wait(pending, return_when=FIRST_COMPLETED)
-            for future in finished:
-                job = pending.pop(future)
-                drawn = future.result()
-                done += drawn
-                report(done)
-                job = dataclasses.replace(job, have=job.have + drawn)
-                if job.have < job.limit:
-                    waiting.append(job)
-    except BrokenProcessPool as error:
-        raise ClipGenerationError(
-            f"Expected {workers} processes to draw clips; one died (killed, or out of memory). "
-            f"The {done} clips committed are safe: run the same command again to go on."
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    )
+    with start_local(_start_worker, workers, name="generate") as executor:
+        for job, drawn in run_tasks(executor, waiting, describe=_Job.describe):
+            done += drawn
+            report(done)
+            job = dataclasses.replace(job, have=job.have + drawn)
+            if job.have < job.limit:
+                # A shard that was begun is filled before the next one.
+                waiting.appendleft(job)
     return done - already
 
 
@@ -142,6 +108,10 @@ class _Job:
     shard: int
     have: int
     limit: int
+
+    def describe(self) -> str:
+        """The clips that are drawn next."""
+        return f"clips from {self.have} on of shard {self.shard} of {self.out}"
 
 
 def _open_shard(out: Path, shard: int, wanted: dict[str, Any]) -> int:
@@ -191,16 +161,6 @@ def _writer(job: _Job) -> ClipStoreWriter:
             return ClipStoreWriter.open(job.out, shard=job.shard)
 
 
-def _start_worker() -> None:
-    # Two drawing processes on two cores: more threads would only wait for one another.
-    os.environ.setdefault("LP_NUM_THREADS", "1")
+def _start_worker() -> Callable[[_Job], int]:
     select_backend()
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _follow_parent() -> None:
-    """Ends this worker with the main process: an executor's workers outlive a killed one."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait_for_sentinel([parent.sentinel])
-        os._exit(1)
+    return _fill

@@ -31,7 +31,7 @@ def test_a_cluster_loses_nothing_when_a_worker_is_killed(tmp_path, monkeypatch):
         "decoding.resolution=32",
         "shard_clips=2",
         "runner=ray",
-        "runner.stages={decode:{workers:1,cpus:1},depth:{workers:1,cpus:0.5,gpus:0.5}}",
+        "runner.groups={decode:{workers:1,cpus:1},depth:{workers:1,cpus:0.5,gpus:0.5}}",
         "depth._target_=fake_annotators.FakeDepth",
         f"+depth.log={tmp_path / 'log'}",
         "+depth.kills_once=[square/2]",
@@ -78,7 +78,7 @@ def test_real_annotators_write_the_same_on_a_cluster_as_in_processes(tmp_path):
     ray_stages = "{decode:{workers:1},depth:{workers:1},hands_objects:{workers:1}}"
     for name, runner in (
         ("local", ["runner=local", "runner.workers=0"]),
-        ("ray", ["runner=ray", f"runner.stages={ray_stages}"]),
+        ("ray", ["runner=ray", f"runner.groups={ray_stages}"]),
     ):
         chosen = [*arguments, *runner, f"out={tmp_path / name}"]
         report = prepare(compose(PrepareConfig, "prepare", chosen))

@@ -1,0 +1,1 @@
+"""Comparing what was trained: a grid of runs and the table of their results."""

@@ -1,0 +1,158 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from egodtm_robot.comparison.command_runs import CommandRun, RunFailedError, run_commands
+from egodtm_robot.core.errors import WorkerDiedError
+from egodtm_robot.core.processes.local import LocalRunner
+from egodtm_robot.core.processes.ray_cluster import RayRunner
+from egodtm_robot.core.processes.threads import available_cores
+
+sys.path.append(str(Path(__file__).parents[1] / "fakes"))
+from process_tree import assert_gone, wait_until, workers_of
+
+FAKES = Path(__file__).parents[1] / "fakes"
+
+
+@pytest.fixture(autouse=True)
+def fakes_are_found(monkeypatch):
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(FAKES), os.environ.get("PYTHONPATH", "")])
+    )
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+
+def commands(tmp_path, *whats):
+    return [
+        CommandRun(what, "fake_command", (str(tmp_path / what), what, "{threads}"), tmp_path / what)
+        for what in whats
+    ]
+
+
+def attempts(run):
+    return [int(line) for line in (run.folder / "attempts").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_each_run_has_a_log_and_its_share_of_threads(tmp_path, workers):
+    finished = []
+    runs = commands(tmp_path, "one", "other")
+    run_commands(runs, LocalRunner(workers=workers), finished.append)
+    assert sorted(run.name for run in finished) == ["one", "other"]
+    share = available_cores() if workers == 0 else max(1, available_cores() // 2)
+    for run in runs:
+        assert (run.folder / "finished").exists()
+        assert (run.folder / "log.txt").read_text() == f"threads {share} {share}\n"
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("fail", r"(?s)fail to end well, but it ended with exit code 1\..*EncoderWeightsError"),
+        ("die", r"die to end well, but it was killed by SIGKILL\."),
+    ],
+)
+def test_a_run_that_fails_is_named_and_those_under_way_are_finished(tmp_path, what, message):
+    runs = commands(tmp_path, what, "slow", "never begun")
+    with pytest.raises(RunFailedError, match=message):
+        run_commands(runs, LocalRunner(workers=2))
+    assert (tmp_path / "slow" / "finished").exists()
+    assert not (tmp_path / "never begun" / "finished").exists()
+
+
+def kill_the_worker_of(run, sure):
+    """Wait until a run is under way, then kill the worker process that started it."""
+
+    def kill():
+        deadline = time.monotonic() + 60
+        while not (run.folder / "attempts").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.1)
+        process = psutil.Process(attempts(run)[0])
+        sure.append(process)
+        process.parent().kill()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
+
+
+def test_a_run_whose_worker_was_killed_ends_with_it_and_is_started_again(tmp_path):
+    (run,) = commands(tmp_path, "sleep once")
+    orphans: list[psutil.Process] = []
+    thread = kill_the_worker_of(run, orphans)
+    run_commands([run], LocalRunner(workers=1))
+    thread.join()
+    assert (run.folder / "finished").exists()
+    assert len(attempts(run)) == 2
+    assert_gone(orphans)
+
+
+def test_workers_that_keep_dying_at_a_run_are_a_named_error(tmp_path):
+    (run,) = commands(tmp_path, "sleep")
+    thread = kill_the_worker_of(run, [])
+    with pytest.raises(WorkerDiedError, match=r"finish sleep, but 1 of them died.*SIGKILL"):
+        run_commands([run], LocalRunner(workers=1, retries=0))
+    thread.join()
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from egodtm_robot.comparison.command_runs import CommandRun, run_commands
+from egodtm_robot.core.processes.local import LocalRunner
+from egodtm_robot.core.processes.ray_cluster import RayRunner
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    run = CommandRun("sleep", "fake_command", (str(folder), "sleep", "1"), folder)
+    run_commands([run], {runner})
+"""
+
+RUNNERS = {
+    "local": "LocalRunner(workers=1)",
+    "inline": "LocalRunner(workers=0)",
+    "ray": "RayRunner()",
+}
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_runs_end_with_a_killed_main_process(tmp_path, runner):
+    if runner == "ray":
+        pytest.importorskip("ray")
+    (tmp_path / "program.py").write_text(PROGRAM.format(runner=RUNNERS[runner]))
+    folder = tmp_path / "run"
+    process = subprocess.Popen([sys.executable, "program.py", str(folder)], cwd=tmp_path)
+    wait_until((folder / "attempts").exists, process)
+    time.sleep(0.1)
+    run = psutil.Process(int((folder / "attempts").read_text()))
+    below = workers_of(process.pid)
+    assert run in below
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert_gone(below, 15)
+
+
+def test_a_cluster_does_the_runs_and_replaces_a_killed_worker(tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.chdir(tmp_path)
+    here = [
+        CommandRun(what, "fake_command", (what, what, "{threads}"), Path(what))
+        for what in ("sleep once", "one", "other")
+    ]
+    thread = kill_the_worker_of(here[0], [])
+    run_commands(here, RayRunner(groups={"run": {"workers": 2, "cpus": 2}}))
+    thread.join()
+    assert len(attempts(here[0])) == 2
+    for run in here:
+        assert (tmp_path / run.folder / "finished").exists(), "paths are not those of the main one"
+        assert (tmp_path / run.folder / "log.txt").read_text().endswith("threads 2 2\n")
+    with pytest.raises(RunFailedError, match=r"(?s)fail to end well.*EncoderWeightsError"):
+        run_commands(commands(tmp_path, "fail"), RayRunner())
