@@ -17,11 +17,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 
-from egodtm_robot.core.configuration import command
+from egodtm_robot.core.configuration import (
+    Bounds,
+    OutputFolder,
+    PositiveInt,
+    RunSeed,
+    Workers,
+    command,
+)
 from egodtm_robot.core.errors import EgoDTMRobotError, StoreExistsError, StoreNotFoundError
 from egodtm_robot.core.locking import UNTIL_FREE
 from egodtm_robot.core.processes.maps import ordered_map
@@ -37,7 +44,7 @@ from egodtm_robot.demos.store import (
 )
 from egodtm_robot.environments import environment_record, make_environment, read_environment
 from envs.contract import Demonstrator, EnvironmentDescription, RobotEnvironment
-from envs.options import EnvironmentConfig
+from envs.options import EnvironmentConfig, Quality
 
 _NOISE_STREAM = 0xDA27
 _MAX_REJECTED_SHARE = 0.9
@@ -311,7 +318,7 @@ def _as_stored(config: EnvironmentConfig, stored: DemonstrationAttributes) -> En
             for name in stored.cameras
         ],
         resolution=stored.resolution[0],
-        quality=stored.quality,
+        quality=cast(Quality, stored.quality),
     )
 
 
@@ -352,19 +359,19 @@ class CollectConfig:
     """Environment, cameras and resolution; a name of ``configs/env`` or an import path in
     ``_target_``, with the options of that environment."""
 
-    episodes: int = 100
+    episodes: PositiveInt = 100
     """Successful episodes that the store shall hold."""
 
-    seed: int = 0
+    seed: RunSeed = 0
     """Seed of the collection; its episodes never occur in an evaluation."""
 
-    noise: float = 0.05
+    noise: Annotated[float, Bounds(0, 1)] = 0.05
     """Standard deviation of the noise on executed actions; the recorded ones stay clean."""
 
-    out: str = "???"
+    out: OutputFolder = "???"
     """Folder of the store; collection goes on there if it exists."""
 
-    workers: int = 2
+    workers: Workers = 2
     """Processes; 0 collects in the main one."""
 
     def __post_init__(self) -> None:

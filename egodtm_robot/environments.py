@@ -10,9 +10,7 @@ from contextlib import closing
 from dataclasses import asdict, fields
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
+from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from egodtm_robot.core.instantiation import check_options, group_config, plain
 from egodtm_robot.core.kinds import KIND, shipped_kinds, shipped_target, stored_config
@@ -49,14 +47,7 @@ def read_environment(
         if option in given and given[option] is None:
             given[option] = value
     given["_target_"] = f"{environment_class.__module__}.{environment_class.__qualname__}"
-    try:
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(config_class), given))
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None)
-        text = str(error).splitlines()[0]
-        raise ConfigurationError(f"env.{key}: {text}" if key else f"env: {text}") from error
-    assert isinstance(config, EnvironmentConfig)
-    return config
+    return from_mapping(config_class, given, "env")
 
 
 def environment_config(name: str, **options: Any) -> EnvironmentConfig:

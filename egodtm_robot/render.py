@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from egodtm_robot.collect import draw_episode
-from egodtm_robot.core.configuration import command
+from egodtm_robot.core.configuration import Workers, command
 from egodtm_robot.core.errors import UnknownNameError
 from egodtm_robot.core.locking import UNTIL_FREE
 from egodtm_robot.core.processes.maps import ordered_map
@@ -37,6 +37,7 @@ from egodtm_robot.environments import (
 )
 from envs.options import EnvironmentConfig
 
+Modality = Literal["rgb", "depth", "segmentation"]
 _MODALITIES = {"rgb": ((3,), "uint8"), "depth": ((), "float32"), "segmentation": ((), "int32")}
 
 
@@ -147,10 +148,10 @@ class RenderConfig:
     demos: str = "???"
     """Folder of the store."""
 
-    modalities: list[str] = field(default_factory=lambda: ["rgb"])
-    """Of rgb, depth and segmentation."""
+    modalities: list[Modality] = field(default_factory=lambda: ["rgb"])
+    """Images to draw; segmentation gives the number of the object that each pixel shows."""
 
-    workers: int = 2
+    workers: Workers = 2
     """Processes; 0 draws in the main one."""
 
     def __post_init__(self) -> None:

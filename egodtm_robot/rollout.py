@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from egodtm_robot.core.configuration import command
+from egodtm_robot.core.configuration import (
+    NonNegativeInt,
+    OutputFile,
+    OutputFolder,
+    PositiveInt,
+    RunSeed,
+    Workers,
+    command,
+)
 from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import CheckpointError, ConfigurationError
 from egodtm_robot.core.kinds import restored_config
@@ -33,31 +41,31 @@ class RolloutConfig:
     checkpoint: str = "???"
     """A run's folder (its chosen checkpoint) or a checkpoint's own folder."""
 
-    episodes: int = 50
+    episodes: PositiveInt = 50
     """Episodes, each with a seed of its own."""
 
-    seed: int = 0
+    seed: RunSeed = 0
     """Which final episodes: those of a run with this seed."""
 
     env: dict[str, Any] = field(default_factory=dict)
     """Settings to change from those of the training, e.g. ``+env.visual=shifted``."""
 
-    video: str | None = None
+    video: OutputFolder | None = None
     """Folder for films of the first episodes; null films nothing."""
 
-    videos: int = 6
+    videos: NonNegativeInt = 6
     """How many episodes to film."""
 
-    out: str | None = None
+    out: OutputFile | None = None
     """File for the outcomes as JSON, an entry an episode."""
 
     device: str = "auto"
     """Where encoder and policy run."""
 
-    workers: int = 2
+    workers: Workers = 2
     """Processes that step and draw."""
 
-    environments: int = 8
+    environments: PositiveInt = 8
     """Environments a process."""
 
 

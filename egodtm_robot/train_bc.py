@@ -15,16 +15,23 @@ import json
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 
 from egodtm_robot.collect import collect_demonstrations
 from egodtm_robot.core.atomic_files import write_atomically
-from egodtm_robot.core.configuration import command
+from egodtm_robot.core.configuration import (
+    Bounds,
+    NonNegativeInt,
+    OutputFolder,
+    PositiveInt,
+    RunSeed,
+    Workers,
+    command,
+)
 from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import (
-    ConfigurationError,
     DatasetError,
     StoreNotFoundError,
 )
@@ -71,17 +78,17 @@ PIPELINE_FILE = "features.safetensors"
 class DemonstrationsConfig:
     """Which demonstrations to learn from: the ``demos`` part of the configuration."""
 
-    path: str | None = None
+    path: OutputFolder | None = None
     """Folder of the store; null names it by task, resets, look, noise and seed below
     ``demonstrations/`` (and by ``env.horizon`` where it is given), so that runs share it."""
 
-    episodes: int | None = None
+    episodes: PositiveInt | None = None
     """How many to learn from; null takes the protocol's number. Missing ones are collected."""
 
-    seed: int = 0
+    seed: RunSeed = 0
     """Seed of the collection; apart from the run's, so that runs share demonstrations."""
 
-    noise: float = 0.05
+    noise: Annotated[float, Bounds(0, 1)] = 0.05
     """Standard deviation of the noise on executed actions (DART); recorded ones are clean."""
 
     allow_foreign: bool = False
@@ -110,10 +117,10 @@ class TrainBCConfig:
     demos: DemonstrationsConfig = field(default_factory=DemonstrationsConfig)
     """Which demonstrations it learns from."""
 
-    seed: int = 0
+    seed: RunSeed = 0
     """Decides weights, minibatches and the episodes of every evaluation."""
 
-    evaluation_split: str = "final"
+    evaluation_split: Literal["final", "tuning"] = "final"
     """``final``, or ``tuning`` while hyper-parameters are being chosen, so that no setting is ever
     chosen on the episodes that are reported."""
 
@@ -121,38 +128,27 @@ class TrainBCConfig:
     """Where the encoder runs and the head is trained: cpu, cuda, cuda:1, ...; auto takes a GPU if
     there is one."""
 
-    workers: int = field(default=2, metadata=NOT_DECISIVE)
+    workers: Workers = field(default=2, metadata=NOT_DECISIVE)
     """Processes that collect, draw and step environments; 0 or 1 works in the main one."""
 
-    environments: int = field(default=8, metadata=NOT_DECISIVE)
+    environments: PositiveInt = field(default=8, metadata=NOT_DECISIVE)
     """Environments a worker steps in turn; the encoder sees all of them in one batch."""
 
-    videos: int = 3
+    videos: NonNegativeInt = 3
     """Final episodes to film."""
 
-    run_dir: str | None = field(default=None, metadata=NOT_DECISIVE)
+    run_dir: OutputFolder | None = field(default=None, metadata=NOT_DECISIVE)
     """Folder of the run; null names it by its choices below ``runs/``."""
 
     def __post_init__(self) -> None:
-        """Refuse what the types let through.
+        """Name the policy and the environment as they are stored, and refuse what they do not take.
 
         Raises:
-            ConfigurationError: a number is out of range.
             EgoDTMRobotError: the environment, the policy or one of their options does not fit.
         """
         if self.policy:
             # What is stored names a policy by its kind, with every option that decides the run.
             self.policy = choose_policy(self.policy).to_json()
-        if self.evaluation_split not in ("final", "tuning"):
-            raise ConfigurationError(
-                f"Expected evaluation_split final or tuning, got {self.evaluation_split!r}."
-            )
-        if self.videos < 0 or self.workers < 0 or self.environments < 1:
-            raise ConfigurationError(
-                "Expected videos >= 0, workers >= 0 and environments >= 1, got "
-                f"{self.videos}, {self.workers} and {self.environments}."
-            )
-        episode_seeds("final", self.seed, 0)
         look = {"visual": self.protocol.visual}
         self.env = environment_record(read_environment(self.env, unset=look))
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from egodtm_robot.core.configuration import command
+from egodtm_robot.core.configuration import OutputFolder, PositiveInt, Seed, command
 from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.progress import Progress
@@ -31,11 +31,18 @@ from egodtm_robot.core.run_folder import (
 from egodtm_robot.core.training.identity import NOT_DECISIVE
 from pretrain.annotate.detector_examples import (
     Examples,
+    Objects,
     PictureDataset,
     StoreExamples,
     VisorExamples,
 )
-from pretrain.annotate.detector_model import new_detector, published_detector
+from pretrain.annotate.detector_model import (
+    BackboneKind,
+    Kind,
+    Size,
+    new_detector,
+    published_detector,
+)
 from pretrain.annotate.detector_training import BEST, LAST, DetectorTrainer
 from pretrain.annotate.detectors.training_config import DetectorTrainingConfig
 from pretrain.clips.dataset import AugmentationConfig
@@ -68,13 +75,13 @@ class TrainDetectorConfig:
     """Clip stores to choose the best weights by; empty for the first training pictures, which says
     nothing of others."""
 
-    validation_pictures: int = 512
+    validation_pictures: PositiveInt = 512
     """At most so many of them, evenly spread."""
 
-    pictures: int | None = None
+    pictures: PositiveInt | None = None
     """Only so many training pictures, evenly spread; null for all."""
 
-    objects: str = "nouns"
+    objects: Objects = "nouns"
     """``touched``: one label for what hands touch; ``named``: the data's categories; ``nouns``: the
     last words of these ("mug" for every "red mug"); ``none``."""
 
@@ -85,14 +92,14 @@ class TrainDetectorConfig:
     revision: str | None = None
     """Branch, tag or commit of ``init`` on the hub."""
 
-    kind: str = "ttfnet"
+    kind: Kind = "ttfnet"
     """Without ``init``: ``ttfnet``, which learns in half an hour of a CPU core, or ``rt_detr`` or
     ``d_fine``, which want published weights or a GPU."""
 
-    size: str = "tiny"
-    """Without ``init``: ``small`` or ``tiny``."""
+    size: Size = "tiny"
+    """Without ``init``: how large the detector is; ``small`` is about the least published."""
 
-    backbone: str = "efficientnet_lite0"
+    backbone: BackboneKind = "efficientnet_lite0"
     """Without ``init``: ``efficientnet_lite0`` with ImageNet's weights, which need no download, or
     ``random``."""
 
@@ -105,16 +112,16 @@ class TrainDetectorConfig:
     training: DetectorTrainingConfig = field(default_factory=DetectorTrainingConfig)
     """How to train."""
 
-    steps: int = 2500
+    steps: PositiveInt = 2500
     """Optimisation steps."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Decides new weights, and the order and augmentation of pictures."""
 
     device: str = field(default="auto", metadata=NOT_DECISIVE)
     """``auto`` takes a GPU if there is one, or as torch names it."""
 
-    run_dir: str = field(default="runs/detector", metadata=NOT_DECISIVE)
+    run_dir: OutputFolder = field(default="runs/detector", metadata=NOT_DECISIVE)
     """Folder of the run."""
 
     def __post_init__(self) -> None:
@@ -130,15 +137,9 @@ class TrainDetectorConfig:
                 f"visor.pictures=..., got stores={self.stores}, visor.annotations="
                 f"{self.visor.annotations}, visor.pictures={self.visor.pictures}."
             )
-        if self.resolution < 32 or self.resolution % 32 or self.steps < 1 or self.seed < 0:
+        if self.resolution < 32 or self.resolution % 32:
             raise ConfigurationError(
-                "Expected a resolution that is a multiple of 32, steps >= 1 and seed >= 0, got "
-                f"{self.resolution}, {self.steps} and {self.seed}."
-            )
-        if self.validation_pictures < 1 or (self.pictures is not None and self.pictures < 1):
-            raise ConfigurationError(
-                "Expected at least one picture, got "
-                f"pictures={self.pictures}, validation_pictures={self.validation_pictures}."
+                f"Expected a resolution that is a multiple of 32, got {self.resolution}."
             )
 
 
@@ -181,7 +182,7 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
     train = _Part(examples, config.pictures)
     validation: Examples = train
     if config.validation:
-        validation = StoreExamples(config.validation, config.objects, labels)  # type: ignore[arg-type]
+        validation = StoreExamples(config.validation, config.objects, labels)
     validation = _Part(validation, config.validation_pictures)
     if config.init is None:
         detector = new_detector(config.kind, config.size, labels, config.seed, config.backbone)
@@ -240,11 +241,11 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
 
 def _examples(config: TrainDetectorConfig) -> Examples:
     if config.stores:
-        return StoreExamples(config.stores, config.objects)  # type: ignore[arg-type]
+        return StoreExamples(config.stores, config.objects)
     return VisorExamples(
         str(config.visor.annotations),
         str(config.visor.pictures),
-        config.objects,  # type: ignore[arg-type]
+        config.objects,
     )
 
 

@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 
 from egodtm_robot.comparison.command_runs import CommandRun, run_commands
 from egodtm_robot.core.atomic_files import write_atomically
+from egodtm_robot.core.configuration import OutputFolder, RunSeed
 from egodtm_robot.core.errors import CheckpointError, ConfigurationError, UnknownNameError
 from egodtm_robot.core.instantiation import group_names
 from egodtm_robot.core.processes.runner import LOCAL_RUNNER, make_runner
@@ -74,7 +75,7 @@ class GridConfig:
     ``['policy=mlp,mlp_attention','env.cameras=[wrist],[left,right]']`` (with their quotes). Every
     combination is a row for every encoder."""
 
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    seeds: list[RunSeed] = field(default_factory=lambda: [0, 1, 2])
     """A training run each; three or more, since single seeds rank nothing."""
 
     reference: str = "pixels"
@@ -89,7 +90,7 @@ class GridConfig:
     """Further overrides of every run, such as ``['env.visual=shifted','videos=1']`` (with their
     quotes); without the latter nothing is filmed."""
 
-    run_dir: str = "runs/benchmark"
+    run_dir: OutputFolder = "runs/benchmark"
     """The runs' parent folder, which also gets ``table.md`` and ``table.json``. It is of one
     protocol and its overrides, which its ``config.yaml`` names."""
 

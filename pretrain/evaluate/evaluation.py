@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from egodtm_robot.core.atomic_files import write_atomically
+from egodtm_robot.core.configuration import OutputFolder, Threads
 from egodtm_robot.core.errors import ConfigurationError, ResumeMismatchError
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import (
@@ -54,18 +55,18 @@ class EvaluateConfig:
     data: HeldOutConfig = field(default_factory=HeldOutConfig)
     """Clips to measure on."""
 
-    cache: str | None = "runs/evaluate/embeddings"
+    cache: OutputFolder | None = "runs/evaluate/embeddings"
     """Folder that embeddings are kept in, by the fingerprints of models and clips; null keeps
     none."""
 
     device: str = "auto"
     """``auto`` takes GPUs if there are any, ``cpu`` does not."""
 
-    threads: int | None = None
+    threads: Threads | None = None
     """CPU threads; null shares the cores among the processes of a machine, unless OMP_NUM_THREADS
     says otherwise."""
 
-    run_dir: str | None = None
+    run_dir: OutputFolder | None = None
     """Folder of records and results; null names it by the fingerprints of model and clips below
     ``runs/evaluate``, so that an interrupted evaluation goes on and a second one adds tasks."""
 

@@ -17,6 +17,7 @@ from egodtm_robot.behavior_cloning import (
     split_episodes,
     train,
 )
+from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import (
     ConfigurationError,
     DatasetError,
@@ -315,7 +316,7 @@ def test_bad_settings_are_refused(changes, message):
 
 def test_an_unknown_schedule_is_refused_with_the_nearest():
     with pytest.raises(UnknownNameError, match="Did you mean 'cosine'"):
-        BehaviorCloningConfig(schedule="cosin")
+        from_mapping(BehaviorCloningConfig, {"schedule": "cosin"})
 
 
 def test_a_pooling_that_does_not_fit_is_refused_before_anything_is_written(tmp_path):

@@ -2,11 +2,11 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
-from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.core.configuration import Workers
+from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.training.identity import NOT_DECISIVE
-
-DETECTOR_PRECISIONS = ("float32", "bf16")
 
 
 @dataclass
@@ -33,7 +33,7 @@ class DetectorTrainingConfig:
     clip_norm: float = 0.1
     """Gradients of a larger norm are scaled down to it."""
 
-    precision: str = "float32"
+    precision: Literal["float32", "bf16"] = "float32"
     """``float32``, or ``bf16`` for the products inside the model."""
 
     validate_every: int = 500
@@ -45,7 +45,7 @@ class DetectorTrainingConfig:
     log_every: int = field(default=10, metadata=NOT_DECISIVE)
     """Steps that one entry of the curves is the mean of."""
 
-    workers: int = field(default=1, metadata=NOT_DECISIVE)
+    workers: Workers = field(default=1, metadata=NOT_DECISIVE)
     """Processes that read and prepare pictures; 0 does it in between steps."""
 
     def __post_init__(self) -> None:
@@ -53,10 +53,7 @@ class DetectorTrainingConfig:
 
         Raises:
             ConfigurationError: a number is out of range.
-            UnknownNameError: no such precision.
         """
-        if self.precision not in DETECTOR_PRECISIONS:
-            raise UnknownNameError("precision", self.precision, DETECTOR_PRECISIONS)
         for name in ("batch_size", "validate_every", "save_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Expected {name} >= 1, got {getattr(self, name)}.")
@@ -65,8 +62,8 @@ class DetectorTrainingConfig:
                 raise ConfigurationError(f"Expected {name} > 0, got {getattr(self, name)}.")
         if not 0 <= self.backbone_share < math.inf:
             raise ConfigurationError(f"Expected backbone_share >= 0, got {self.backbone_share}.")
-        if not 0 <= self.warmup < 1 or not self.weight_decay >= 0 or self.workers < 0:
+        if not 0 <= self.warmup < 1 or not self.weight_decay >= 0:
             raise ConfigurationError(
-                "Expected warmup in [0, 1), weight_decay >= 0 and workers >= 0, got "
-                f"{self.warmup}, {self.weight_decay} and {self.workers}."
+                "Expected warmup in [0, 1) and weight_decay >= 0, got "
+                f"{self.warmup} and {self.weight_decay}."
             )

@@ -306,12 +306,12 @@ def test_new_weights_come_from_the_seed_alone():
     other = [torch.equal(a, b) for a, b in zip(first.parameters(), third.parameters(), strict=True)]
     assert not all(other)
     assert torch.equal(before, torch.random.get_rng_state())
-    with pytest.raises(UnknownNameError, match="kind"):
-        new_detector("yolo", "tiny", ["a"], 0)
-    with pytest.raises(UnknownNameError, match="size"):
-        new_detector("d_fine", "huge", ["a"], 0)
-    with pytest.raises(UnknownNameError, match="backbone"):
-        new_detector("d_fine", "tiny", ["a"], 0, "resnet")
+
+
+@pytest.mark.parametrize("override", ["kind=yolo", "size=huge", "backbone=resnet"])
+def test_a_detector_that_there_is_not_is_refused(override: str):
+    with pytest.raises(UnknownNameError, match=override.partition("=")[0]):
+        compose(TrainDetectorConfig, "train_detector", ["stores=[clips]", override])
 
 
 @pytest.mark.parametrize("kind", ["rt_detr", "d_fine", "ttfnet"])

@@ -12,6 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import (
     ConfigurationError,
     ResumeMismatchError,
@@ -178,7 +179,7 @@ def test_an_objective_without_its_decoder_or_weights_is_refused():
     with pytest.raises(ConfigurationError, match="above 0"):
         ObjectiveConfig(text=0, depth=0)
     with pytest.raises(UnknownNameError, match="caption"):
-        ObjectiveConfig(texts="captions")
+        from_mapping(ObjectiveConfig, {"texts": "captions"})
 
 
 @pytest.mark.parametrize(
