@@ -26,8 +26,8 @@ from egodtm_robot.core.errors import ConfigurationError, StoreExistsError
 from egodtm_robot.core.locking import FileLock
 from egodtm_robot.core.processes.runner import LOCAL_RUNNER, make_runner
 from egodtm_robot.core.storage import check_free_space
-from pretrain.annotate.base import STAGES, Stage
 from pretrain.annotate.registry import check_annotator, is_enabled
+from pretrain.annotate.stage import STAGES, Stage
 from pretrain.clips.decoding import DecodingConfig
 from pretrain.clips.sources.registry import make_source
 from pretrain.preparation.assembly import read_assembled
