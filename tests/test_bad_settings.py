@@ -40,7 +40,10 @@ BAD_BY_TYPE = {
 @functools.cache
 def entry_point(name):
     """The decorated function of a command and its configuration dataclass."""
-    module = importlib.import_module(command_modules()[name])
+    path = command_modules()[name]
+    module = importlib.import_module(path)
+    if not hasattr(module, "main"):  # a package that is a command
+        module = importlib.import_module(f"{path}.__main__")
     annotations = [
         value.__annotations__.get("config")
         for value in vars(module).values()
