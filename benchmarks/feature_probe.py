@@ -27,7 +27,7 @@ from egodtm_robot.demos import DemonstrationStore
 from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.demos.recorded import recorded_environment
 from egodtm_robot.encoders import Encoder, make_encoder
-from egodtm_robot.features import FeaturePipeline, embed_demonstrations
+from egodtm_robot.encoders.features import FeaturePipeline, embed_demonstrations
 from envs.kitchen.config import KitchenConfig
 from envs.kitchen.tasks import get_task
 from envs.registry import make_environment

@@ -28,8 +28,8 @@ from pretrain.clips.store import ClipStore, ClipStoreWriter
 from pretrain.learning.accelerator import make_accelerator
 from pretrain.learning.configuration import PretrainConfig
 from pretrain.learning.trainer import Trainer
+from pretrain.losses.objective import depth_size, freeze_unused, objective_losses
 from pretrain.model import EgoDTM
-from pretrain.objective import depth_size, freeze_unused, objective_losses
 
 CLIPS = 256
 OTHER_VERBS = ("puts down", "opens", "pushes", "turns")

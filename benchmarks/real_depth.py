@@ -24,7 +24,7 @@ from PIL import Image
 from pretrain.checkpoints import load_checkpoint
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.evaluate.depth import METRICS, depth_scores
-from pretrain.evaluate.pictures import depth_sheet
+from pretrain.evaluate.plots import depth_sheet
 from pretrain.model import EgoDTM
 
 COLOUR_FOCAL, COLOUR_CENTRE = (1395.749023, 1395.749268), (935.732544, 540.681030)

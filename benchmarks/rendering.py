@@ -17,8 +17,8 @@ from multiprocessing.pool import Pool
 
 import numpy as np
 
-from egodtm_robot.core import rendering
-from egodtm_robot.core.rendering import OffscreenRenderer
+from egodtm_robot.core.drawing import offscreen as rendering
+from egodtm_robot.core.drawing.offscreen import OffscreenRenderer
 from envs.kitchen import KitchenEnv
 from envs.kitchen.scene import textured_model
 

@@ -23,7 +23,7 @@ import torch
 from torch.nn import functional
 
 from egodtm_robot.encoders import make_encoder
-from egodtm_robot.features import FeaturePipeline
+from egodtm_robot.encoders.features import FeaturePipeline
 from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, train
 from egodtm_robot.learning.dataset import CachedFeatureDataset
 from policies.base import make_policy

@@ -6,7 +6,7 @@ collecting with that camera would have stored.
 """
 
 if __name__ == "__main__":
-    from egodtm_robot.core.startup import prepare_command
+    from egodtm_robot.core.configuration.startup import prepare_command
 
     prepare_command()
 

@@ -7,13 +7,13 @@ was stopped, whatever stopped it, and ends with the same weights and outcomes.
 """
 
 if __name__ == "__main__":
-    from egodtm_robot.core.startup import prepare_command
+    from egodtm_robot.core.configuration.startup import prepare_command
 
     prepare_command()
 
 from egodtm_robot.core.configuration import command
+from egodtm_robot.evaluation.results import describe
 from egodtm_robot.learning.cloning_run import TrainBCConfig, train_bc
-from egodtm_robot.report import describe
 
 
 @command(TrainBCConfig, "train_bc")

@@ -14,7 +14,7 @@ from envs.kitchen.experts import make_expert
 from envs.kitchen.visuals import VISUAL_PRESETS
 from pretrain.clips.clip import HAND, Clip
 from pretrain.clips.synthetic.clips import SyntheticClipConfig, SyntheticClips
-from pretrain.evaluate.pictures import colour_depth
+from pretrain.evaluate.plots import colour_depth
 
 FOLDER = Path(__file__).parents[1] / "images"
 SIZE = 224

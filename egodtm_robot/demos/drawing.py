@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from egodtm_robot.core.errors import UnknownNameError
-from egodtm_robot.core.locking import UNTIL_FREE
 from egodtm_robot.core.processes.maps import ordered_map
 from egodtm_robot.core.storage import check_free_space
+from egodtm_robot.core.storage.locking import UNTIL_FREE
 from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.demos.episode import Episode
 from egodtm_robot.demos.recorded import recorded_environment

@@ -85,7 +85,7 @@ class KitchenEnv(MujocoEnvironment):
         cameras: names of the kitchen's cameras, :class:`Camera` objects, or mappings in their form
             (see :func:`envs.cameras.resolve_cameras`); empty: no images.
         resolution: image height and width, pixels; one number for square images.
-        quality: ``fast`` or ``full``, see :mod:`egodtm_robot.core.rendering`.
+        quality: ``fast`` or ``full``, see :mod:`egodtm_robot.core.drawing.offscreen`.
         modalities: which images an observation holds.
         horizon: steps of an episode; None takes the preset's.
         render_mode: ``rgb_array`` lets :meth:`render` draw the first camera (``left`` if none).

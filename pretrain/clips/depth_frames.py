@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from egodtm_robot.core.errors import UnknownNameError
+from pretrain.clips.decoded_frame import Shares
 from pretrain.clips.frame_folder import FrameFolder
-from pretrain.clips.pictures import Shares
 from pretrain.clips.video_file import DamagedVideoError
 
 

@@ -8,7 +8,7 @@ import torch
 
 from pretrain.evaluate.clips import PIECE, EvaluationClips
 from pretrain.evaluate.model import DepthModel, VideoTextModel
-from pretrain.evaluate.pictures import depth_sheet
+from pretrain.evaluate.plots import depth_sheet
 from pretrain.evaluate.task import (
     EvaluationTask,
     Record,

@@ -10,7 +10,7 @@ from torch.nn import functional
 from egodtm_robot.core.errors import ConfigurationError
 from pretrain.model.configuration import EgoDTMConfig
 from pretrain.model.depth_decoder import DepthDecoder, DepthOutput, DepthPrediction
-from pretrain.model.initialisation import initialise
+from pretrain.model.initialization import initialise
 from pretrain.model.region_decoder import RegionDecoder, RegionPrediction
 from pretrain.model.text import TextTransformer
 from pretrain.model.vision import VisionTransformer

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from egodtm_robot.core.efficientnet import (
+from egodtm_robot.core.published_models.efficientnet import (
     LAYERS,
     MEAN,
     SCALE,

@@ -9,19 +9,19 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from egodtm_robot.core import efficientnet
-from egodtm_robot.core.efficientnet import (
-    LAYERS,
-    EfficientNetLite0,
-    fold_batch_norms,
-    read_imagenet_weights,
-)
 from egodtm_robot.core.errors import (
     CheckpointMismatchError,
     EncoderInputError,
     EncoderOptionError,
     UnknownNameError,
     WeightsError,
+)
+from egodtm_robot.core.published_models import efficientnet
+from egodtm_robot.core.published_models.efficientnet import (
+    LAYERS,
+    EfficientNetLite0,
+    fold_batch_norms,
+    read_imagenet_weights,
 )
 from egodtm_robot.core.published_models.files import read_tensors
 from egodtm_robot.core.published_models.matching import load_matching

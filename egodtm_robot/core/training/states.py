@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import ResumeMismatchError
+from egodtm_robot.core.storage.atomic_files import write_atomically
 from egodtm_robot.core.training.identity import decisive, differences, listed
 
 _KEPT = 2

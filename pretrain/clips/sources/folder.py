@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pretrain.clips.pictures import check_crop
+from pretrain.clips.decoded_frame import check_crop
 from pretrain.clips.sources.base import ClipRequest, Failure
 from pretrain.clips.sources.tables import Row, RowError, checked, read_table
 

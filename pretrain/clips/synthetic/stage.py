@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import mujoco
 import numpy as np
 
-from egodtm_robot.core.rendering import OffscreenRenderer
+from egodtm_robot.core.drawing.offscreen import OffscreenRenderer
 from pretrain.clips.synthetic.hand import SIDES, Side, hand_shape
 from pretrain.clips.synthetic.meshes import all_meshes
 from pretrain.clips.synthetic.poses import quaternions

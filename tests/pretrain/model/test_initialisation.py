@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from pretrain.model import EgoDTM
-from pretrain.model.initialisation import plane_waves, waves
+from pretrain.model.initialization import plane_waves, waves
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
 from tiny_model import tiny_config

@@ -5,8 +5,8 @@ import importlib.util
 import pytest
 import torch
 
-from egodtm_robot.core import efficientnet
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError, WeightsError
+from egodtm_robot.core.published_models import efficientnet
 from egodtm_robot.encoders.efficientnet import EfficientNetLite0Encoder
 from pretrain.model.configuration import VisionConfig
 from pretrain.model.stem import EfficientNetStem
