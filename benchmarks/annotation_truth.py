@@ -204,8 +204,8 @@ def confirmed(statement: Statement, found: Boxes, clip: Clip) -> bool:
     if statement.kind == "motion":
         return statement.value in motion(truth, own[0], first, last, SHIFT / 2, APPROACH / 2)
     if statement.kind == "region":
-        centre = truth.centre(own[0], first)
-        return centre is not None and region(centre, margin=0) == statement.value
+        center = truth.center(own[0], first)
+        return center is not None and region(center, margin=0) == statement.value
     other = pairs.get((int(statement.value), first))
     if other is None:
         return False

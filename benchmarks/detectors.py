@@ -10,7 +10,7 @@ prints:
 - hands: AP50 of each detector, and precision and recall at the threshold of its configuration;
 - sides: share of hands whose side is right, from true boxes, with true depth and without;
 - contact: precision and recall of hands and of objects, from true boxes with and without depth, and
-  from true masks; the depth is once that of the store in metres, once brought to [0, 1] as a
+  from true masks; the depth is once that of the store in meters, once brought to [0, 1] as a
   relative one;
 - the mask rule on VISOR's polygons, which have no depth;
 - depth: how near disparity of unknown scale comes to the truth after each inversion, with one scale
@@ -327,10 +327,10 @@ def drawn(
     """A frame with its boxes: left hands blue, right hands orange, others white."""
     image = Image.fromarray(frame).resize(size)
     drawing = ImageDraw.Draw(image)
-    colours = {NO_SIDE: "white", LEFT: "deepskyblue", RIGHT: "orange"}
+    colors = {NO_SIDE: "white", LEFT: "deepskyblue", RIGHT: "orange"}
     for row in np.flatnonzero((found.frame == number) & (found.score >= threshold)):
         box = found.xyxy[row] * [*size, *size]
-        drawing.rectangle(box.tolist(), outline=colours[int(found.side[row])], width=2)
+        drawing.rectangle(box.tolist(), outline=colors[int(found.side[row])], width=2)
         mark = "*" if found.contact[row] else ""
         drawing.text(box[:2].tolist(), f"{found.score[row]:.2f}{mark}", fill="yellow")
     return np.asarray(image)

@@ -5,7 +5,7 @@
 In turns, so that both meet the same machine:
 
 - ours: ``pretrain.learning.trainer.Trainer`` with worker processes that read a clip store, crop and
-  colour clips, with clipping, AdamW, curves and guards;
+  color clips, with clipping, AdamW, curves and guards;
 - bare: forward and backward pass of the same modules on one batch in memory, nothing else.
 
 Prints clips a second of both, the step rate of ours over bare (to be at least 0.9) and the share of

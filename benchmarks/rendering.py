@@ -74,7 +74,7 @@ def physics_times(steps: int = 300) -> list[float]:
 
 
 def differences() -> dict[str, float]:
-    """Mean absolute difference of ``fast`` from full without effects, grey levels, by camera."""
+    """Mean absolute difference of ``fast`` from full without effects, gray levels, by camera."""
     rendering.QUALITIES[PLAIN.name] = PLAIN
     env = KitchenEnv("microwave", cameras=())
     env.reset(seed=0)

@@ -52,7 +52,7 @@ def main(encoder_name: str) -> None:
         grids={"left": pipeline.grid},
     )
     rates: dict[str, list[float]] = {"ours": [], "bare": [], "reference": []}
-    ours(dataset, 50)  # the optimiser's first use imports for seconds
+    ours(dataset, 50)  # the optimizer's first use imports for seconds
     for _ in range(ROUNDS):
         rates["ours"].append(ours(dataset, STEPS))
         rates["bare"].append(bare(dataset, STEPS))

@@ -1,7 +1,7 @@
 """The main job: ``python -m egodtm_robot.train_bc env=franka_kitchen_microwave``.
 
 Collects demonstrations (or opens those of ``demos.path``), embeds them once with a frozen encoder,
-clones the behaviour, evaluates the policy on fresh episodes, films some of them, and writes and
+clones the behavior, evaluates the policy on fresh episodes, films some of them, and writes and
 prints a success rate with its interval. Started again with the same settings, it goes on where it
 was stopped, whatever stopped it, and ends with the same weights and outcomes.
 """

@@ -107,13 +107,13 @@ class TrainDetectorConfig:
     """Side of the pictures, a multiple of 32."""
 
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    """How training pictures are cropped and coloured; half of them are mirrored besides."""
+    """How training pictures are cropped and colored; half of them are mirrored besides."""
 
     training: DetectorTrainingConfig = field(default_factory=DetectorTrainingConfig)
     """How to train."""
 
     steps: PositiveInt = 2500
-    """Optimisation steps."""
+    """Optimization steps."""
 
     seed: Seed = 0
     """Decides new weights, and the order and augmentation of pictures."""

@@ -67,7 +67,7 @@ def add_images(
         path: folder of the store.
         config: cameras, resolution and quality to draw with; the environment and its presets are
             the store's.
-        modalities: of ``rgb``, ``depth`` (float32 metres) and ``segmentation`` (int32 body ids).
+        modalities: of ``rgb``, ``depth`` (float32 meters) and ``segmentation`` (int32 body ids).
         workers: processes; 0 draws in this one.
         progress: given (array name, steps) returns a function to call with the steps done.
 

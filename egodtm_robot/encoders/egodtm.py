@@ -114,7 +114,7 @@ class EgoDTMEncoder(ImageEncoder):
         options: dict[str, Any] = {
             "output": output,
             "resolution": side,
-            # What weights do not show: heads, activation, epsilon, colours.
+            # What weights do not show: heads, activation, epsilon, colors.
             "vision": asdict(config.vision),
         }
         dimension = config.vision.width

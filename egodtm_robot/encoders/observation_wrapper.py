@@ -18,7 +18,7 @@ class FeatureObservation(gymnasium.Wrapper[dict[str, Any], Any, dict[str, Any], 
 
     Observations are a flat dictionary of ``proprioception`` (P,) and ``features/<camera>``
     (L, D), what :class:`policies.base.Policy` reads, so that
-    ``stable_baselines3.common.evaluation.evaluate_policy`` and its vectorised environments run
+    ``stable_baselines3.common.evaluation.evaluate_policy`` and its vectorized environments run
     our policies unchanged. :func:`egodtm_robot.evaluation.rollouts.evaluate` is faster: it
     encodes the images of many environments together.
 

@@ -135,13 +135,13 @@ def write_gif(path: Path, films: Sequence[EpisodeFilm], fps: float, columns: int
         tiles = [reel[min(step, len(reel) - 1)] for reel in reels]
         frames.append(_grid(tiles, min(columns, len(tiles))))
     images = [Image.fromarray(frame) for frame in frames]
-    # One palette for all frames: otherwise colours flicker and the file doubles.
+    # One palette for all frames: otherwise colors flicker and the file doubles.
     palette = _palette(images)
-    quantised = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
-    quantised[0].save(
+    quantized = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+    quantized[0].save(
         path,
         save_all=True,
-        append_images=quantised[1:],
+        append_images=quantized[1:],
         duration=round(1000 / fps),
         loop=0,
         optimize=True,

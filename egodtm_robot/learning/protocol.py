@@ -29,7 +29,7 @@ class ProtocolConfig:
     """Episodes to learn from where ``demos.episodes`` does not say."""
 
     training: BehaviorCloningConfig = field(default_factory=BehaviorCloningConfig)
-    """The optimisation."""
+    """The optimization."""
 
     selection: Selection = "last"
     """Which checkpoint is the run's policy. ``last``: the end of training, sound under a cosine

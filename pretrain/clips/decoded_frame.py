@@ -21,7 +21,7 @@ Shares = tuple[float, float, float, float]
 
 _UNSPECIFIED, _BT2020_CONSTANT = 2, 10
 _FEWEST_HD_ROWS = 720
-# Downscaling widens the kernel, so nothing aliases. Without whole colour rows the scaler's pictures
+# Downscaling widens the kernel, so nothing aliases. Without whole color rows the scaler's pictures
 # are two levels too dark; the other flags make them the same on any processor.
 _SCALER = (
     Interpolation.BILINEAR
@@ -167,7 +167,7 @@ def _cut(frame: av.VideoFrame, crop: Shares) -> av.VideoFrame:
 
 
 def _matrix(frame: av.VideoFrame) -> int:
-    """The code of the matrix that made luma and colour of red, green and blue."""
+    """The code of the matrix that made luma and color of red, green and blue."""
     if frame.colorspace == _UNSPECIFIED and frame.height >= _FEWEST_HD_ROWS:
         # Unnamed, large pictures are BT.709 by convention; the scaler would take BT.601.
         return int(Colorspace.ITU709)

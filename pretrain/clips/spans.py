@@ -181,7 +181,7 @@ def decode_clip(
 def decode_spans(
     video: Video, spans: Sequence[Span], frames: int, resolution: int
 ) -> Iterator[tuple[int, DecodedClip | DecodingError]]:
-    """Clips of one video in a single pass: what neighbours and overlapping ones share is decoded
+    """Clips of one video in a single pass: what neighbors and overlapping ones share is decoded
     once, and what lies far between two is jumped over.
 
     Args:

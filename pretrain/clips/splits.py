@@ -277,7 +277,7 @@ def _at_most(value: Any, clips: int | None) -> Part:
     store = ClipStore.open(paths(value))
     if len(store) < 2:
         raise DatasetError(f"Expected at least two clips to measure on in {value}.")
-    # Spread evenly: neighbours often come from one video.
+    # Spread evenly: neighbors often come from one video.
     count = len(store) if clips is None else min(clips, len(store))
     return Part(store, np.arange(count) * len(store) // count)
 

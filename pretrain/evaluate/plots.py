@@ -16,13 +16,13 @@ _GAP = 4
 _WIDTH, _HEIGHT, _MARGIN = 480, 240, 44
 
 
-def colour_depth(depth: np.ndarray) -> np.ndarray:
-    """Colour maps of depth in [0, 1], NaN for unknown: (..., h, w) -> uint8 (..., h, w, 3)."""
+def color_depth(depth: np.ndarray) -> np.ndarray:
+    """Color maps of depth in [0, 1], NaN for unknown: (..., h, w) -> uint8 (..., h, w, 3)."""
     places = np.linspace(0, 1, len(_NEAR_TO_FAR))
     filled = np.nan_to_num(depth, nan=0.0)
     channels = [np.interp(filled, places, _NEAR_TO_FAR[:, channel]) for channel in range(3)]
-    colours = np.stack(channels, axis=-1).round().astype(np.uint8)
-    return np.where(np.isnan(depth)[..., None], _UNKNOWN, colours)
+    colors = np.stack(channels, axis=-1).round().astype(np.uint8)
+    return np.where(np.isnan(depth)[..., None], _UNKNOWN, colors)
 
 
 def depth_sheet(
@@ -45,7 +45,7 @@ def depth_sheet(
     for frame, true, predicted in zip(frames, truth, prediction, strict=True):
         maps = [
             np.asarray(
-                Image.fromarray(colour_depth(one)).resize((width, height), Image.Resampling.NEAREST)
+                Image.fromarray(color_depth(one)).resize((width, height), Image.Resampling.NEAREST)
             )
             for one in (true, predicted)
         ]

@@ -20,7 +20,7 @@ from PIL import Image
 
 from pretrain.annotate.captions.nouns import head, parse
 from pretrain.clips.clip import HAND, LEFT, NO_SIDE, RIGHT, Boxes, Clip
-from pretrain.evaluate.plots import colour_depth
+from pretrain.evaluate.plots import color_depth
 
 _FRAME_QUALITY = 75
 _LOSSLESS = None
@@ -39,7 +39,7 @@ _TRACKS = np.array(
      [201, 167, 255], [126, 240, 255]],
     np.uint8,
 )  # fmt: skip
-"""Colours of masks: the background, then track by track."""
+"""Colors of masks: the background, then track by track."""
 
 
 @dataclass
@@ -126,7 +126,7 @@ def make_page(clips: Iterable[Clip], *, title: str, total: int, per_page: int, w
 
 
 def _card(clip: Clip, width: int) -> str:
-    depth = None if clip.depth is None else _normalised(clip.depth)
+    depth = None if clip.depth is None else _normalized(clip.depth)
     height = max(1, round(width * clip.frames.shape[1] / clip.frames.shape[2]))
     cells = []
     for number, frame in enumerate(clip.frames):
@@ -135,10 +135,10 @@ def _card(clip: Clip, width: int) -> str:
             f"{_overlay(clip.boxes, number, width, height)}</div>"
         ]
         if depth is not None:
-            pictures.append(_picture(colour_depth(depth[number]), _DEPTH_QUALITY, "depth", "map"))
+            pictures.append(_picture(color_depth(depth[number]), _DEPTH_QUALITY, "depth", "map"))
         if clip.masks is not None:
-            colours = _TRACKS[_mask_colours(clip.masks[number])]
-            pictures.append(_picture(colours, _LOSSLESS, "masks", "map"))
+            colors = _TRACKS[_mask_colors(clip.masks[number])]
+            pictures.append(_picture(colors, _LOSSLESS, "masks", "map"))
         time = _time(clip, number)
         cells.append(f'<div class="column">{"".join(pictures)}{time}</div>')
     tags = " ".join(_tags(clip))
@@ -177,21 +177,21 @@ def _overlay(boxes: Boxes, frame: int, width: int, height: int) -> str:
     rows = np.flatnonzero(boxes.frame == frame)
     for row in rows:
         left, top, right, bottom = boxes.xyxy[row] * (width, height, width, height)
-        colour = _colour(boxes, int(row))
+        color = _color(boxes, int(row))
         touching = bool(boxes.contact[row])
         side = _SIDES[int(boxes.side[row])]
         name = f"{side}{boxes.category[row]} {boxes.track[row]}" + (" ●" if touching else "")
         track = (boxes.track == boxes.track[row]) & (boxes.frame <= frame)
         corners = boxes.xyxy[track][np.argsort(boxes.frame[track], kind="stable")]
-        centres = (corners[:, :2] + corners[:, 2:]) / 2 * (width, height)
+        centers = (corners[:, :2] + corners[:, 2:]) / 2 * (width, height)
         is_main = len(rows) <= _FEW_BOXES or touching or boxes.category[row] == HAND
-        if len(centres) > 1 and is_main:
-            points = " ".join(f"{x:.1f},{y:.1f}" for x, y in centres)
-            parts.append(f'<polyline points="{points}" stroke="{colour}"/>')
+        if len(centers) > 1 and is_main:
+            points = " ".join(f"{x:.1f},{y:.1f}" for x, y in centers)
+            parts.append(f'<polyline points="{points}" stroke="{color}"/>')
         thickness = 3 if touching else 1.6
         parts.append(
             f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" '
-            f'height="{bottom - top:.1f}" stroke="{colour}" stroke-width="{thickness}">'
+            f'height="{bottom - top:.1f}" stroke="{color}" stroke-width="{thickness}">'
             f"<title>{html.escape(name)}</title></rect>"
         )
         if not is_main:
@@ -201,19 +201,19 @@ def _overlay(boxes: Boxes, frame: int, width: int, height: int) -> str:
         size = 0.042 * width
         y = max(float(top) - 2, size)
         parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:.1f}" fill="{colour}">'
+            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:.1f}" fill="{color}">'
             f"{html.escape(name)}</text>"
         )
     return f'<svg viewBox="0 0 {width} {height}">{"".join(parts)}</svg>'
 
 
-def _colour(boxes: Boxes, row: int) -> str:
+def _color(boxes: Boxes, row: int) -> str:
     if boxes.category[row] == HAND:
         return _HANDS[int(boxes.side[row])]
     return _THINGS[int(boxes.track[row]) % len(_THINGS)]
 
 
-def _normalised(depth: np.ndarray) -> np.ndarray:
+def _normalized(depth: np.ndarray) -> np.ndarray:
     """Depth of a clip within 0 to 1, the same scale for all of its frames."""
     known = depth[~np.isnan(depth)]
     if not known.size:
@@ -223,9 +223,9 @@ def _normalised(depth: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def _mask_colours(mask: np.ndarray) -> np.ndarray:
-    colours = (mask.astype(np.int64) - 1) % (len(_TRACKS) - 1) + 1
-    return np.where(mask == 0, 0, colours)
+def _mask_colors(mask: np.ndarray) -> np.ndarray:
+    colors = (mask.astype(np.int64) - 1) % (len(_TRACKS) - 1) + 1
+    return np.where(mask == 0, 0, colors)
 
 
 def _time(clip: Clip, frame: int) -> str:

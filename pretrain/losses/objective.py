@@ -142,7 +142,7 @@ def batch_regions(batch: ClipBatch, config: EgoDTMConfig) -> RegionTarget:
     target = region_target(batch.boxes, batch.frames.shape[1], config.region_decoder.objects)
     device = batch.frames.device
     return RegionTarget(
-        target.boxes.to(device), target.present.to(device), target.labelled.to(device)
+        target.boxes.to(device), target.present.to(device), target.labeled.to(device)
     )
 
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 _CLASS_DEVIATION = 0.02
 
 _WAVE_AMPLITUDE = 0.5
-"""About what a patch's colours make of a token."""
+"""About what a patch's colors make of a token."""
 
 _WAVE_RATIO = 100.0
 """Longest over shortest wave: grids and clips are tens of places long."""
 
 
-def initialise(model: "EgoDTM", generator: torch.Generator) -> None:
+def initialize(model: "EgoDTM", generator: torch.Generator) -> None:
     """Give every parameter its initial value.
 
     Args:

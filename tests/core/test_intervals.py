@@ -87,7 +87,7 @@ def test_mcnemar_refuses_other_episodes():
         mcnemar_exact(np.ones(3), np.ones(4))
 
 
-def test_bootstrap_is_reproducible_and_centred():
+def test_bootstrap_is_reproducible_and_centered():
     outcomes = [np.arange(100) < 60, np.arange(100) < 50, np.arange(100) < 70]
     first = bootstrap_success_rate(outcomes, np.random.default_rng(1))
     again = bootstrap_success_rate(outcomes, np.random.default_rng(1))

@@ -77,7 +77,7 @@ def store(tmp_path: Path) -> DemonstrationStore:
 
 
 class CountingEncoder(ImageEncoder):
-    """Mean colour of each frame of the window, times a weight; counts what it is asked for."""
+    """Mean color of each frame of the window, times a weight; counts what it is asked for."""
 
     def __init__(self, history: int = 1, weight: float = 1.0, fail_after: int | None = None):
         network = torch.nn.Linear(1, 1)
@@ -94,8 +94,8 @@ class CountingEncoder(ImageEncoder):
         return super().encode(images)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        colours = images.float().mean(dim=(2, 3)).flatten(1)[:, None]
-        return colours * self.network.weight
+        colors = images.float().mean(dim=(2, 3)).flatten(1)[:, None]
+        return colors * self.network.weight
 
 
 def tiny_videomae() -> TransformersEncoder:

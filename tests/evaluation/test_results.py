@@ -26,7 +26,7 @@ def make_results(successes: int = 37, seed: int = 0, episodes: int = 50) -> RunR
 def test_the_interval_is_wilsons() -> None:
     summary = success_summary(50, 37)
     assert summary["success_rate"] == 0.74
-    # Closed form: centre (p + z^2/2n) / (1 + z^2/n).
+    # Closed form: center (p + z^2/2n) / (1 + z^2/n).
     assert summary["wilson95"] == pytest.approx([0.6045, 0.8413], abs=2e-4)
 
 

@@ -151,7 +151,7 @@ def _find_linux_backend() -> str | None:
 
 
 def _egl_works() -> bool:
-    """Whether a display on one of EGL's devices can be initialised; it is released again."""
+    """Whether a display on one of EGL's devices can be initialized; it is released again."""
     try:
         egl = ctypes.CDLL("libEGL.so.1")
     except OSError:

@@ -19,7 +19,7 @@ _cache: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = {}
 def decimate_meshes(model: mujoco.MjModel, max_faces: int) -> None:
     """Reduces each heavy mesh of a model in place to at most ``max_faces`` faces.
 
-    Meshes of up to twice as many faces were modelled sparingly and stay as they are: there is
+    Meshes of up to twice as many faces were modeled sparingly and stay as they are: there is
     little to gain, and their few vertices all matter.
 
     Only for models that are drawn, not simulated: convex hulls, volumes and collision trees are

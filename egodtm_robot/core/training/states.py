@@ -1,4 +1,4 @@
-"""States that a training goes on from: weights, moments of the optimiser, and a record.
+"""States that a training goes on from: weights, moments of the optimizer, and a record.
 
 Each is one safetensors file, written whole or not at all, with the record as JSON in its header;
 nothing is pickled. The two newest are kept: a damaged one costs the steps since the one before.

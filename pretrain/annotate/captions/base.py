@@ -45,7 +45,7 @@ _IN_PLACE = frozenset(
 
 @dataclass(frozen=True)
 class Place:
-    """Where something is, in words and for machines: "at the centre of the view"."""
+    """Where something is, in words and for machines: "at the center of the view"."""
 
     words: str
     statement: Statement
@@ -312,8 +312,8 @@ class _Scene:
         return found
 
     def _region(self, track: int, frame: int) -> list[Place]:
-        centre = self.sight.centre(track, frame)
-        where = "" if centre is None else region(centre, REGION_MARGIN * self.caution)
+        center = self.sight.center(track, frame)
+        where = "" if center is None else region(center, REGION_MARGIN * self.caution)
         if not where:
             return []
         return [

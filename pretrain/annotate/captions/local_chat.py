@@ -22,7 +22,7 @@ class TransformersCaptions(LanguageModelCaptions):
     """Captions by any chat model that transformers can load.
 
     Answers are the likeliest words (greedy), one clip at a time: in a batch of others a matrix
-    product rounds differently, and a clip's caption would depend on its neighbours.
+    product rounds differently, and a clip's caption would depend on its neighbors.
 
     Args:
         model: hub id such as ``Qwen/Qwen2.5-7B-Instruct``, or a folder with the model, its

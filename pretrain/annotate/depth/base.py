@@ -48,7 +48,7 @@ class DepthAnnotator(ABC):
         fingerprint: of everything that the maps depend on, ``size`` apart.
         size: rows and columns of the maps.
         batch_size: clips handed over at once. Each is predicted by itself, so that its depth does
-            not depend on its neighbours.
+            not depend on its neighbors.
 
     Raises:
         AnnotatorOptionError: size or batch_size is below 1.

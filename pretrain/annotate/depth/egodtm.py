@@ -64,7 +64,7 @@ class EgoDTMDepth(DepthAnnotator):
             "EgoDTMDepth",
             CODE_VERSION,
             size,
-            # What weights do not show: heads, activation, epsilon, colours.
+            # What weights do not show: heads, activation, epsilon, colors.
             asdict(model.config.vision),
             model.config.depth_decoder.identity(),
             *(hash_tensors(tensors) for tensors in parts.values()),

@@ -6,12 +6,12 @@ need torchvision). What a model's numbers mean is known by its kind:
 ==================  ======================================================================
 kind of model       its numbers
 ==================  ======================================================================
-``depth_anything``  disparity, or metres if its configuration says ``metric`` (Yang et al.,
+``depth_anything``  disparity, or meters if its configuration says ``metric`` (Yang et al.,
                     "Depth Anything V2", 2024)
 ``dpt``             disparity (Ranftl et al., "Vision Transformers for Dense Prediction", 2021)
-``zoedepth``        metres (Bhat et al., "ZoeDepth", 2023)
-``glpn``            metres (Kim et al., "Global-Local Path Networks", 2022)
-``depth_pro``       inverse metres for a picture as wide as its focal length, and the angle of
+``zoedepth``        meters (Bhat et al., "ZoeDepth", 2023)
+``glpn``            meters (Kim et al., "Global-Local Path Networks", 2022)
+``depth_pro``       inverse meters for a picture as wide as its focal length, and the angle of
                     view that undoes it (Bochkovskii et al., "Depth Pro", 2024)
 ==================  ======================================================================
 """
@@ -63,7 +63,7 @@ class DepthPreprocessing:
         reflect: whether the borders are mirrored outwards first, and cut off afterwards (ZoeDepth).
         align_corners: whether the outermost pixels stay in place when resizing (ZoeDepth).
         interpolation: of the resize.
-        normalization: of grey levels.
+        normalization: of gray levels.
     """
 
     size: tuple[int, int] | None
@@ -94,7 +94,7 @@ class DepthPreprocessing:
             size = _pair(processor.get("size", default))
         normalization = Normalization.from_processor(processor)
         if kind == "glpn":
-            # Its processor knows no means: grey levels go in as 0 to 1.
+            # Its processor knows no means: gray levels go in as 0 to 1.
             normalization = Normalization(normalization.rescale, (0.0,) * 3, (1.0,) * 3)
         return cls(
             size=size,
@@ -115,7 +115,7 @@ class DepthPreprocessing:
         return parts
 
     def __call__(self, frames: torch.Tensor) -> torch.Tensor:
-        """uint8 (T, H, W, 3) -> normalised float32 (T, 3, h, w)."""
+        """uint8 (T, H, W, 3) -> normalized float32 (T, 3, h, w)."""
         pixels = to_channels_first(frames)
         if self.reflect:
             rows, columns = self.margins(frames.shape[1], frames.shape[2])
@@ -159,7 +159,7 @@ class HuggingFaceDepth(DepthAnnotator):
             ``save_pretrained`` writes it, with ``preprocessor_config.json``.
         revision: branch, tag or commit on the hub.
         output: what the model's numbers mean: ``disparity`` (near is large), ``relative`` (near is
-            small), ``metric`` (metres), or ``auto`` for what is known of its kind.
+            small), ``metric`` (meters), or ``auto`` for what is known of its kind.
         inversion: how disparity becomes depth, see :mod:`pretrain.annotate.depth.base`.
         near_share: of the inversion.
         size: rows and columns of the stored maps.
@@ -217,7 +217,7 @@ class HuggingFaceDepth(DepthAnnotator):
         outputs = self._model(pixel_values=self.preprocessing(frames))
         values = outputs.predicted_depth.float()
         if self.kind == _DEPTH_PRO and self.output == "metric":
-            values = _depth_pro_metres(values, outputs.field_of_view)
+            values = _depth_pro_meters(values, outputs.field_of_view)
         values = self._without_margins(values, clip.frames.shape[1], clip.frames.shape[2])
         found = values.cpu().numpy()
         if self.output == "disparity":
@@ -248,8 +248,8 @@ def _known_output(config: Any) -> Output:
     return _KNOWN_OUTPUTS[kind]
 
 
-def _depth_pro_metres(values: torch.Tensor, field_of_view: torch.Tensor | None) -> torch.Tensor:
-    """Metres from inverse depth for a picture as wide as its focal length: (T, h, w)."""
+def _depth_pro_meters(values: torch.Tensor, field_of_view: torch.Tensor | None) -> torch.Tensor:
+    """Meters from inverse depth for a picture as wide as its focal length: (T, h, w)."""
     if field_of_view is not None:
         width_by_focal_length = 2 * torch.tan(torch.deg2rad(field_of_view.float()) / 2)
         values = values * width_by_focal_length[:, None, None]

@@ -18,13 +18,13 @@ from pretrain.clips.box_geometry import intersection_over_union, overlaps
 from pretrain.clips.clip import HAND, Boxes, DepthKind
 
 BORDER_TOLERANCE_M = 0.04
-"""Largest step in depth between neighbouring pixels of a hand and what it touches, metres."""
+"""Largest step in depth between neighboring pixels of a hand and what it touches, meters."""
 
 BOX_TOLERANCE_M = 0.15
-"""Largest difference between the median depths of two boxes that touch, metres."""
+"""Largest difference between the median depths of two boxes that touch, meters."""
 
 SPREAD_M = 0.9
-"""How far a relative depth's range, from its 2nd to its 98th hundredth, is taken to reach, metres:
+"""How far a relative depth's range, from its 2nd to its 98th hundredth, is taken to reach, meters:
 what lies before the hands of somebody who works at a table."""
 
 BORDER_PIXELS = 2
@@ -75,7 +75,7 @@ def update_contact(
 
 
 def depth_unit(depth: np.ndarray | None, kind: DepthKind | None) -> float:
-    """What a metre is in a clip's depth: 1 for metric depth, an estimate for relative depth."""
+    """What a meter is in a clip's depth: 1 for metric depth, an estimate for relative depth."""
     if depth is None or kind != "relative" or not np.isfinite(depth).any():
         return 1.0
     near, far = np.nanquantile(depth, [0.02, 0.98])
@@ -88,7 +88,7 @@ def box_scores(hands: np.ndarray, objects: np.ndarray, depth: np.ndarray | None)
     Args:
         hands: float (n, 4), left, top, right, bottom as shares of the image.
         objects: float (m, 4).
-        depth: float (h, w) in metres, NaN where not known, or None.
+        depth: float (h, w) in meters, NaN where not known, or None.
 
     Returns:
         float64 (n, m), intersection over union; 0 where they do not touch.
@@ -108,11 +108,11 @@ def mask_score(hand: np.ndarray, thing: np.ndarray, depth: np.ndarray | None) ->
     Args:
         hand: bool (h, w).
         thing: bool (h, w), of the same frame.
-        depth: float (h, w) in metres, NaN where not known, or None.
+        depth: float (h, w) in meters, NaN where not known, or None.
     """
     border = np.zeros(hand.shape, bool)
     step = np.full(hand.shape, np.inf)
-    for here, there in _NEIGHBOURS:
+    for here, there in _NEIGHBORS:
         side_by_side = thing[here] & hand[there]
         border[here] |= side_by_side
         if depth is not None:
@@ -152,7 +152,7 @@ def _fit(depth: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return depth[rows.astype(int)[:, None], columns.astype(int)[None]]
 
 
-def _neighbours() -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+def _neighbors() -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
     """Slices of a map, and of the same map moved by a pixel, for each of the eight directions."""
     part = {-1: slice(1, None), 0: slice(None), 1: slice(None, -1)}
     return [
@@ -163,4 +163,4 @@ def _neighbours() -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
     ]
 
 
-_NEIGHBOURS = _neighbours()
+_NEIGHBORS = _neighbors()

@@ -42,7 +42,7 @@ class EfficientNetLite0Config(PreTrainedConfig):
 
 
 class EfficientNetLite0Backbone(PreTrainedModel):
-    """Grey levels in [0, 1] to the maps of the stages that are read.
+    """Gray levels in [0, 1] to the maps of the stages that are read.
 
     Attributes:
         channels: of each map.

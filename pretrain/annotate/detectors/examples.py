@@ -108,7 +108,7 @@ class StoreExamples:
         found = self.store.read([clip], ["frames", "boxes"])
         boxes = found["boxes"][0]
         here = select(boxes, np.flatnonzero(boxes.frame == frame))
-        return found["frames"][0][frame], labelled(here, self.objects, self.labels)
+        return found["frames"][0][frame], labeled(here, self.objects, self.labels)
 
     def _categories(self) -> Iterator[str]:
         if self.objects in ("named", "nouns"):
@@ -164,7 +164,7 @@ class VisorExamples:
         path, frame = self._frames[index]
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))
-        return pixels, labelled(frame.boxes(), self.objects, self.labels)
+        return pixels, labeled(frame.boxes(), self.objects, self.labels)
 
 
 def select(boxes: Boxes, rows: np.ndarray) -> Boxes:
@@ -179,7 +179,7 @@ def select(boxes: Boxes, rows: np.ndarray) -> Boxes:
     )
 
 
-def labelled(boxes: Boxes, objects: Objects, labels: Sequence[str]) -> Boxes:
+def labeled(boxes: Boxes, objects: Objects, labels: Sequence[str]) -> Boxes:
     """The boxes that are to be found, with labels as categories; the others are left out."""
     names: list[str | None] = []
     for name, side, contact in zip(boxes.category, boxes.side, boxes.contact, strict=True):
@@ -213,9 +213,9 @@ class PictureBatch:
 
 
 class PictureDataset(Dataset):
-    """Examples as a detector is trained on them: cropped, mirrored, coloured, of one size.
+    """Examples as a detector is trained on them: cropped, mirrored, colored, of one size.
 
-    A mirrored left hand is a right hand, and is labelled so.
+    A mirrored left hand is a right hand, and is labeled so.
 
     Args:
         examples: what to draw from.

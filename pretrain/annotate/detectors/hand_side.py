@@ -23,7 +23,7 @@ AROUND = 1.25
 """How far around a hand its arm is looked for, in widths and heights of its box from its middle."""
 
 NEARER_M = 0.03
-"""How much farther than the hand its arm may seem, metres."""
+"""How much farther than the hand its arm may seem, meters."""
 
 PLACE_WEIGHT = 0.5
 """What the place in the image counts for beside the arm."""
@@ -55,7 +55,7 @@ def assign_sides(
     for number in frames:
         here = np.flatnonzero(frame == number)
         own[number] = here[np.argsort(-score[here], kind="stable")[:2]]
-    centre = (xyxy[:, :2].astype(np.float64) + xyxy[:, 2:]) / 2
+    center = (xyxy[:, :2].astype(np.float64) + xyxy[:, 2:]) / 2
     evidence = np.zeros(len(frame))
     unit = depth_unit(depth, depth_kind)
     for number in frames:
@@ -64,11 +64,11 @@ def assign_sides(
         for index in here:
             evidence[index] = single_evidence(xyxy[index], still)
         if len(here) == 2:
-            a, b = here[np.argsort(centre[here, 0], kind="stable")]
-            apart = min(1.0, (centre[b, 0] - centre[a, 0]) / APART)
+            a, b = here[np.argsort(center[here, 0], kind="stable")]
+            apart = min(1.0, (center[b, 0] - center[a, 0]) / APART)
             evidence[a] = (1 - apart) * evidence[a] - 2 * apart
             evidence[b] = (1 - apart) * evidence[b] + 2 * apart
-    for run in _runs(frames, own, centre):
+    for run in _runs(frames, own, center):
         evidence[run] = evidence[run].mean()
     for number in frames:
         here = own[number]
@@ -87,10 +87,10 @@ def single_evidence(box: np.ndarray, depth: np.ndarray | None) -> float:
 
     Args:
         box: float (4,), of the hand, shares of the image.
-        depth: float (h, w) of the frame in metres, NaN where not known, or None.
+        depth: float (h, w) of the frame in meters, NaN where not known, or None.
     """
-    centre_x, centre_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    place = PLACE_WEIGHT * 2 * (float(centre_x) - 0.5)
+    center_x, center_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    place = PLACE_WEIGHT * 2 * (float(center_x) - 0.5)
     if depth is None:
         return place
     inside = cut_out(depth, box)
@@ -99,8 +99,8 @@ def single_evidence(box: np.ndarray, depth: np.ndarray | None) -> float:
         return place
     limit = np.quantile(inside, 0.3) + NEARER_M
     height, width = depth.shape
-    x = ((np.arange(width) + 0.5) / width - centre_x) / max(box[2] - box[0], 1e-6)
-    y = ((np.arange(height) + 0.5) / height - centre_y) / max(box[3] - box[1], 1e-6)
+    x = ((np.arange(width) + 0.5) / width - center_x) / max(box[2] - box[0], 1e-6)
+    y = ((np.arange(height) + 0.5) / height - center_y) / max(box[3] - box[1], 1e-6)
     far_x, far_y = np.abs(x)[None], np.abs(y)[:, None]
     ring = (np.maximum(far_x, far_y) < AROUND) & (np.maximum(far_x, far_y) > 0.5)
     arm = ring & (depth < limit)
@@ -109,13 +109,13 @@ def single_evidence(box: np.ndarray, depth: np.ndarray | None) -> float:
     return place + float((arm * x[None]).sum() / arm.sum()) / AROUND
 
 
-def _runs(frames: list[int], own: dict[int, np.ndarray], centre: np.ndarray) -> list[np.ndarray]:
+def _runs(frames: list[int], own: dict[int, np.ndarray], center: np.ndarray) -> list[np.ndarray]:
     """Hands that follow one another from frame to frame, nearest first."""
     runs: list[list[int]] = []
     for number in frames:
         free = [int(index) for index in own[number]]
         pairs = sorted(
-            (float(np.linalg.norm(centre[run[-1]] - centre[index])), place, index)
+            (float(np.linalg.norm(center[run[-1]] - center[index])), place, index)
             for place, run in enumerate(runs)
             for index in free
         )

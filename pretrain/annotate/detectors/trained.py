@@ -41,7 +41,7 @@ class DetectorPreprocessing:
     Attributes:
         size: (height, width) of the input; the aspect is not kept.
         interpolation: of the resize.
-        normalization: of grey levels.
+        normalization: of gray levels.
     """
 
     size: tuple[int, int]
@@ -75,7 +75,7 @@ class DetectorPreprocessing:
         return parts
 
     def __call__(self, frames: torch.Tensor) -> torch.Tensor:
-        """uint8 (N, H, W, 3) -> normalised float32 (N, 3, h, w)."""
+        """uint8 (N, H, W, 3) -> normalized float32 (N, 3, h, w)."""
         return self.normalization(resize(to_channels_first(frames), self.size, self.interpolation))
 
 

@@ -48,7 +48,7 @@ class DetectorTrainer:
         dataset: training pictures.
         validation: pictures to choose the best weights by.
         out_dir: folder of detectors.
-        steps: optimisation steps.
+        steps: optimization steps.
         seed: of everything random.
         device: where to train.
         card: JSON-able facts for the detectors' cards; a run is resumed on the same ones alone.

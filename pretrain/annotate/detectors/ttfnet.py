@@ -37,9 +37,9 @@ _EXTENT, _OVERLAP_WEIGHT = 0.54, 5.0
 _REACH = 3.0
 """Standard deviations up to which cells learn the edges."""
 _LEAST_DEVIATION = 0.35
-"""Cells: the middle of a thing of one cell stands out from its neighbours, and has some."""
+"""Cells: the middle of a thing of one cell stands out from its neighbors, and has some."""
 _EDGE_SCALE = 0.1
-"""Share of the picture by which edges are away before anything is learnt, about."""
+"""Share of the picture by which edges are away before anything is learned, about."""
 _RARE = -4.6
 """Logit of one in a hundred: most cells are nothing's middle."""
 _NEVER = -20.0
@@ -205,7 +205,7 @@ def _loss(heat: torch.Tensor, boxes: torch.Tensor, targets: Sequence[TargetMaps]
 def _peaks(
     heat: torch.Tensor, boxes: torch.Tensor, count: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The surest cells that none of their neighbours outdoes in a label.
+    """The surest cells that none of their neighbors outdoes in a label.
 
     Returns:
         Logits (B, count, labels) and boxes (B, count, 4), middles and sizes.

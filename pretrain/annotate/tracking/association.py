@@ -1,8 +1,8 @@
-"""Tracking by association: boxes of neighbouring frames are paired by what they have in common.
+"""Tracking by association: boxes of neighboring frames are paired by what they have in common.
 
 Like ByteTrack (Zhang et al., ECCV 2022, arXiv 2110.06864) it goes on with tracks by boxes of high
 score first and by the others after them, but it has no model of motion: at clip rate none holds.
-Instead boxes are compared by category, side of the hand, distance, size and the colours in them,
+Instead boxes are compared by category, side of the hand, distance, size and the colors in them,
 after the motion of the camera is taken away, which most boxes share.
 """
 
@@ -20,9 +20,9 @@ from pretrain.clips.box_geometry import intersection_over_union
 from pretrain.clips.clip import HAND, LEFT, RIGHT, Boxes
 
 _CODE_VERSION = 1
-_COLOUR_WEIGHT = 0.5
+_COLOR_WEIGHT = 0.5
 _WRONG_SIDE = 0.5
-_COLOUR_BINS = 4
+_COLOR_BINS = 4
 _SAMPLES = 12
 _LEAST_PAIRS = 3
 _NEVER = -1e6
@@ -78,7 +78,7 @@ class _Track:
 
 
 class Association(TrackingAnnotator):
-    """Tracks by pairing boxes of neighbouring frames, without masks.
+    """Tracks by pairing boxes of neighboring frames, without masks.
 
     Args:
         activation: least score with which a thing begins a track; boxes of lower scores only go on
@@ -107,19 +107,19 @@ class Association(TrackingAnnotator):
 
     def track(self, clip: AnnotatedClip, detections: Detections) -> tuple[Boxes, None]:
         """See :class:`TrackingAnnotator`."""
-        colours = box_colours(clip.frames, detections)
+        colors = box_colors(clip.frames, detections)
         tracks: list[_Track] = []
         for frame in range(len(clip.frames)):
             rows = np.flatnonzero(detections.frame == frame)
             sure = detections.score[rows] >= self._activation
             live = [track for track in tracks if frame - track.frame <= self._memory + 1]
             still = np.zeros(2)
-            pairs = self._pairs(live, rows, detections, colours, still)
+            pairs = self._pairs(live, rows, detections, colors, still)
             shift = _common_shift(pairs, detections)
             continued: set[int] = set()
             for part, begins in ((rows[sure], True), (rows[~sure], False)):
                 open_tracks = [track for track in live if id(track) not in continued]
-                pairs = self._pairs(open_tracks, part, detections, colours, shift)
+                pairs = self._pairs(open_tracks, part, detections, colors, shift)
                 continued |= {id(track) for track, _ in pairs}
                 for track, row in pairs:
                     track.add(row, detections)
@@ -137,7 +137,7 @@ class Association(TrackingAnnotator):
         tracks: Sequence[_Track],
         rows: np.ndarray,
         detections: Detections,
-        colours: np.ndarray,
+        colors: np.ndarray,
         shift: np.ndarray,
     ) -> list[tuple[_Track, int]]:
         """Tracks with the rows that go on with them, at best over all of a frame."""
@@ -147,7 +147,7 @@ class Association(TrackingAnnotator):
         before = detections.xyxy[last] + np.tile(shift, 2)
         likeness = closeness(before, detections.xyxy[rows], self._reach)
         possible = likeness > 0
-        likeness += _COLOUR_WEIGHT * np.minimum(colours[last][:, None], colours[rows][None]).sum(-1)
+        likeness += _COLOR_WEIGHT * np.minimum(colors[last][:, None], colors[rows][None]).sum(-1)
         for number, track in enumerate(tracks):
             for column, row in enumerate(rows):
                 side = int(detections.side[row])
@@ -177,8 +177,8 @@ def _common_shift(pairs: Sequence[tuple[_Track, int]], detections: Detections) -
     return np.asarray(np.median(ways, axis=0).reshape(2, 2).mean(axis=0))
 
 
-def box_colours(frames: np.ndarray, detections: Detections) -> np.ndarray:
-    """Histograms of the colours in boxes.
+def box_colors(frames: np.ndarray, detections: Detections) -> np.ndarray:
+    """Histograms of the colors in boxes.
 
     Args:
         frames: uint8 (T, H, W, 3).
@@ -188,8 +188,8 @@ def box_colours(frames: np.ndarray, detections: Detections) -> np.ndarray:
         float64 (n, 64), each row of sum 1, over 4 steps each of red, green and blue.
     """
     _, height, width, _ = frames.shape
-    histograms = np.zeros((len(detections), _COLOUR_BINS**3))
-    weights = _COLOUR_BINS ** np.arange(3)
+    histograms = np.zeros((len(detections), _COLOR_BINS**3))
+    weights = _COLOR_BINS ** np.arange(3)
     places = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
     for row, (frame, box) in enumerate(zip(detections.frame, detections.xyxy, strict=True)):
         # The inner part of a box shows more of the thing and less of what is around it.
@@ -197,6 +197,6 @@ def box_colours(frames: np.ndarray, detections: Detections) -> np.ndarray:
         columns = np.clip((x * width).astype(int), 0, width - 1)
         lines = np.clip((y * height).astype(int), 0, height - 1)
         pixels = frames[int(frame)][lines[:, None], columns[None]].reshape(-1, 3)
-        bins = (pixels.astype(int) * _COLOUR_BINS // 256) @ weights
-        histograms[row] = np.bincount(bins, minlength=_COLOUR_BINS**3) / len(bins)
+        bins = (pixels.astype(int) * _COLOR_BINS // 256) @ weights
+        histograms[row] = np.bincount(bins, minlength=_COLOR_BINS**3) / len(bins)
     return histograms

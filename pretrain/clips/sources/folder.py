@@ -38,8 +38,8 @@ class FolderSource:
         videos: the folder.
         name: of the data set, as clips name their source.
         licence: under which the clips may be passed on.
-        depth_unit_m: metres that one step of depth pictures counts for.
-        depth_calibration: ``aligned`` where depth pictures show what the colour pictures show, or
+        depth_unit_m: meters that one step of depth pictures counts for.
+        depth_calibration: ``aligned`` where depth pictures show what the color pictures show, or
             the name of a pair of cameras, see :mod:`pretrain.clips.depth_frames`.
     """
 

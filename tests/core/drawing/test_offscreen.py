@@ -49,7 +49,7 @@ def kitchen():
 
 
 def rays(model, data, camera, height, width):
-    """Depth along the optical axis and geom (-1: none) at each pixel's centre, by ray casting."""
+    """Depth along the optical axis and geom (-1: none) at each pixel's center, by ray casting."""
     index = model.camera(camera).id
     rotation = data.cam_xmat[index].reshape(3, 3)
     scale = np.tan(np.deg2rad(model.cam_fovy[index]) / 2) / (height / 2)
@@ -80,7 +80,7 @@ def rays(model, data, camera, height, width):
 
 
 def inside(geoms):
-    """Pixels whose neighbours show the same geom: away from silhouettes."""
+    """Pixels whose neighbors show the same geom: away from silhouettes."""
     same = np.ones(geoms.shape, bool)
     for axis in (0, 1):
         for shift in (-1, 1):
@@ -90,7 +90,7 @@ def inside(geoms):
     return same
 
 
-def test_depth_equals_ray_casting_to_a_millimetre_on_flat_faces(scene):
+def test_depth_equals_ray_casting_to_a_millimeter_on_flat_faces(scene):
     model, data = scene
     renderer = OffscreenRenderer(model, 48, 64)
     depth = renderer.draw(data, "eye", ("depth",))["depth"]
@@ -221,7 +221,7 @@ def test_textures_may_come_from_another_model_that_is_built_once(kitchen):
         renderer.close()
 
 
-def test_colours_changed_in_the_live_model_show_in_the_next_frame(scene):
+def test_colors_changed_in_the_live_model_show_in_the_next_frame(scene):
     model, data = scene
     with OffscreenRenderer(model, 16, 16) as renderer:
         before = renderer.draw(data, "eye")["rgb"]

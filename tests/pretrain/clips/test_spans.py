@@ -288,9 +288,9 @@ def test_pixels_that_are_not_square_are_shown_as_wide_as_they_are(tmp_path):
 
 @pytest.mark.parametrize("transfer", [HLG, PQ])
 def test_hdr_video_is_brought_to_ordinary_brightness(tmp_path, transfer):
-    # ITU-R BT.2408: diffuse white is 203 cd/m2, a grey card of 18 % is 26 cd/m2.
-    white, grey = (0.75, 0.38) if transfer == HLG else (0.58, 0.38)
-    image = np.full((64, 64, 3), round(grey * 65_535), np.uint16)
+    # ITU-R BT.2408: diffuse white is 203 cd/m2, a gray card of 18 % is 26 cd/m2.
+    white, gray = (0.75, 0.38) if transfer == HLG else (0.58, 0.38)
+    image = np.full((64, 64, 3), round(gray * 65_535), np.uint16)
     image[:, 32:] = round(white * 65_535)
     path = write_video(
         tmp_path / "hdr.mp4", [image] * 3, codec="libx265", pix_fmt="yuv420p10le",
@@ -311,14 +311,14 @@ def test_hdr_video_is_brought_to_ordinary_brightness(tmp_path, transfer):
 def test_tone_mapping_keeps_order_and_hue():
     levels = np.linspace(0, 65_535, 64).astype(np.uint16)
     for transfer in (PQ, HLG):
-        greys = tone_map(np.repeat(levels[None, :, None], 3, axis=2), transfer)[0]
-        assert (np.diff(greys[:, 0].astype(int)) >= 0).all()
-        assert (np.ptp(greys.astype(int), axis=1) <= 1).all()
-        assert greys[0, 0] == 0
-        assert greys[-1, 0] == 255
+        grays = tone_map(np.repeat(levels[None, :, None], 3, axis=2), transfer)[0]
+        assert (np.diff(grays[:, 0].astype(int)) >= 0).all()
+        assert (np.ptp(grays.astype(int), axis=1) <= 1).all()
+        assert grays[0, 0] == 0
+        assert grays[-1, 0] == 255
 
 
-def test_ten_bits_without_hdr_keep_their_colours(tmp_path):
+def test_ten_bits_without_hdr_keep_their_colors(tmp_path):
     image = np.full((64, 64, 3), (200, 90, 40), np.uint8)
     path = write_video(tmp_path / "a.mp4", [image] * 3, codec="libx265", pix_fmt="yuv420p10le")
     found = decode_clip(path, 0, 0.3, frames=1, resolution=32).frames

@@ -6,7 +6,7 @@ from pretrain.evaluate.plots import curve_sheet
 
 
 def blue(sheet: np.ndarray) -> int:
-    """Pixels of a curve's colour."""
+    """Pixels of a curve's color."""
     return int((sheet == (31, 119, 180)).all(axis=-1).sum())
 
 

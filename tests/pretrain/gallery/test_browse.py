@@ -161,7 +161,7 @@ def test_the_command_refuses_what_cannot_be(tmp_path):
     assert not (tmp_path / "page.html").exists()
 
 
-def test_a_crowd_is_labelled_where_hands_and_contact_are(tmp_path):
+def test_a_crowd_is_labeled_where_hands_and_contact_are(tmp_path):
     clip = make_clip(0)
     count = 9
     clip.boxes = Boxes(

@@ -28,7 +28,7 @@ def frames(count: int = 3) -> torch.Tensor:
 
 
 @needs_weights
-def test_a_patch_shows_the_encoders_features_of_its_place_normalised():
+def test_a_patch_shows_the_encoders_features_of_its_place_normalized():
     stem = EfficientNetStem()
     stem.load_imagenet()
     clips = frames()

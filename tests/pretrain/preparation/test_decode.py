@@ -89,7 +89,7 @@ def test_random_frames_of_a_clip_depend_on_seed_and_key_alone(tmp_path):
     assert len({tuple(values.round(6)) for values in relative}) == len(requests)
 
 
-def test_groups_hold_neighbours_of_one_video():
+def test_groups_hold_neighbors_of_one_video():
     requests = [
         request(Path("ab"[place % 2]), float(start), start + 1.0)
         for place, start in enumerate([5, 1, 3, 9, 1, 4, 7])
@@ -134,15 +134,15 @@ def depth_folder(folder: Path, maps: dict[int, np.ndarray]) -> Path:
     return folder
 
 
-def test_depth_beside_colour_comes_with_the_frames_that_were_chosen(tmp_path):
-    colour = tmp_path / "color"
-    colour.mkdir()
+def test_depth_beside_color_comes_with_the_frames_that_were_chosen(tmp_path):
+    color = tmp_path / "color"
+    color.mkdir()
     for number in range(3, 9):
-        Image.fromarray(number_frame(number)).save(colour / f"color_{number:04d}.jpeg")
+        Image.fromarray(number_frame(number)).save(color / f"color_{number:04d}.jpeg")
     maps = {n: np.full((64, 96), 100 * n) for n in range(3, 9) if n != 7}
     maps[5][:, :48] = 0
     depth = depth_folder(tmp_path / "depth", maps)
-    asked = request(colour, 0, 0.6, extra={"fps": 10, "depth": {"folder": str(depth)}})
+    asked = request(color, 0, 0.6, extra={"fps": 10, "depth": {"folder": str(depth)}})
     (clip,) = decode_requests([asked], DecodingConfig(frames=6, resolution=SIDE, depth_size=8))
     assert isinstance(clip, AnnotatedClip)
     assert [read_number(frame) for frame in clip.frames] == [3, 4, 5, 6, 7, 8]
@@ -170,8 +170,8 @@ def test_depth_is_cut_as_the_picture_is(tmp_path):
         DepthFrames(folder, calibration="fhab")
 
 
-def test_depth_of_a_second_camera_is_carried_over_to_the_colour_picture(tmp_path):
-    # One step at the depth camera's centre, 0.5 m away.
+def test_depth_of_a_second_camera_is_carried_over_to_the_color_picture(tmp_path):
+    # One step at the depth camera's center, 0.5 m away.
     values = np.zeros((480, 640))
     values[245, 316] = 500
     folder = depth_folder(tmp_path / "depth", {0: values})
@@ -185,9 +185,9 @@ def test_depth_of_a_second_camera_is_carried_over_to_the_colour_picture(tmp_path
 
 
 def test_a_sensor_of_real_hands_covers_what_the_camera_sees(sample):
-    colour, depth = sample("data/ego/fphab/color"), sample("data/ego/fphab/depth")
+    color, depth = sample("data/ego/fphab/color"), sample("data/ego/fphab/depth")
     extra = {"fps": 30, "depth": {"folder": str(depth), "calibration": "fphab"}}
-    (clip,) = decode_requests([request(colour, 0, 1.4, extra=extra)], CONFIG)
+    (clip,) = decode_requests([request(color, 0, 1.4, extra=extra)], CONFIG)
     assert isinstance(clip, AnnotatedClip)
     assert clip.depth is not None
     assert np.isfinite(clip.depth).mean() > 0.8
@@ -196,13 +196,13 @@ def test_a_sensor_of_real_hands_covers_what_the_camera_sees(sample):
 
 
 def test_a_broken_depth_picture_costs_its_clip(tmp_path):
-    colour = tmp_path / "color"
-    colour.mkdir()
-    Image.fromarray(number_frame(0)).save(colour / "0.png")
+    color = tmp_path / "color"
+    color.mkdir()
+    Image.fromarray(number_frame(0)).save(color / "0.png")
     depth = tmp_path / "depth"
     depth.mkdir()
     (depth / "0.png").write_bytes(b"broken")
-    asked = request(colour, 0, 0.03, extra={"depth": {"folder": str(depth)}})
+    asked = request(color, 0, 0.03, extra={"depth": {"folder": str(depth)}})
     (failure,) = decode_requests([asked], CONFIG)
     assert isinstance(failure, Failure)
     assert "0.png" in failure.reason

@@ -241,7 +241,7 @@ def test_depth_that_is_unknown_or_undecided_says_nothing():
     assert " than " not in told(clip_of(boxes, depth=mixed, kind="metric"))
 
 
-def test_motion_in_depth_needs_metres():
+def test_motion_in_depth_needs_meters():
     depth = np.ones((4, 16, 16), np.float32)
     depth[3] = 0.6
     assert "toward the camera" in told(clip_of(kitchen(), depth=depth, kind="metric"))
@@ -390,8 +390,8 @@ def test_regions_are_named_inside_their_borders_alone():
         (0.5, 0.5): "centre", (0.1, 0.1): "upper left", (0.9, 0.5): "right", (0.5, 0.9): "bottom",
         (0.5, 0.1): "top", (0.36, 0.5): "", (0.9, 0.65): "",
     }  # fmt: skip
-    for centre, name in names.items():
-        assert region(np.array(centre)) == name
+    for center, name in names.items():
+        assert region(np.array(center)) == name
     assert region(np.array((0.9, 0.65)), margin=0) == "lower right"
 
 

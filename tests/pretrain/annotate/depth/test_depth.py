@@ -285,7 +285,7 @@ def test_preprocessing_equals_the_models_own_processor(shape: tuple[int, int]):
     found = ours(torch.from_numpy(np.asarray(image).copy())[None])
     assert found.shape == expected.shape
     levels = np.abs(found.numpy() - expected) * 255 * 0.224
-    # Nearly all grey levels are PIL's own; its fixed-point sums round the rest another way, a level
+    # Nearly all gray levels are PIL's own; its fixed-point sums round the rest another way, a level
     # in each of two passes.
     assert (levels > 0.1).mean() < 0.1
     assert levels.max() < 2.1
@@ -299,11 +299,11 @@ def test_mirrored_borders_are_cut_off_again():
     assert tuple(zoe(frames).shape) == (1, 3, 64, 96)
 
 
-def test_depth_pro_becomes_metres_by_its_angle_of_view():
-    from pretrain.annotate.depth.huggingface import _depth_pro_metres
+def test_depth_pro_becomes_meters_by_its_angle_of_view():
+    from pretrain.annotate.depth.huggingface import _depth_pro_meters
 
     values = torch.full((1, 2, 2), 0.5)
-    found = _depth_pro_metres(values, torch.tensor([90.0]))  # as wide as twice the focal length
+    found = _depth_pro_meters(values, torch.tensor([90.0]))  # as wide as twice the focal length
     torch.testing.assert_close(found, torch.full((1, 2, 2), 1.0))
 
 

@@ -44,7 +44,7 @@ def test_boxes_that_overlap_touch_unless_depth_says_otherwise():
     found = boxes((0, HAND, HAND_BOX), (0, "cup", CUP_BOX), (0, "jar", (0.8, 0.8, 0.9, 0.9)))
     assert update_contact(found, None, None, None).contact.tolist() == [True, True, False]
     depth = np.full((1, 20, 20), 0.5, np.float32)
-    depth[0, 6:12, 10:14] = 1.5  # the cup lies a metre behind
+    depth[0, 6:12, 10:14] = 1.5  # the cup lies a meter behind
     assert not update_contact(found, None, depth, "metric").contact.any()
     depth[:] = np.nan  # depth that is not known speaks neither for nor against
     assert update_contact(found, None, depth, "metric").contact.tolist() == [True, True, False]

@@ -24,7 +24,7 @@ from pretrain.annotate.detectors.examples import (
     PictureDataset,
     StoreExamples,
     VisorExamples,
-    labelled,
+    labeled,
     mirrored,
 )
 from pretrain.annotate.detectors.model import new_detector, published_detector, save_detector
@@ -117,8 +117,8 @@ def test_labels_follow_the_choice_of_objects(store: str):
     assert nouns.labels == ("left hand", "right hand", "mug", "pan")
     red = boxes(1)
     red.category = [name.replace("mug", "red mug") for name in red.category]
-    assert labelled(red, "nouns", nouns.labels).category[2:] == ["mug", "pan"]
-    assert labelled(red, "named", named.labels).category[2:] == ["pan"]
+    assert labeled(red, "nouns", nouns.labels).category[2:] == ["mug", "pan"]
+    assert labeled(red, "named", named.labels).category[2:] == ["pan"]
     assert len({named.fingerprint, touched.fingerprint}) == 2
     with pytest.raises(UnknownNameError, match="objects"):
         StoreExamples([store], "all")  # type: ignore[arg-type]
@@ -127,13 +127,13 @@ def test_labels_follow_the_choice_of_objects(store: str):
 def test_hands_without_a_side_are_no_target():
     sideless = boxes(1)
     sideless.side[:] = 0
-    assert labelled(sideless, "none", ()).category == []
+    assert labeled(sideless, "none", ()).category == []
 
 
 def test_a_mirrored_left_hand_is_a_right_hand():
     picture = np.zeros((4, 8, 3), np.uint8)
     picture[:, 0] = 9
-    found = labelled(boxes(1), "touched", ())
+    found = labeled(boxes(1), "touched", ())
     turned, flipped = mirrored(picture, found)
     assert turned[0, 7, 0] == 9
     assert flipped.category == ["right hand", "left hand", "object"]

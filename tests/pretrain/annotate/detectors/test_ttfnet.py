@@ -27,7 +27,7 @@ def test_of_things_that_overlap_the_smaller_one_has_the_cells():
     target = target_maps(boxes, torch.tensor([0, 0]), (1, 16, 16))
     torch.testing.assert_close(target.boxes[8, 8], torch.tensor([0.4, 0.4, 0.6, 0.6]))
     torch.testing.assert_close(target.boxes[8, 11], torch.tensor([0.05, 0.05, 0.95, 0.95]))
-    # Each has the same say, however many cells it is learnt by.
+    # Each has the same say, however many cells it is learned by.
     small = (target.boxes[..., 2] - target.boxes[..., 0]) < 0.5
     assert target.weight[small].sum().item() == pytest.approx(1, rel=1e-4)
     assert target.weight[~small].sum().item() == pytest.approx(1, rel=1e-4)
@@ -54,7 +54,7 @@ def test_the_focal_loss_follows_its_formula():
     assert float(_loss(heat, boxes + 0.2, [target])) > expected + 0.1
 
 
-def test_pictures_without_things_are_learnt_from():
+def test_pictures_without_things_are_learned_from():
     detector = new_detector("ttfnet", "tiny", ["a"], 0, "efficientnet_lite0")
     nothing = {"boxes": torch.zeros(0, 4), "class_labels": torch.zeros(0).long()}
     loss = detector(torch.rand(1, 3, 64, 64), labels=[nothing]).loss
@@ -63,7 +63,7 @@ def test_pictures_without_things_are_learnt_from():
     assert detector.heat[-1].weight.grad.abs().sum() > 0
 
 
-def test_neighbours_of_a_peak_are_not_found():
+def test_neighbors_of_a_peak_are_not_found():
     heat = torch.full((1, 2, 6, 6), -9.0)
     heat[0, 0, 2, 2], heat[0, 0, 2, 3], heat[0, 1, 2, 3] = 2.0, 1.0, 1.5
     boxes = torch.rand(1, 6, 6, 4, generator=torch.Generator().manual_seed(0))

@@ -24,7 +24,7 @@ from pretrain.clips.annotated_clip import AnnotatedClip, Detections
 from pretrain.clips.clip import LEFT, NO_SIDE, RIGHT
 
 SIZE = 64
-COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220)}
+COLORS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220)}
 
 
 def box(x, y, size=0.2):
@@ -61,11 +61,11 @@ def clip_of(found, frames=None):
 
 
 def painted(*squares):
-    """Frames uint8 (4, 64, 64, 3) with squares of (frame, colour, box)."""
+    """Frames uint8 (4, 64, 64, 3) with squares of (frame, color, box)."""
     frames = np.full((4, SIZE, SIZE, 3), 120, np.uint8)
-    for frame, colour, xyxy in squares:
+    for frame, color, xyxy in squares:
         left, top, right, bottom = np.round(np.array(xyxy) * SIZE).astype(int)
-        frames[frame, top:bottom, left:right] = COLOURS[colour]
+        frames[frame, top:bottom, left:right] = COLORS[color]
     return frames
 
 
@@ -167,10 +167,10 @@ def test_options_out_of_range_are_refused_and_change_the_fingerprint(tracker):
     assert tracker().fingerprint != tracker(reach=0.3).fingerprint
 
 
-def test_colours_tell_apart_what_passes_one_another():
+def test_colors_tell_apart_what_passes_one_another():
     ways = {"red": (0.4, 0.7), "blue": (0.6, 0.5)}
     placed = [
-        (frame, colour, box(xs[frame], 0.5, 0.1)) for frame in (0, 1) for colour, xs in ways.items()
+        (frame, color, box(xs[frame], 0.5, 0.1)) for frame in (0, 1) for color, xs in ways.items()
     ]
     rows = [(frame, "cup", xyxy) for frame, _, xyxy in placed]
     boxes = annotate(Association(), detections(*rows), painted(*placed))
@@ -336,8 +336,8 @@ def test_sam2_without_weights_says_so(tmp_path):
         Sam2Tracker("any", map_size=0)
 
 
-class ColourModel:
-    """Stands for SAM 2: a thing's mask is what has the colour of the middle of its prompt."""
+class ColorModel:
+    """Stands for SAM 2: a thing's mask is what has the color of the middle of its prompt."""
 
     config = SimpleNamespace(image_size=SIZE)
 
@@ -350,8 +350,8 @@ class ColourModel:
         for index in range(session.get_obj_num()):
             ((prompted, prompt),) = session.point_inputs_per_obj[index].items()
             column, row = prompt["point_coords"].reshape(2, 2).mean(dim=0).long().tolist()
-            colour = session.get_frame(prompted)[:, row, column]
-            alike = (session.get_frame(frame_idx) - colour[:, None, None]).abs().amax(0) < 0.1
+            color = session.get_frame(prompted)[:, row, column]
+            alike = (session.get_frame(frame_idx) - color[:, None, None]).abs().amax(0) < 0.1
             masks.append(torch.where(alike, 10.0, -10.0))
         pred = torch.stack(masks)[:, None]
         return SimpleNamespace(
@@ -360,47 +360,47 @@ class ColourModel:
 
 
 @pytest.fixture
-def colour_tracker():
+def color_tracker():
     tracker = Sam2Tracker("none", map_size=SIZE, device="cpu")
-    tracker._model = ColourModel()
+    tracker._model = ColorModel()
     return tracker
 
 
-def test_sam2_fills_in_what_the_detector_missed_with_the_mask_s_box(colour_tracker):
+def test_sam2_fills_in_what_the_detector_missed_with_the_mask_s_box(color_tracker):
     way = [box(0.25 + 0.125 * frame, 0.5, 0.25) for frame in range(4)]
     frames = painted(*[(frame, "red", xyxy) for frame, xyxy in enumerate(way)])
     found = detections((0, "cup", way[0]), (3, "cup", way[3]))
-    (result,) = colour_tracker.annotate([clip_of(found, frames)])
+    (result,) = color_tracker.annotate([clip_of(found, frames)])
     boxes, masks = result["boxes"], result["masks"]
     assert tracks_of(boxes, "cup") == {0: [0], 1: [0], 2: [0], 3: [0]}
     np.testing.assert_allclose(boxes.xyxy, way, atol=1e-6)
-    np.testing.assert_array_equal(masks == 1, (frames == COLOURS["red"]).all(axis=-1))
+    np.testing.assert_array_equal(masks == 1, (frames == COLORS["red"]).all(axis=-1))
 
 
-def test_sam2_takes_a_box_away_from_all_masks_for_a_new_thing(colour_tracker):
+def test_sam2_takes_a_box_away_from_all_masks_for_a_new_thing(color_tracker):
     first, second = box(0.25, 0.25, 0.25), box(0.75, 0.75, 0.25)
     frames = painted(*[(f, "red", first) for f in range(4)], *[(f, "blue", second) for f in (2, 3)])
     found = detections(*[(f, "cup", first) for f in range(4)], (2, "cup", second))
-    (result,) = colour_tracker.annotate([clip_of(found, frames)])
+    (result,) = color_tracker.annotate([clip_of(found, frames)])
     assert tracks_of(result["boxes"], "cup") == {0: [0], 1: [0], 2: [0, 1], 3: [0, 1]}
-    np.testing.assert_array_equal(result["masks"] == 2, (frames == COLOURS["blue"]).all(axis=-1))
+    np.testing.assert_array_equal(result["masks"] == 2, (frames == COLORS["blue"]).all(axis=-1))
 
 
-def test_sam2_s_things_end_where_they_are_out_of_sight(colour_tracker):
+def test_sam2_s_things_end_where_they_are_out_of_sight(color_tracker):
     place = box(0.5, 0.5, 0.25)
     frames = painted((0, "red", place), (1, "red", place))
-    (result,) = colour_tracker.annotate([clip_of(detections((0, "cup", place)), frames)])
+    (result,) = color_tracker.annotate([clip_of(detections((0, "cup", place)), frames)])
     assert result["boxes"].frame.tolist() == [0, 1]
     assert not result["masks"][2:].any()
 
 
-def test_sam2_says_of_masks_that_meet_that_hand_and_thing_touch(colour_tracker):
+def test_sam2_says_of_masks_that_meet_that_hand_and_thing_touch(color_tracker):
     hand, cup = box(0.375, 0.5, 0.25), box(0.625, 0.5, 0.25)
     far = box(0.875, 0.125, 0.125)
     squares = [(f, "red", hand) for f in range(4)]
     squares += [(f, "green", cup) for f in range(4)] + [(f, "blue", far) for f in range(4)]
     rows = [(0, "hand", hand, 0.9, LEFT), (0, "cup", cup), (0, "bowl", far)]
-    (result,) = colour_tracker.annotate([clip_of(detections(*rows), painted(*squares))])
+    (result,) = color_tracker.annotate([clip_of(detections(*rows), painted(*squares))])
     boxes = result["boxes"]
     touching = {boxes.category[row] for row in np.flatnonzero(boxes.contact)}
     assert touching == {"hand", "cup"}
