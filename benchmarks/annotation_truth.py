@@ -20,13 +20,13 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from pretrain.annotate.association import Association
-from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Annotator, Detections
 from pretrain.annotate.box_geometry import intersection_over_union
 from pretrain.annotate.byte_track import ByteTrack
 from pretrain.annotate.depth_egodtm import EgoDTMDepth
 from pretrain.annotate.hands_objects import FrameBoxes, complete
 from pretrain.annotate.handtrack import Handtrack
 from pretrain.annotate.nouns import head
+from pretrain.annotate.stage import AnnotationFailure, Annotator
 from pretrain.annotate.template import LEAST_STATEMENTS, TemplateCaptions
 from pretrain.annotate.tracking import TrackingAnnotator
 from pretrain.annotate.trained_detector import (
@@ -34,6 +34,7 @@ from pretrain.annotate.trained_detector import (
     THRESHOLD,
     TrainedDetector,
 )
+from pretrain.clips.annotated_clip import AnnotatedClip, Detections
 from pretrain.clips.clip import HAND, Boxes, Clip, DepthKind
 from pretrain.clips.statements import (
     APPROACH,

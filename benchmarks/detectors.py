@@ -26,12 +26,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pretrain.annotate.base import AnnotatedClip, Detections
 from pretrain.annotate.contact import mask_score, update_contact
 from pretrain.annotate.depth import DepthAnnotator, depth_from_disparity
 from pretrain.annotate.hand_side import assign_sides
 from pretrain.annotate.hands_objects import Detector
 from pretrain.annotate.visor import read_visor
+from pretrain.clips.annotated_clip import AnnotatedClip, Detections
 from pretrain.clips.clip import HAND, LEFT, NO_SIDE, RIGHT, Clip
 from pretrain.clips.store import ClipStore
 from pretrain.evaluate.depth import METRICS, depth_scores

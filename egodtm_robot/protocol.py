@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
-from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.seeding import Split, episode_seeds
+from egodtm_robot.core.training.identity import NOT_DECISIVE
 from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 
-SELECTIONS = ("last", "validation", "success")
+Selection = Literal["last", "validation", "success"]
 
 
 @dataclass
@@ -19,9 +21,9 @@ class ProtocolConfig:
     name: str = "quick"
     """As in ``protocol=``."""
 
-    visual: str = "fixed"
+    visual: str = field(default="fixed", metadata=NOT_DECISIVE)
     """Appearance preset of the environment where ``env.visual`` does not say; of no effect on
-    environments that have one look."""
+    environments that have one look. What decides a run is ``env.visual``, which it fills."""
 
     demonstrations: int = 50
     """Episodes to learn from where ``demos.episodes`` does not say."""
@@ -29,7 +31,7 @@ class ProtocolConfig:
     training: BehaviorCloningConfig = field(default_factory=BehaviorCloningConfig)
     """The optimisation."""
 
-    selection: str = "last"
+    selection: Selection = "last"
     """Which checkpoint is the run's policy. ``last``: the end of training, sound under a cosine
     schedule. ``validation``: least loss on held-out demonstrations. ``success``: most successes
     in ``selection_episodes`` rollouts."""
@@ -50,8 +52,6 @@ class ProtocolConfig:
     +-13 points for 50 episodes, +-7 for 200, +-4.4 for 500."""
 
     def __post_init__(self) -> None:
-        if self.selection not in SELECTIONS:
-            raise UnknownNameError("selection of checkpoints", self.selection, SELECTIONS)
         if self.demonstrations < 1 or self.final_episodes < 1 or self.selection_episodes < 0:
             raise ConfigurationError(
                 "Expected protocol.demonstrations and protocol.final_episodes >= 1 and "

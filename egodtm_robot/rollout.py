@@ -10,19 +10,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from egodtm_robot.core.configuration import command
+from egodtm_robot.core.configuration import (
+    NonNegativeInt,
+    OutputFile,
+    OutputFolder,
+    PositiveInt,
+    RunSeed,
+    Workers,
+    command,
+)
 from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import CheckpointError, ConfigurationError
 from egodtm_robot.core.kinds import restored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.encoders import make_encoder
-from egodtm_robot.environments import describe_environment, read_environment
-from egodtm_robot.features import FeaturePipeline
+from egodtm_robot.environment_pool import make_pool
+from egodtm_robot.features import PIPELINE_FILE, FeaturePipeline
 from egodtm_robot.films import FilmCollector
 from egodtm_robot.report import RESULTS_FILE, RunResults, success_summary
 from egodtm_robot.rollouts import evaluate
-from egodtm_robot.train_bc import PIPELINE_FILE, camera_names, make_pool
+from envs.registry import describe_environment, read_environment
 from policies.checkpoints import DESCRIPTION, load_policy
 
 
@@ -33,31 +41,31 @@ class RolloutConfig:
     checkpoint: str = "???"
     """A run's folder (its chosen checkpoint) or a checkpoint's own folder."""
 
-    episodes: int = 50
+    episodes: PositiveInt = 50
     """Episodes, each with a seed of its own."""
 
-    seed: int = 0
+    seed: RunSeed = 0
     """Which final episodes: those of a run with this seed."""
 
     env: dict[str, Any] = field(default_factory=dict)
     """Settings to change from those of the training, e.g. ``+env.visual=shifted``."""
 
-    video: str | None = None
+    video: OutputFolder | None = None
     """Folder for films of the first episodes; null films nothing."""
 
-    videos: int = 6
+    videos: NonNegativeInt = 6
     """How many episodes to film."""
 
-    out: str | None = None
+    out: OutputFile | None = None
     """File for the outcomes as JSON, an entry an episode."""
 
     device: str = "auto"
     """Where encoder and policy run."""
 
-    workers: int = 2
+    workers: Workers = 2
     """Processes that step and draw."""
 
-    environments: int = 8
+    environments: PositiveInt = 8
     """Environments a process."""
 
 
@@ -95,11 +103,11 @@ def rollout(config: RolloutConfig) -> dict[str, Any]:
     films = FilmCollector(environment, config.videos if config.video else 0)
     seeds = episode_seeds("final", config.seed, config.episodes)
     progress = Progress("rollout", len(seeds))
-    with make_pool(env, pipeline, config.workers, config.environments) as pool:
+    with make_pool(env, pipeline.source, config.workers, config.environments) as pool:
         outcome = evaluate(
             loaded.policy,
             pipeline,
-            pipeline.streams(camera_names(env)),
+            pipeline.streams(env.camera_names),
             pool,
             seeds,
             film=films.request(seeds),

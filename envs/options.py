@@ -1,7 +1,7 @@
 """The options that every environment takes, and their check."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from egodtm_robot.core.instantiation import MISSING
@@ -9,6 +9,9 @@ from envs.cameras import Camera, resolve_cameras
 
 if TYPE_CHECKING:
     from envs.contract import RobotEnvironment
+
+Quality = Literal["fast", "full"]
+"""Drawing presets, see :mod:`egodtm_robot.core.rendering`."""
 
 
 @dataclass
@@ -29,7 +32,7 @@ class EnvironmentConfig:
     resolution: int = 112
     """Height and width of an image, pixels."""
 
-    quality: str = "fast"
+    quality: Quality = "fast"
     """Drawing preset: fast or full."""
 
     horizon: int | None = None
@@ -87,3 +90,8 @@ class EnvironmentConfig:
     def resolved_cameras(self) -> tuple[Camera, ...]:
         """The cameras with their poses."""
         return resolve_cameras(self.cameras, self.environment_class.own_cameras)
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        """Names of the cameras, in their order."""
+        return tuple(camera.name for camera in self.resolved_cameras)

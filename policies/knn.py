@@ -70,6 +70,7 @@ class KNNPolicy(Policy):
     kind: ClassVar[str] = "knn"
     config_class: ClassVar[type[PolicyConfig]] = KNNPolicyConfig
     config: KNNPolicyConfig
+    lengths: Tensor
     bank: Tensor
     bank_actions: Tensor
     bank_valid: Tensor

@@ -8,20 +8,20 @@ Theirs has BatchNorm in front (``input_normalization=batch``) and reads one vect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.core.errors import ConfigurationError
 from policies.base import Batch, Policy, PolicyConfig, action_error
 from policies.normalization import Standardizer
 from policies.pooling import Pooling, PoolingConfig, initialize_linear, make_pooling
 from policies.sampling import RowGenerators
 from policies.spec import FEATURES_PREFIX, PROPRIOCEPTION, PolicySpec
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
-INPUT_NORMALIZATIONS = ("batch", "scale")
+Activation = Literal["relu", "tanh"]
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
 
 _NARROW = 64
 """Pooled vectors up to this width (a simulator state, keypoints) need no bottleneck."""
@@ -41,10 +41,10 @@ class MLPPolicyConfig(PolicyConfig):
     hidden: list[int] = field(default_factory=lambda: [256, 256])
     """Units of each hidden layer; R3M's."""
 
-    activation: str = "relu"
+    activation: Activation = "relu"
     """``relu`` or ``tanh`` (R3M's)."""
 
-    input_normalization: str = "scale"
+    input_normalization: Literal["batch", "scale"] = "scale"
     """``scale``: proprioception standardized, features centred and divided by one number a camera,
     which leaves important and unimportant channels as far apart as they are. ``batch``: R3M's
     BatchNorm over all inputs, which lifts channels that hardly move to the level of those that
@@ -63,12 +63,6 @@ class MLPPolicyConfig(PolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.activation not in ACTIVATIONS:
-            raise UnknownNameError("activation", self.activation, tuple(ACTIVATIONS))
-        if self.input_normalization not in INPUT_NORMALIZATIONS:
-            raise UnknownNameError(
-                "input normalization", self.input_normalization, INPUT_NORMALIZATIONS
-            )
         if not self.hidden or min(self.hidden) < 1:
             raise ConfigurationError(
                 f"Expected policy.hidden to list at least one positive width, got {self.hidden}."

@@ -2,17 +2,17 @@
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from egodtm_robot.core.errors import PoolingError, UnknownNameError
+from egodtm_robot.core.errors import PoolingError
 from egodtm_robot.core.principal_components import scaled_components
 from policies.spec import FeatureShape
 
-POOLINGS = ("principal", "mean", "grid", "flatten", "spatial_softmax", "attention")
+PoolingKind = Literal["principal", "mean", "grid", "flatten", "spatial_softmax", "attention"]
 
 _FIT_ROWS = 2_048
 """Rows that principal components are fitted on; more hardly move the leading ones."""
@@ -22,7 +22,7 @@ _FIT_ROWS = 2_048
 class PoolingConfig:
     """How tokens become a vector; a single global token passes through unchanged."""
 
-    kind: str = "principal"
+    kind: PoolingKind = "principal"
     """``principal``: the leading ``components`` principal components of all tokens together, fitted
     on the demonstrations: the layout is kept and there is little left to overfit. ``mean``: over
     the grid. ``grid``: averages of ``size`` x
@@ -47,8 +47,6 @@ class PoolingConfig:
     """Width of the projected tokens of ``attention``."""
 
     def __post_init__(self) -> None:
-        if self.kind not in POOLINGS:
-            raise UnknownNameError("token pooling", self.kind, POOLINGS)
         for name in ("components", "size", "keypoints", "queries", "width"):
             if getattr(self, name) < 1:
                 raise PoolingError(

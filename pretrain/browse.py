@@ -11,19 +11,17 @@ if __name__ == "__main__":
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from egodtm_robot.core.atomic_files import write_atomically
-from egodtm_robot.core.configuration import command
+from egodtm_robot.core.configuration import OutputFile, PositiveInt, Seed, command
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.storage import format_bytes
 from pretrain.clips.store import ClipStore
 from pretrain.data import paths
 from pretrain.preparation.gallery import make_page
-
-ORDERS = ("stored", "random")
 
 
 @dataclass
@@ -33,35 +31,28 @@ class BrowseConfig:
     clips: Any = "???"
     """Folder of a clip store, or a list of several: ``clips=[a,b]``."""
 
-    html: str = "clips.html"
+    html: OutputFile = "clips.html"
     """The page to write; one that is there is replaced."""
 
-    limit: int = 200
+    limit: PositiveInt = 200
     """Clips to show, spread over the set; the numbers about the set are of these. A clip takes 20
     to 80 kB of the page."""
 
-    order: str = "stored"
+    order: Literal["stored", "random"] = "stored"
     """``stored``, or ``random`` to see what is typical at a glance."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Of the random order."""
 
-    per_page: int = 20
+    per_page: PositiveInt = 20
     """Clips to show at a time."""
 
-    width: int = 224
+    width: PositiveInt = 224
     """Of a frame, pixels; no wider than what is stored."""
 
     def __post_init__(self) -> None:
         if not paths(self.clips):
             raise ConfigurationError("Expected the folder of a clip store in clips, got none.")
-        if self.order not in ORDERS:
-            raise ConfigurationError(f"Expected order to be one of {ORDERS}, got {self.order!r}.")
-        if min(self.limit, self.per_page, self.width) < 1:
-            raise ConfigurationError(
-                "Expected limit, per_page and width of at least 1, got "
-                f"{self.limit}, {self.per_page} and {self.width}."
-            )
 
 
 def chosen_clips(config: BrowseConfig, clips: int) -> list[int]:

@@ -5,18 +5,17 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from egodtm_robot.core.errors import ConfigurationError, DatasetError, UnknownNameError
+from egodtm_robot.core.configuration import OutputFolder, PositiveInt, Workers
+from egodtm_robot.core.errors import ConfigurationError, DatasetError
 from egodtm_robot.core.training.identity import NOT_DECISIVE
 from pretrain.clips.dataset import AugmentationConfig
 from pretrain.clips.store import ClipStore
 from pretrain.clips.synthetic import SPLITS, Split, SyntheticClipConfig
 from pretrain.clips.synthetic.generate import generate, store_attributes
-
-KINDS = ("synthetic", "store")
 
 HELD_OUT: Split = "test"
 """The split that is never trained nor chosen on."""
@@ -29,14 +28,14 @@ _LARGEST_SHARE = 0.1
 class DataConfig:
     """The ``data`` part of the configuration."""
 
-    kind: str = "synthetic"
+    kind: Literal["synthetic", "store"] = "synthetic"
     """``synthetic`` draws the clips that are missing; ``store`` takes stores by their paths."""
 
     path: Any = None
     """Folder of the clip store to train on, or a list of several: ``data.path=[a,b]``. Only for
     ``data=store``."""
 
-    clips: int | None = 3000
+    clips: PositiveInt | None = 3000
     """Clips to train on, the first of the store; null takes all of a store."""
 
     validation: Any = None
@@ -53,10 +52,10 @@ class DataConfig:
     test_clips: int = 256
     """Clips of the test, at most: the gallery of retrieval."""
 
-    cache: str = field(default="clips", metadata=NOT_DECISIVE)
+    cache: OutputFolder = field(default="clips", metadata=NOT_DECISIVE)
     """Folder that drawn clips are kept in, a folder a configuration; later runs take them there."""
 
-    workers: int = field(default=2, metadata=NOT_DECISIVE)
+    workers: Workers = field(default=2, metadata=NOT_DECISIVE)
     """Processes that draw clips."""
 
     synthetic: SyntheticClipConfig = field(default_factory=SyntheticClipConfig)
@@ -70,10 +69,7 @@ class DataConfig:
 
         Raises:
             ConfigurationError: a path or a number is missing or does not fit.
-            UnknownNameError: no such kind.
         """
-        if self.kind not in KINDS:
-            raise UnknownNameError("kind of data", self.kind, KINDS)
         if self.kind == "synthetic" and (self.path or self.validation or self.test):
             raise ConfigurationError(
                 "Expected data=store with data.path, data.validation or data.test; got "
@@ -87,11 +83,6 @@ class DataConfig:
             )
         for name in ("path", "validation", "test"):
             paths(getattr(self, name))
-        if (self.clips is not None and self.clips < 1) or self.workers < 0:
-            raise ConfigurationError(
-                f"Expected data.clips >= 1 and data.workers >= 0, got {self.clips} and "
-                f"{self.workers}."
-            )
         if self.validation_clips < 2 or self.test_clips < 2:
             raise ConfigurationError(
                 "Expected at least two clips of validation and of test, got "

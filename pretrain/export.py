@@ -11,19 +11,25 @@ if __name__ == "__main__":
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 import egodtm_robot
-from egodtm_robot.core.configuration import command
-from egodtm_robot.core.errors import CheckpointError, UnknownNameError
+from egodtm_robot.core.configuration import OutputFile, command
+from egodtm_robot.core.errors import CheckpointError
 from egodtm_robot.core.storage import format_bytes
 from pretrain.checkpoints import load_checkpoint, save_checkpoint
 from pretrain.checkpoints.files import OWN_KEYS
 from pretrain.learning.results import PretrainResults
 from pretrain.learning.trainer import BEST
 
-PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+Precision = Literal["float16", "bfloat16", "float32"]
+PRECISIONS: dict[Precision, torch.dtype] = {
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+}
 
 
 @dataclass
@@ -33,18 +39,14 @@ class ExportConfig:
     run_dir: str = "???"
     """Folder of a finished run of ``pretrain/run.py``."""
 
-    out: str = "???"
+    out: OutputFile = "???"
     """Path of the weights, ending in ``.safetensors``; their card goes beside them."""
 
-    precision: str = "float16"
-    """``float16``, ``bfloat16`` or ``float32``."""
+    precision: Precision = "float16"
+    """Type of the stored weights."""
 
     made_by: str = ""
     """The command that reproduces the run, for the card."""
-
-    def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise UnknownNameError("precision", self.precision, list(PRECISIONS))
 
 
 def export(config: ExportConfig) -> Path:

@@ -11,41 +11,30 @@ if __name__ == "__main__":
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
-from egodtm_robot.core.configuration import command
-from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.core.configuration import OutputFolder, PositiveInt, Workers, command
 from egodtm_robot.core.storage import format_bytes
-from pretrain.clips.synthetic import SPLITS, Split, SyntheticClipConfig, generate
+from pretrain.clips.synthetic import Split, SyntheticClipConfig, generate
 
 
 @dataclass
 class GenerateConfig:
     """Which clips to draw, and where to."""
 
-    out: str = "???"
+    out: OutputFolder = "???"
     """Folder of the clip store; goes on there if it exists."""
 
-    split: str = "train"
-    """``train``, ``validation`` or ``test``; they share no scene and no surface."""
+    split: Split = "train"
+    """Which clips: those of different splits share no scene and no surface."""
 
-    clips: int = 1000
+    clips: PositiveInt = 1000
     """Clips that the store shall hold."""
 
-    workers: int = 2
+    workers: Workers = 2
     """Processes, each drawing on one core; 0 draws in the main one."""
 
     synthetic: SyntheticClipConfig = field(default_factory=SyntheticClipConfig)
     """What the clips are like."""
-
-    def __post_init__(self) -> None:
-        if self.split not in SPLITS:
-            raise UnknownNameError("split", self.split, SPLITS)
-        if self.clips < 1 or self.workers < 0:
-            raise ConfigurationError(
-                "Expected at least 1 clip and no fewer than 0 workers, got "
-                f"clips={self.clips}, workers={self.workers}."
-            )
 
 
 @command(GenerateConfig, "generate")
@@ -54,7 +43,7 @@ def main(config: GenerateConfig) -> None:
     began = time.perf_counter()
     drawn = generate(
         config.synthetic,
-        cast(Split, config.split),
+        config.split,
         config.clips,
         config.out,
         config.workers,

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
-from pretrain.clips.dataset import TEXTS, ClipBatch
+from egodtm_robot.core.errors import ConfigurationError
+from pretrain.clips.dataset import ClipBatch, Text
 from pretrain.losses import (
     DepthLossConfig,
     RegionTarget,
@@ -36,7 +36,7 @@ class ObjectiveConfig:
     region: float = 0.0
     """Weight of the boxes of hands and objects, the 2D counterpart of depth."""
 
-    texts: str = "random"
+    texts: Text = "random"
     """Text that a clip is trained with: ``narration``, ``caption`` (which adds space and motion),
     or ``random``, one of the two drawn for every sample, as published."""
 
@@ -53,7 +53,6 @@ class ObjectiveConfig:
 
         Raises:
             ConfigurationError: a weight is negative, or all are zero.
-            UnknownNameError: no such texts.
         """
         weights = (self.text, self.depth, self.region)
         if min(weights) < 0 or max(weights) == 0:
@@ -63,8 +62,6 @@ class ObjectiveConfig:
             )
         if self.negatives < 0:
             raise ConfigurationError(f"Expected negatives >= 0, got {self.negatives}.")
-        if self.texts not in TEXTS:
-            raise UnknownNameError("texts", self.texts, TEXTS)
 
 
 def freeze_unused(model: EgoDTM, objective: ObjectiveConfig) -> None:

@@ -1,4 +1,4 @@
-"""Prepares clips: ``python -m pretrain.prepare source=folder source.path=videos out=clips/mine``.
+"""Prepares clips: ``python -m pretrain.prepare source=folder source.videos=videos out=clips/mine``.
 
 From annotated video to a clip store with depth, hands, objects, tracks and enriched captions. Run
 the same command again to go on after whatever stopped it, with another model or prompt to have only
@@ -18,16 +18,16 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from egodtm_robot.core.atomic_files import write_atomically
-from egodtm_robot.core.configuration import command
-from egodtm_robot.core.errors import ConfigurationError, StoreExistsError, UnknownNameError
+from egodtm_robot.core.configuration import OutputFolder, PositiveInt, command
+from egodtm_robot.core.errors import ConfigurationError, StoreExistsError
 from egodtm_robot.core.locking import FileLock
 from egodtm_robot.core.processes.runner import LOCAL_RUNNER, make_runner
 from egodtm_robot.core.storage import check_free_space
-from pretrain.annotate.base import STAGES
 from pretrain.annotate.registry import check_annotator, is_enabled
+from pretrain.annotate.stage import STAGES, Stage
 from pretrain.clips.decoding import DecodingConfig
 from pretrain.clips.sources.registry import make_source
 from pretrain.preparation.assembly import read_assembled
@@ -38,7 +38,7 @@ from pretrain.preparation.scheduler import Choice, Scheduler
 from pretrain.preparation.tasks import StageWorker, worker_groups
 from pretrain.preparation.work import WorkContext
 
-CHOOSABLE = ("decode", *STAGES)
+Choosable = Literal["decode", Stage]
 """What ``stages`` may name."""
 
 _COMPRESSION = 0.9
@@ -49,7 +49,7 @@ _COMPRESSION = 0.9
 class PrepareConfig:
     """The preparation's configuration."""
 
-    out: str = "???"
+    out: OutputFolder = "???"
     """Folder of the clip store; goes on there if it exists."""
 
     source: dict[str, Any] = field(default_factory=dict)
@@ -74,19 +74,19 @@ class PrepareConfig:
     """Where the work is done: a name of ``configs/runner`` (``local`` or ``ray``), or an import
     path in ``_target_``."""
 
-    in_flight: int | None = None
+    in_flight: PositiveInt | None = None
     """Shards between their first stage and their last, at most: what bounds the disk that decoded
     frames take in between. Null for two a worker."""
 
-    stages: list[str] | None = None
+    stages: list[Choosable] | None = None
     """Stages that may run, such as ``[captions]``; the files of the others are taken as they are,
     whatever their configuration here says. Null runs all that is missing or out of date."""
 
-    shard_clips: int = 64
+    shard_clips: PositiveInt = 64
     """Clips a shard: what a worker does at a time, and repeats if it is killed. The store numbers
     10,000 shards at most."""
 
-    limit: int | None = None
+    limit: PositiveInt | None = None
     """Prepare only the first so many clips, to try things out; a later run may have more."""
 
     retry_failed: bool = False
@@ -96,19 +96,8 @@ class PrepareConfig:
         """Refuse what the types let through.
 
         Raises:
-            ConfigurationError: a number is out of range, or an option has no value.
-            UnknownNameError: no such stage.
+            ConfigurationError: an option has no value, or a chosen stage no annotator.
         """
-        for stage in self.stages or ():
-            if stage not in CHOOSABLE:
-                raise UnknownNameError("stage", stage, CHOOSABLE)
-        if self.shard_clips < 1 or (self.limit is not None and self.limit < 1):
-            raise ConfigurationError(
-                "Expected shard_clips and limit of at least 1, got "
-                f"{self.shard_clips} and {self.limit}."
-            )
-        if self.in_flight is not None and self.in_flight < 1:
-            raise ConfigurationError(f"Expected in_flight of at least 1, got {self.in_flight}.")
         make_runner(self.runner)
         for stage in STAGES:
             config = getattr(self, stage)

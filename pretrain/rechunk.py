@@ -12,8 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from egodtm_robot.core.configuration import command
-from egodtm_robot.core.errors import ConfigurationError
+from egodtm_robot.core.configuration import OutputFolder, Workers, command
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import claim_run_dir
 from egodtm_robot.core.training.identity import NOT_DECISIVE
@@ -27,18 +26,14 @@ class RechunkCommandConfig:
     videos: str = "???"
     """Folder of the videos; all below it are cut."""
 
-    out: str = field(default="???", metadata=NOT_DECISIVE)
+    out: OutputFolder = field(default="???", metadata=NOT_DECISIVE)
     """Folder of the pieces, with a folder a video; goes on there if it exists."""
 
-    workers: int = field(default=2, metadata=NOT_DECISIVE)
+    workers: Workers = field(default=2, metadata=NOT_DECISIVE)
     """Processes, each at one video on one core; 0 works in the main one."""
 
     pieces: RechunkConfig = field(default_factory=RechunkConfig)
     """What pieces are like."""
-
-    def __post_init__(self) -> None:
-        if self.workers < 0:
-            raise ConfigurationError(f"Expected no fewer than 0 workers, got {self.workers}.")
 
 
 @command(RechunkCommandConfig, "rechunk")

@@ -13,34 +13,39 @@ if __name__ == "__main__":
     prepare_command()
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from egodtm_robot.core.atomic_files import write_atomically
-from egodtm_robot.core.configuration import command
+from egodtm_robot.core.configuration import OutputFolder, PositiveInt, Seed, command
 from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.progress import Progress
-from egodtm_robot.core.run_folder import StageClock, claim_run_dir, package_versions
+from egodtm_robot.core.run_folder import (
+    StageClock,
+    claim_run_dir,
+    package_versions,
+    read_results,
+    write_results,
+)
 from egodtm_robot.core.training.identity import NOT_DECISIVE
 from pretrain.annotate.detector_examples import (
     Examples,
+    Objects,
     PictureDataset,
     StoreExamples,
     VisorExamples,
 )
-from pretrain.annotate.detector_model import new_detector, published_detector
-from pretrain.annotate.detector_training import (
-    BEST,
-    LAST,
-    DetectorTrainer,
-    DetectorTrainingConfig,
+from pretrain.annotate.detector_model import (
+    BackboneKind,
+    Kind,
+    Size,
+    new_detector,
+    published_detector,
 )
+from pretrain.annotate.detector_training import BEST, LAST, DetectorTrainer
+from pretrain.annotate.detectors.training_config import DetectorTrainingConfig
 from pretrain.clips.dataset import AugmentationConfig
-
-RESULTS_FILE = "results.json"
 
 _VERSIONED = ("torch", "transformers", "numpy", "scipy")
 
@@ -70,13 +75,13 @@ class TrainDetectorConfig:
     """Clip stores to choose the best weights by; empty for the first training pictures, which says
     nothing of others."""
 
-    validation_pictures: int = 512
+    validation_pictures: PositiveInt = 512
     """At most so many of them, evenly spread."""
 
-    pictures: int | None = None
+    pictures: PositiveInt | None = None
     """Only so many training pictures, evenly spread; null for all."""
 
-    objects: str = "nouns"
+    objects: Objects = "nouns"
     """``touched``: one label for what hands touch; ``named``: the data's categories; ``nouns``: the
     last words of these ("mug" for every "red mug"); ``none``."""
 
@@ -87,14 +92,14 @@ class TrainDetectorConfig:
     revision: str | None = None
     """Branch, tag or commit of ``init`` on the hub."""
 
-    kind: str = "ttfnet"
+    kind: Kind = "ttfnet"
     """Without ``init``: ``ttfnet``, which learns in half an hour of a CPU core, or ``rt_detr`` or
     ``d_fine``, which want published weights or a GPU."""
 
-    size: str = "tiny"
-    """Without ``init``: ``small`` or ``tiny``."""
+    size: Size = "tiny"
+    """Without ``init``: how large the detector is; ``small`` is about the least published."""
 
-    backbone: str = "efficientnet_lite0"
+    backbone: BackboneKind = "efficientnet_lite0"
     """Without ``init``: ``efficientnet_lite0`` with ImageNet's weights, which need no download, or
     ``random``."""
 
@@ -107,16 +112,16 @@ class TrainDetectorConfig:
     training: DetectorTrainingConfig = field(default_factory=DetectorTrainingConfig)
     """How to train."""
 
-    steps: int = 2500
+    steps: PositiveInt = 2500
     """Optimisation steps."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Decides new weights, and the order and augmentation of pictures."""
 
     device: str = field(default="auto", metadata=NOT_DECISIVE)
     """``auto`` takes a GPU if there is one, or as torch names it."""
 
-    run_dir: str = field(default="runs/detector", metadata=NOT_DECISIVE)
+    run_dir: OutputFolder = field(default="runs/detector", metadata=NOT_DECISIVE)
     """Folder of the run."""
 
     def __post_init__(self) -> None:
@@ -132,15 +137,9 @@ class TrainDetectorConfig:
                 f"visor.pictures=..., got stores={self.stores}, visor.annotations="
                 f"{self.visor.annotations}, visor.pictures={self.visor.pictures}."
             )
-        if self.resolution < 32 or self.resolution % 32 or self.steps < 1 or self.seed < 0:
+        if self.resolution < 32 or self.resolution % 32:
             raise ConfigurationError(
-                "Expected a resolution that is a multiple of 32, steps >= 1 and seed >= 0, got "
-                f"{self.resolution}, {self.steps} and {self.seed}."
-            )
-        if self.validation_pictures < 1 or (self.pictures is not None and self.pictures < 1):
-            raise ConfigurationError(
-                "Expected at least one picture, got "
-                f"pictures={self.pictures}, validation_pictures={self.validation_pictures}."
+                f"Expected a resolution that is a multiple of 32, got {self.resolution}."
             )
 
 
@@ -175,16 +174,15 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
     """
     run_dir = Path(config.run_dir)
     claim_run_dir(run_dir, config)
-    results_file = run_dir / RESULTS_FILE
-    if results_file.is_file():
-        found: dict[str, Any] = json.loads(results_file.read_text())
-        return found
+    finished = read_results(run_dir)
+    if finished is not None:
+        return finished
     examples = _examples(config)
     labels = examples.labels
     train = _Part(examples, config.pictures)
     validation: Examples = train
     if config.validation:
-        validation = StoreExamples(config.validation, config.objects, labels)  # type: ignore[arg-type]
+        validation = StoreExamples(config.validation, config.objects, labels)
     validation = _Part(validation, config.validation_pictures)
     if config.init is None:
         detector = new_detector(config.kind, config.size, labels, config.seed, config.backbone)
@@ -199,14 +197,7 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
         )
     parameters = sum(parameter.numel() for parameter in detector.parameters())
     size = config.training.batch_size
-    progress: list[Progress] = []
-
-    def report(step: int, note: str) -> None:
-        if not progress:
-            # A resumed run's rate counts from where it went on.
-            progress.append(Progress("train", config.steps * size, start=step * size))
-        progress[0](step * size, f"step {step}  {note}")
-
+    progress = Progress("train", config.steps * size, start=None)
     trainer = DetectorTrainer(
         config.training,
         detector,
@@ -228,7 +219,7 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
             "batch_size": size,
             "versions": package_versions(_VERSIONED),
         },
-        progress=report,
+        progress=lambda step, note: progress(step * size, f"step {step}  {note}"),
     )
     with StageClock(run_dir)("train"):
         history = trainer.run()
@@ -239,22 +230,22 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
         "validation_pictures": len(validation),
         "validated_on_training_pictures": not config.validation,
         "parameters": parameters,
-        "best_step": trainer.best[0],
-        "best_ap50": trainer.best[1],
+        "best_step": trainer.best.step,
+        "best_ap50": trainer.best.score,
         "checkpoints": {"best": f"checkpoints/{BEST}", "last": f"checkpoints/{LAST}"},
         "curves": history,
     }
-    write_atomically(results_file, (json.dumps(results, indent=2) + "\n").encode())
+    write_results(run_dir, results)
     return results
 
 
 def _examples(config: TrainDetectorConfig) -> Examples:
     if config.stores:
-        return StoreExamples(config.stores, config.objects)  # type: ignore[arg-type]
+        return StoreExamples(config.stores, config.objects)
     return VisorExamples(
         str(config.visor.annotations),
         str(config.visor.pictures),
-        config.objects,  # type: ignore[arg-type]
+        config.objects,
     )
 
 

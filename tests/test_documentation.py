@@ -14,13 +14,8 @@ PAGES = (README, *sorted(DOCS.rglob("*.md")))
 # Named by the pages and brought by other branches; remove an entry once it is there.
 AWAITED = {
     "docs/guide/cluster.md",
-    "docs/guide/environments.md",
-    "docs/guide/evaluation.md",
     "docs/guide/policies.md",
     "docs/guide/published_weights.md",
-    "egodtm_robot/comparison/",
-    "egodtm_robot/learning/",
-    "envs/metaworld/",
 }
 FIGURES = ("results_chart", "data_flow", "floors")
 

@@ -19,7 +19,7 @@ STORED = Path(__file__).parent / "data" / "settings"
 
 COMMANDS = {
     "train_bc": (
-        "egodtm_robot.train_bc.TrainBCConfig",
+        "egodtm_robot.learning.cloning_run.TrainBCConfig",
         [
             "env=franka_kitchen_microwave",
             "encoder=efficientnet_lite0",
@@ -82,6 +82,9 @@ def test_what_does_not_decide_a_run_may_differ(command: str, overrides: list[str
         ("train_bc", "seed=4", r"seed: 3 -> 4\. "),
         ("train_bc", "protocol.training.batch_size=64", r"protocol\.training\.batch_size: 256 -> "),
         ("train_bc", "env.cameras=[left]", r"env\.cameras: \[.*"),
+        ("train_bc", "env.visual=fixed", r"\): env\.visual: varied -> fixed\. "),
+        ("train_bc", "env=franka_kitchen_light", r"env\.task: microwave -> light"),
+        ("train_bc", "policy.history=2", r"policy\.history: 1 -> 2"),
         ("train_bc", "protocol.training.threads=2", r"protocol\.training\.threads: 1 -> 2"),
         ("pretrain", "training.validate_every=3", r"training\.validate_every: 250 -> 3"),
         ("pretrain", "training.learning_rate=1e-5", r"learning_rate: 3e-05 -> 1e-05"),

@@ -10,9 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from egodtm_robot.collect import collect_demonstrations
+from egodtm_robot.core.instantiation import group_config
 from egodtm_robot.demos import DemonstrationStore
-from egodtm_robot.environments import EnvironmentConfig
+from egodtm_robot.demos.collection import collect_demonstrations
+from envs.options import EnvironmentConfig
+from envs.registry import read_environment
 
 sys.path.append(str(Path(__file__).parent / "fakes"))
 from fake_clips import make_store
@@ -21,6 +23,12 @@ from process_tree import assert_gone, wait_until, workers_of
 
 FAKES = Path(__file__).parent / "fakes"
 ROOT = Path(__file__).parents[1]
+
+
+def microwave(resolution: int) -> EnvironmentConfig:
+    """The environment of the commands by default, with images of another size."""
+    options = group_config("env", "franka_kitchen_microwave")
+    return read_environment(options | {"resolution": resolution})
 
 
 def collect(tmp_path: Path) -> list[str]:
@@ -55,8 +63,7 @@ def prepare(tmp_path: Path) -> list[str]:
 
 def render(tmp_path: Path) -> list[str]:
     store = tmp_path / "demonstrations"
-    config = EnvironmentConfig(resolution=16)
-    collect_demonstrations(config, store, 4, workers=0)
+    collect_demonstrations(microwave(16), store, 4, workers=0)
     return ["egodtm_robot.render", f"demos={store}", "env.resolution=1024", "env.quality=full"]
 
 
@@ -103,8 +110,7 @@ def kill_a_worker_of(process: subprocess.Popen[bytes]) -> None:
 def test_a_collection_that_lost_a_worker_holds_the_same_demonstrations(tmp_path: Path):
     command = collect(tmp_path)
     kill_a_worker_of(start(*command, "episodes=8"))
-    config = EnvironmentConfig(resolution=32)
-    collect_demonstrations(config, tmp_path / "alone", 8, workers=0)
+    collect_demonstrations(microwave(32), tmp_path / "alone", 8, workers=0)
     one, other = (DemonstrationStore.open(tmp_path / n) for n in ("demonstrations", "alone"))
     assert one.prefix_fingerprint(8) == other.prefix_fingerprint(8)
     assert one.attempted_episodes == other.attempted_episodes

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from egodtm_robot.core.configuration import compose
+from egodtm_robot.core.configuration import compose, from_mapping
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
+from egodtm_robot.learning.cloning_run import TrainBCConfig
 from egodtm_robot.protocol import ProtocolConfig
-from egodtm_robot.train_bc import TrainBCConfig
 from policies.registry import choose_policy
 
 
@@ -22,7 +22,7 @@ def load(group, name, schema):
     # An override of another group says nothing about this one's own keys.
     names = [entry for entry in defaults if isinstance(entry, str) and entry != "_self_"]
     parts = [load_plain(group, entry) for entry in names]
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), *parts, config))
+    return from_mapping(schema, OmegaConf.merge(*parts, config))
 
 
 def load_plain(group, name):
@@ -127,5 +127,8 @@ def test_the_chosen_checkpoint_is_the_latest_of_the_best():
 def test_contradictory_settings_are_refused(settings, message):
     with pytest.raises(ConfigurationError, match=message):
         ProtocolConfig(**settings)
+
+
+def test_an_unknown_selection_is_refused():
     with pytest.raises(UnknownNameError, match="selection"):
-        ProtocolConfig(selection="best")
+        from_mapping(ProtocolConfig, {"selection": "best"})

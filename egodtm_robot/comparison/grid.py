@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 
 from egodtm_robot.comparison.command_runs import CommandRun, run_commands
 from egodtm_robot.core.atomic_files import write_atomically
+from egodtm_robot.core.configuration import OutputFolder, RunSeed
 from egodtm_robot.core.errors import CheckpointError, ConfigurationError, UnknownNameError
 from egodtm_robot.core.instantiation import group_names
 from egodtm_robot.core.processes.runner import LOCAL_RUNNER, make_runner
@@ -74,21 +75,22 @@ class GridConfig:
     ``['policy=mlp,mlp_attention','env.cameras=[wrist],[left,right]']`` (with their quotes). Every
     combination is a row for every encoder."""
 
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    seeds: list[RunSeed] = field(default_factory=lambda: [0, 1, 2])
     """A training run each; three or more, since single seeds rank nothing."""
 
     reference: str = "pixels"
     """The row that the others are compared with; where something varies, a row's name is its
     encoder and its settings, such as ``pixels policy=mlp``."""
 
-    protocol: str = "standard"
-    """Name of the ``protocol`` group: ``quick``, ``standard`` or ``r3m``."""
+    protocol_name: str = "standard"
+    """Name of the ``protocol`` group: ``quick``, ``standard`` or ``r3m``. (Under the group's own
+    name, Hydra would take the setting for a choice among this command's groups.)"""
 
     overrides: list[str] = field(default_factory=list)
     """Further overrides of every run, such as ``['env.visual=shifted','videos=1']`` (with their
     quotes); without the latter nothing is filmed."""
 
-    run_dir: str = "runs/benchmark"
+    run_dir: OutputFolder = "runs/benchmark"
     """The runs' parent folder, which also gets ``table.md`` and ``table.json``. It is of one
     protocol and its overrides, which its ``config.yaml`` names."""
 
@@ -120,7 +122,7 @@ class GridConfig:
                 _check_name("encoder", name)
         for name in self.environments:
             _check_name("env", name)
-        _check_name("protocol", self.protocol)
+        _check_name("protocol", self.protocol_name)
         for seed in self.seeds:
             try:
                 episode_seeds("final", seed, 0)
@@ -214,7 +216,7 @@ class _Cell:
         arguments = (
             f"env={self.environment}",
             *encoder,
-            f"protocol={config.protocol}",
+            f"protocol={config.protocol_name}",
             f"seed={self.seed}",
             f"run_dir={_quoted(folder)}",
             "workers={threads}",
@@ -244,7 +246,7 @@ def run_grid(config: GridConfig) -> BenchmarkTable:
         ClusterError: the cluster cannot be reached.
     """
     parent = Path(config.run_dir)
-    claim_run_dir(parent, _SharedSettings(config.protocol, config.overrides))
+    claim_run_dir(parent, _SharedSettings(config.protocol_name, config.overrides))
     cells = [
         _Cell(row, environment, seed)
         # Seeds outermost: the first complete pass over all cells comes as early as possible.

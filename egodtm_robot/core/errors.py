@@ -118,6 +118,10 @@ class ConfigurationError(EgoDTMRobotError, ValueError):
     """A configuration key does not exist, has the wrong type, or is missing."""
 
 
+class OutputPathError(ConfigurationError):
+    """Nothing can be written at the place that a setting names."""
+
+
 class ShadowedPackageError(EgoDTMRobotError, ImportError):
     """A folder of the user's hides one of the toolkit's packages."""
 

@@ -7,14 +7,15 @@ class, so a new one is a module and a file, and a user's own is an import path.
 import dataclasses
 import importlib
 import inspect
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from egodtm_robot.core.configuration.schema import check_value, from_mapping
 from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError, UnknownNameError
 
 ConfigT = TypeVar("ConfigT")
@@ -149,7 +150,7 @@ def import_target(group: str, path: str, error: type[EgoDTMRobotError] = Configu
     module_name, _, class_name = current_import_path(path).rpartition(".")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as reason:
+    except (ImportError, AttributeError, TypeError, ValueError) as reason:
         raise error(
             f"Expected {group}._target_ to be an import path (package.module.Class), got "
             f"{path!r}: {reason}. The module must be installed or lie in a folder of PYTHONPATH."
@@ -195,6 +196,29 @@ def check_options(
     if missing:
         listed = ", ".join(f"{group}.{option}=..." for option in missing)
         raise error(f"{target.__name__} needs {listed}.")
+    _check_types(group, target, parameters, options)
+
+
+def _check_types(
+    group: str,
+    target: Any,
+    parameters: Mapping[str, inspect.Parameter],
+    options: Mapping[str, Any],
+) -> None:
+    """Refuse options of the wrong type, as far as the arguments have types that OmegaConf knows.
+
+    Raises:
+        ConfigurationError: a value has the wrong type.
+        UnknownNameError: a value is none of the choices of a ``Literal``.
+    """
+    maker = target.__init__ if inspect.isclass(target) else target
+    try:
+        hints = typing.get_type_hints(maker, include_extras=True)
+    except (NameError, TypeError):
+        return  # a user's own class may have annotations that mean nothing at run time
+    for option, value in options.items():
+        if option in hints and option in parameters:
+            check_value(f"{group}.{option}", hints[option], value)
 
 
 def typed_options(group: str, config_class: type[ConfigT], options: Mapping[str, Any]) -> ConfigT:
@@ -210,12 +234,7 @@ def typed_options(group: str, config_class: type[ConfigT], options: Mapping[str,
         ConfigurationError: a value has the wrong type.
     """
     _check_fields(group, config_class, options)
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(config_class), dict(options))
-        return cast(ConfigT, OmegaConf.to_object(merged))
-    except OmegaConfBaseException as reason:
-        first = str(reason).splitlines()[0]
-        raise ConfigurationError(f"{group}.{reason.full_key or ''}: {first}") from reason
+    return from_mapping(config_class, dict(options), group)
 
 
 def _check_fields(group: str, config_class: Any, options: Mapping[str, Any]) -> None:

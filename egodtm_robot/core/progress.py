@@ -14,6 +14,8 @@ class Progress:
     Args:
         title: what is being done, one word.
         total: how many units there are.
+        start: number of units that were done before; None takes the first report's, so that the
+            rate of a resumed loop counts from where it went on.
         stream: where to write; standard error by default.
         log_every_s: least time between lines where the stream is not a terminal, seconds.
     """
@@ -22,7 +24,7 @@ class Progress:
         self,
         title: str,
         total: int,
-        start: int = 0,
+        start: int | None = 0,
         stream: TextIO | None = None,
         log_every_s: float = 15.0,
     ) -> None:
@@ -37,6 +39,8 @@ class Progress:
     def __call__(self, done: int, note: str = "") -> None:
         """Report that ``done`` units are done; ``note`` is appended."""
         now = time.monotonic()
+        if self._first is None:
+            self._first, self._began, self._last = done, now, now
         if done < self._total and now - self._last < self._interval:
             return
         self._last = now

@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from egodtm_robot.core.atomic_files import write_atomically
-from egodtm_robot.core.configuration import to_yaml
-from egodtm_robot.core.errors import ResumeMismatchError
-from egodtm_robot.core.training.identity import differences, listed
+from egodtm_robot.core.configuration import from_yaml, to_yaml
+from egodtm_robot.core.errors import EgoDTMRobotError, ResumeMismatchError
+from egodtm_robot.core.training.identity import decisive, differences, listed
 
 CONFIG_FILE = "config.yaml"
 """Every setting of a run, written when it starts."""
@@ -43,7 +43,7 @@ def claim_run_dir(run_dir: Path, config: object) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(file, to_yaml(config).encode())
         return
-    found = differences(_read_settings(file), config)
+    found = differences(_read_settings(file, type(config)), config)
     if found:
         raise ResumeMismatchError(
             f"{run_dir} holds a run with other settings (before -> now): {listed(found)}. "
@@ -107,9 +107,10 @@ def package_versions(packages: Sequence[str]) -> dict[str, str]:
     return versions
 
 
-def _read_settings(file: Path) -> dict[str, Any]:
+def _read_settings(file: Path, config_class: type) -> dict[str, Any]:
     try:
-        settings = yaml.safe_load(file.read_text())
+        text = file.read_text()
+        settings = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError):
         settings = None
     if not isinstance(settings, dict):
@@ -117,4 +118,9 @@ def _read_settings(file: Path) -> dict[str, Any]:
             f"Expected the settings of a run in {file}, and could not read them. "
             "Choose another run_dir, or remove this one."
         )
-    return settings
+    try:
+        # Read as a command reads them, so that what an earlier version spelled otherwise agrees.
+        read: dict[str, Any] = decisive(from_yaml(config_class, text))
+    except EgoDTMRobotError:
+        return settings  # of another command or of settings that are gone: they are named
+    return read

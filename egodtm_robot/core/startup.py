@@ -1,6 +1,9 @@
 """What every command does first, before it imports MuJoCo or a package that may be shadowed."""
 
-from egodtm_robot.core.configuration import with_clean_errors
+import sys
+from pathlib import Path
+
+from egodtm_robot.core.configuration import answer_help, with_clean_errors
 from egodtm_robot.core.gl import select_backend
 from egodtm_robot.core.shadowing import check_shadowing
 
@@ -8,8 +11,11 @@ from egodtm_robot.core.shadowing import check_shadowing
 def prepare_command() -> None:
     """Stop with one line if a folder shadows a package of ours; choose the OpenGL backend.
 
-    A machine that cannot draw is no error here: it shows when something is drawn, and ``--help``
-    works everywhere.
+    ``--help`` is answered here and ends the process: what the command imports next takes seconds.
+    A machine that cannot draw is no error: it shows when something is drawn.
     """
     with_clean_errors(check_shadowing)
+    started = getattr(sys.modules["__main__"], "__file__", None)
+    if started is not None:
+        with_clean_errors(lambda: answer_help(Path(started), sys.argv[1:]))
     select_backend()

@@ -20,10 +20,15 @@ def verify_command(
         arguments: of the command line, by default this process's.
 
     Returns:
-        0 if all is well, 1 if something is damaged or no store, 2 on wrong usage.
+        0 if all is well or help was asked for, 1 if something is damaged or there is no store, 2 on
+        wrong usage.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if len(arguments) != 1:
+    if {"-h", "--help"}.intersection(arguments):
+        print(f"Usage: python -m {module} PATH\n")
+        print("Reads every byte of the store at PATH and names what is damaged.")
+        return 0
+    if len(arguments) != 1 or arguments[0].startswith("-"):
         print(f"Usage: python -m {module} PATH", file=sys.stderr)
         return 2
     path = arguments[0]

@@ -19,23 +19,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from egodtm_robot.core.configuration import Threads
 from egodtm_robot.core.errors import (
     ConfigurationError,
     DatasetError,
-    UnknownNameError,
 )
 from egodtm_robot.core.training.curve import StepMeans
 from egodtm_robot.core.training.guard import check_finite
 from egodtm_robot.core.training.parameter_groups import parameter_groups, set_learning_rate
-from egodtm_robot.core.training.schedule import is_due, rate_share
+from egodtm_robot.core.training.schedule import Schedule, is_due, rate_share
 from egodtm_robot.core.training.states import TrainingStates
 from egodtm_robot.learning.batches import DemonstratedSteps, PolicyBatches
 from egodtm_robot.learning.dataset import CachedFeatureDataset, split_episodes
 from policies.base import Policy
 from policies.checkpoints import save_policy
 from policies.registry import PolicyChoice
-
-SCHEDULES = ("cosine", "constant")
 
 
 @dataclass
@@ -51,7 +49,7 @@ class BehaviorCloningConfig:
     learning_rate: float = 1e-3
     """Adam's, at the first step; R3M's."""
 
-    schedule: str = "cosine"
+    schedule: Schedule = "cosine"
     """``cosine`` decays the rate to zero, which lifts success and removes most of the spread
     between seeds; ``constant`` is R3M's."""
 
@@ -74,12 +72,10 @@ class BehaviorCloningConfig:
     save_every: int = 1_000
     """Steps between two states to resume from."""
 
-    threads: int = 1
+    threads: Threads = 1
     """CPU threads. A head this small loses time to more, and the number changes rounding."""
 
     def __post_init__(self) -> None:
-        if self.schedule not in SCHEDULES:
-            raise UnknownNameError("learning rate schedule", self.schedule, SCHEDULES)
         positive = (
             "steps", "batch_size", "validate_every", "checkpoints", "save_every", "threads",
         )  # fmt: skip

@@ -13,10 +13,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from egodtm_robot.core.fingerprints import hash_parts
-from pretrain.annotate.base import AnnotatedClip, Detections
 from pretrain.annotate.box_geometry import intersection_over_union
 from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.tracking import TrackingAnnotator, tracked_boxes
+from pretrain.clips.annotated_clip import AnnotatedClip, Detections
 from pretrain.clips.clip import HAND, LEFT, RIGHT, Boxes
 
 _CODE_VERSION = 1

@@ -12,9 +12,9 @@ import numpy as np
 
 from egodtm_robot.core.fingerprints import hash_parts
 from pretrain.annotate.association import check_options, closeness
-from pretrain.annotate.base import AnnotatedClip, Detections
 from pretrain.annotate.errors import MissingPackageError
 from pretrain.annotate.tracking import TrackingAnnotator, tracked_boxes
+from pretrain.clips.annotated_clip import AnnotatedClip, Detections
 from pretrain.clips.clip import HAND, Boxes
 
 _CODE_VERSION = 1

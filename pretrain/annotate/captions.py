@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Stage
 from pretrain.annotate.nouns import Hand, Parsed, head, parse
+from pretrain.annotate.stage import AnnotationFailure, Stage
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.clip import HAND, LEFT, RIGHT, Boxes
 from pretrain.clips.statements import (
     APPROACH,

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from egodtm_robot.core.fingerprints import hash_parts
-from pretrain.annotate.base import AnnotatedClip
 from pretrain.annotate.box_geometry import intersection_over_union
 from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.hands_objects import Detector, FrameBoxes
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.clip import HAND, NO_SIDE
 
 SAME = 0.7

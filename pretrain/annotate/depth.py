@@ -24,8 +24,9 @@ import torch
 from torch.nn import functional
 
 from egodtm_robot.core.errors import UnknownNameError
-from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Stage
 from pretrain.annotate.errors import AnnotatorOptionError
+from pretrain.annotate.stage import AnnotationFailure, Stage
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.clip import DepthKind
 
 Inversion = Literal["reciprocal", "flip"]

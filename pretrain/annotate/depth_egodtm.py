@@ -10,11 +10,12 @@ import torch
 from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
 from egodtm_robot.core.images import resize, to_channels_first
-from pretrain.annotate.base import AnnotatedClip, AnnotationFailure
 from pretrain.annotate.depth import DEFAULT_SIZE, DepthAnnotator
 from pretrain.annotate.errors import AnnotatorOptionError
+from pretrain.annotate.stage import AnnotationFailure
 from pretrain.checkpoints.loading import load_model, move_present
 from pretrain.checkpoints.shipped import shipped_checkpoint
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.clip import DepthKind
 
 CODE_VERSION = 1

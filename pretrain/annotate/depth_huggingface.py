@@ -30,7 +30,6 @@ from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
 from egodtm_robot.core.images import Interpolation, resize, to_channels_first
 from egodtm_robot.core.published_models.hub import load_model, load_processor_config
 from egodtm_robot.core.published_models.preprocessing import Normalization, processor_interpolation
-from pretrain.annotate.base import AnnotatedClip, AnnotationFailure
 from pretrain.annotate.depth import (
     DEFAULT_SIZE,
     DepthAnnotator,
@@ -38,6 +37,8 @@ from pretrain.annotate.depth import (
     depth_from_disparity,
 )
 from pretrain.annotate.errors import AnnotatorOptionError
+from pretrain.annotate.stage import AnnotationFailure
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.clip import DepthKind
 
 CODE_VERSION = 1

@@ -3,8 +3,9 @@
 import numpy as np
 
 from egodtm_robot.core.fingerprints import hash_parts
-from pretrain.annotate.base import AnnotatedClip, AnnotationFailure
 from pretrain.annotate.depth import DEFAULT_SIZE, DepthAnnotator
+from pretrain.annotate.stage import AnnotationFailure
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.clip import DepthKind
 
 CODE_VERSION = 1

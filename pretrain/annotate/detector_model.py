@@ -3,13 +3,13 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.efficientnet import LAYERS
-from egodtm_robot.core.errors import UnknownNameError, WeightsError
+from egodtm_robot.core.errors import WeightsError
 from egodtm_robot.core.published_models.hub import load_partly
 from pretrain.annotate.errors import (
     AnnotatorOptionError,
@@ -17,11 +17,11 @@ from pretrain.annotate.errors import (
 )
 from pretrain.annotate.trained_detector import MODEL_KINDS
 
-KINDS = ("rt_detr", "d_fine", "ttfnet")
+Kind = Literal["rt_detr", "d_fine", "ttfnet"]
 
-SIZES = ("tiny", "small")
+Size = Literal["tiny", "small"]
 
-BACKBONES = ("random", "efficientnet_lite0")
+BackboneKind = Literal["random", "efficientnet_lite0"]
 """``random``: one of the kind's own, untrained; the other as ImageNet taught it."""
 
 _OF_LABELS = ("class_embed", "enc_score_head", "denoising_class_embed", "heat.1")
@@ -78,29 +78,21 @@ _HGNET: dict[str, dict[str, Any]] = {
 
 
 def new_detector(
-    kind: str, size: str, labels: Sequence[str], seed: int, backbone: str = "random"
+    kind: Kind, size: Size, labels: Sequence[str], seed: int, backbone: BackboneKind = "random"
 ) -> Any:
     """A detector with random weights, which come from the seed alone.
 
     Args:
-        kind: of KINDS.
-        size: of SIZES; ``small`` is about the smallest that is published.
+        kind: of architecture.
+        size: ``small`` is about the smallest that is published.
         labels: what it is to find.
         seed: of the weights.
-        backbone: of BACKBONES; only what lies behind it is random then.
+        backbone: if it is not random, only what lies behind it is.
 
     Raises:
-        UnknownNameError: there is no such kind, size or backbone.
         WeightsError: the package with the backbone's weights is not installed.
         MissingPackageError: scipy, by which boxes are matched in training, is not installed.
     """
-    for what, name, names in (
-        ("kind of detector", kind, KINDS),
-        ("size of detector", size, SIZES),
-        ("backbone", backbone, BACKBONES),
-    ):
-        if name not in names:
-            raise UnknownNameError(what, name, names)
     require_package("scipy", "scipy", "The training of detectors")
     import transformers
 

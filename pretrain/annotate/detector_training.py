@@ -8,7 +8,6 @@ generator, which is forked and seeded for each step).
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,87 +15,24 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from egodtm_robot.core.errors import (
-    ConfigurationError,
-    TrainingDivergedError,
-    UnknownNameError,
-)
 from egodtm_robot.core.images import to_channels_first
-from egodtm_robot.core.training.identity import NOT_DECISIVE
+from egodtm_robot.core.run_folder import json_values
+from egodtm_robot.core.training.checkpoints import BestCheckpoint
+from egodtm_robot.core.training.curve import StepMeans
+from egodtm_robot.core.training.guard import check_finite
+from egodtm_robot.core.training.parameter_groups import parameter_groups, set_learning_rate
+from egodtm_robot.core.training.precision import half_precision
+from egodtm_robot.core.training.schedule import is_due, rate_share
 from egodtm_robot.core.training.states import TrainingStates
 from pretrain.annotate.detector_examples import PictureBatch, PictureDataset
 from pretrain.annotate.detector_model import save_detector
+from pretrain.annotate.detectors.training_config import DetectorTrainingConfig
 from pretrain.annotate.trained_detector import corners
 from pretrain.clips.dataset import Draw, StreamSampler
 from pretrain.evaluate.detection import Found, average_precision
 
 BEST, LAST = "best", "last"
 """Folders of the detectors that a run keeps."""
-
-PRECISIONS = {"float32": None, "bf16": torch.bfloat16}
-
-
-@dataclass
-class DetectorTrainingConfig:
-    """The ``training`` part of the configuration."""
-
-    batch_size: int = 32
-    """Pictures a step."""
-
-    learning_rate: float = 1e-3
-    """AdamW's, at the end of the warm-up. 2e-4 for published detectors and those of the DETR kind.
-    """
-
-    backbone_share: float = 0.0
-    """The backbone's rate as a share of it. 0 keeps ImageNet's features as they are and saves half
-    of the time; 0.1 for published detectors, 1 for random ones."""
-
-    warmup: float = 0.05
-    """Share of the steps in which the rate rises from zero; then it falls by a cosine to zero."""
-
-    weight_decay: float = 1e-4
-    """Decoupled, on weight matrices alone."""
-
-    clip_norm: float = 0.1
-    """Gradients of a larger norm are scaled down to it."""
-
-    precision: str = "float32"
-    """``float32``, or ``bf16`` for the products inside the model."""
-
-    validate_every: int = 500
-    """Steps between two looks at the validation pictures."""
-
-    save_every: int = field(default=250, metadata=NOT_DECISIVE)
-    """Steps between two states to resume from."""
-
-    log_every: int = field(default=10, metadata=NOT_DECISIVE)
-    """Steps that one entry of the curves is the mean of."""
-
-    workers: int = field(default=1, metadata=NOT_DECISIVE)
-    """Processes that read and prepare pictures; 0 does it in between steps."""
-
-    def __post_init__(self) -> None:
-        """Refuse what the types let through.
-
-        Raises:
-            ConfigurationError: a number is out of range.
-            UnknownNameError: no such precision.
-        """
-        if self.precision not in PRECISIONS:
-            raise UnknownNameError("precision", self.precision, tuple(PRECISIONS))
-        for name in ("batch_size", "validate_every", "save_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"Expected {name} >= 1, got {getattr(self, name)}.")
-        for name in ("learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0 or not math.isfinite(getattr(self, name)):
-                raise ConfigurationError(f"Expected {name} > 0, got {getattr(self, name)}.")
-        if not 0 <= self.backbone_share < math.inf:
-            raise ConfigurationError(f"Expected backbone_share >= 0, got {self.backbone_share}.")
-        if not 0 <= self.warmup < 1 or not self.weight_decay >= 0 or self.workers < 0:
-            raise ConfigurationError(
-                "Expected warmup in [0, 1), weight_decay >= 0 and workers >= 0, got "
-                f"{self.warmup}, {self.weight_decay} and {self.workers}."
-            )
 
 
 class DetectorTrainer:
@@ -133,24 +69,30 @@ class DetectorTrainer:
         card: Mapping[str, Any],
         progress: Callable[[int, str], None] | None = None,
     ) -> None:
+        # Configuration.
         self.config = config
+        self.steps = steps
+        self.seed = seed
+        self.out_dir = out_dir
+        self.card = json.loads(json.dumps(dict(card)))
+
+        # Parts.
+        self.device = device
         self.detector = detector.to(device)
         self.dataset = dataset
         self.validation = validation
-        self.out_dir = out_dir
-        self.steps = steps
-        self.seed = seed
-        self.device = device
-        self.card = json.loads(json.dumps(dict(card)))
         self.progress = progress
         if config.backbone_share == 0:
             for name, parameter in detector.named_parameters():
                 if _of_backbone(name):
                     parameter.requires_grad_(False)
-        self.optimizer = _optimizer(detector, config)
+        self.optimizer = _make_optimizer(detector, config)
+        self.states = TrainingStates(out_dir / "resume", self.card)
+
+        # State of the run.
         self.step = 0
+        self.best = BestCheckpoint()
         self.history: list[dict[str, Any]] = []
-        self.best: tuple[int, float] = (-1, -math.inf)
 
     def run(self) -> list[dict[str, Any]]:
         """Train to the end.
@@ -160,28 +102,23 @@ class DetectorTrainer:
 
         Raises:
             ResumeMismatchError: ``out_dir`` belongs to a run with other settings or data.
-            TrainingDivergedError: the loss is no longer finite.
+            TrainingDivergedError: the loss or the gradient is no longer finite.
         """
         config = self.config
         self._resume()
-        sums: dict[str, float] = {}
-        counted = 0
+        means = StepMeans()
         self.detector.train()
         for batch in self._batches():
-            losses = self._step(batch)
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value
-            counted += 1
-            last = self.step == self.steps
-            validate = self.step % config.validate_every == 0 or last
-            save = self.step % config.save_every == 0 or last
-            if self.step % config.log_every == 0 or validate or save:
-                entry = {name: value / counted for name, value in sums.items()}
-                self.history.append({"step": self.step, **entry})
-                if self.progress is not None:
-                    score = f"  best AP50 {self.best[1]:.3f}" if self.best[0] >= 0 else ""
-                    self.progress(self.step, f"loss {entry['loss']:.3f}{score}")
-                sums, counted = {}, 0
+            share = rate_share(self.step, self.steps, warmup=config.warmup)
+            set_learning_rate(self.optimizer, config.learning_rate * share)
+            means.add(self._optimize(batch))
+            self.step += 1
+
+            # Everything below happens at steps that a resumed run meets as well.
+            validate = is_due(self.step, self.steps, config.validate_every)
+            save = is_due(self.step, self.steps, config.save_every)
+            if validate or save or is_due(self.step, self.steps, config.log_every):
+                self._log(means.take())
             if validate:
                 self._validate_and_keep()
             if save:
@@ -226,16 +163,14 @@ class DetectorTrainer:
             multiprocessing_context="spawn" if workers else None,
         )
 
-    def _step(self, batch: PictureBatch) -> dict[str, float]:
+    def _optimize(self, batch: PictureBatch) -> dict[str, float]:
+        """Take one step, unless the loss is not finite; returns loss and norm of the gradient."""
         config = self.config
-        share = _rate_share(config.warmup, self.step, self.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["full_rate"] * share
         targets = [
             {"boxes": boxes.to(self.device), "class_labels": labels.to(self.device)}
             for boxes, labels in zip(batch.boxes, batch.labels, strict=True)
         ]
-        half = PRECISIONS[config.precision]
+        half = half_precision(config.precision)
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(_seed_of_step(self.seed, self.step))
@@ -244,84 +179,71 @@ class DetectorTrainer:
         self.optimizer.zero_grad(set_to_none=True)
         outputs.loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.detector.parameters(), config.clip_norm)
-        loss = float(outputs.loss.detach())
-        if not math.isfinite(loss):
-            raise TrainingDivergedError(
-                f"Expected a finite loss, got {loss} in step {self.step}. Lower "
-                f"training.learning_rate (it is {config.learning_rate}); the last state saved is "
-                f"in {self.out_dir / 'resume'}."
-            )
+        values = {"loss": float(outputs.loss.detach()), "gradient_norm": float(norm)}
+        check_finite(
+            values,
+            self.step + 1,
+            self.step + 1,
+            advice=f"Lower training.learning_rate (it is {config.learning_rate})",
+            states=self.states.folder,
+        )
         self.optimizer.step()
-        self.step += 1
-        return {"loss": loss, "gradient_norm": float(norm)}
+        return values
 
     def _pixels(self, batch: PictureBatch) -> torch.Tensor:
         return to_channels_first(batch.pictures.to(self.device)) / 255
 
-    # -- detectors and states ------------------------------------------------------------------
+    # -- curves, detectors and states ----------------------------------------------------------
+
+    def _log(self, values: Mapping[str, float]) -> None:
+        self.history.append({"step": self.step, **values})
+        if self.progress is not None:
+            score = f"  best AP50 {self.best.score:.3f}" if self.best.step >= 0 else ""
+            self.progress(self.step, f"loss {values['loss']:.3f}{score}")
 
     def _validate_and_keep(self) -> None:
         scores = self.scores()
-        self.history.append({"step": self.step, "validation": _finite(scores)})
-        better = scores["mean"] > self.best[1] or self.best[0] < 0
-        if better:
-            self.best = (self.step, scores["mean"])
-        card = {**self.card, "step": self.step, "validation_ap50": _finite(scores)}
-        for name in (LAST, BEST) if better else (LAST,):
-            save_detector(self.out_dir / name, self.detector, self.dataset.resolution, card)
+        self.history.append({"step": self.step, "validation": json_values(scores)})
+        card = {**self.card, "step": self.step, "validation_ap50": json_values(scores)}
+        for name in self.best.enter(self.step, scores["mean"]):
+            folder = self.out_dir / (BEST if name == "best" else LAST)
+            save_detector(folder, self.detector, self.dataset.resolution, card)
 
     def _save(self) -> None:
-        record = {"best": list(self.best), "history": self.history}
-        self._states.save(self.step, self.detector, self.optimizer, record)
+        record = {"best": self.best.to_json(), "history": self.history}
+        self.states.save(self.step, self.detector, self.optimizer, record)
 
     def _resume(self) -> None:
-        record = self._states.restore(self.detector, self.optimizer)
+        record = self.states.restore(self.detector, self.optimizer)
         if record is not None:
             self.step = record["step"]
-            self.best = (record["best"][0], record["best"][1])
+            self.best = BestCheckpoint.from_json(record["best"])
             self.history = record["history"]
 
-    @property
-    def _states(self) -> TrainingStates:
-        return TrainingStates(self.out_dir / "resume", self.card)
 
-
-def _optimizer(detector: Any, config: DetectorTrainingConfig) -> torch.optim.AdamW:
-    """AdamW in four groups: backbone or not, matrices with decay or vectors without."""
-    groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+def _make_optimizer(detector: Any, config: DetectorTrainingConfig) -> torch.optim.AdamW:
+    """AdamW with weight decay on matrices; the backbone learns at its share of the rate."""
+    parts: dict[bool, list[tuple[str, torch.nn.Parameter]]] = {False: [], True: []}
     for name, parameter in detector.named_parameters():
-        if parameter.requires_grad:
-            key = (_of_backbone(name), parameter.ndim > 1)
-            groups.setdefault(key, []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "weight_decay": config.weight_decay if is_matrix else 0.0,
-                "full_rate": config.learning_rate * (config.backbone_share if backbone else 1.0),
-            }
-            for (backbone, is_matrix), parameters in sorted(groups.items(), key=lambda g: g[0])
-        ],
-        lr=config.learning_rate,
-    )
+        parts[_of_backbone(name)].append((name, parameter))
+    groups = [
+        group
+        for backbone, part in parts.items()
+        # Vectors first: in this order, states of detectors have always numbered the parameters.
+        for group in reversed(
+            parameter_groups(
+                part,
+                config.weight_decay,
+                rate_share=config.backbone_share if backbone else 1.0,
+            )
+        )
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
 def _of_backbone(parameter: str) -> bool:
     return "backbone" in parameter
 
 
-def _rate_share(warmup: float, step: int, steps: int) -> float:
-    """The rate of the step after ``step`` of ``steps`` steps, as a share of the full one."""
-    rising = round(warmup * steps)
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-
 def _seed_of_step(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
-
-
-def _finite(scores: Mapping[str, float]) -> dict[str, float | None]:
-    """The same with None for numbers that JSON has no notation for."""
-    return {name: value if math.isfinite(value) else None for name, value in scores.items()}

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Detections, Stage
 from pretrain.annotate.contact import update_contact
 from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.hand_side import assign_sides
+from pretrain.annotate.stage import AnnotationFailure, Stage
+from pretrain.clips.annotated_clip import AnnotatedClip, Detections
 from pretrain.clips.clip import HAND, NO_SIDE, Boxes, DepthKind
 
 

@@ -26,13 +26,13 @@ import numpy as np
 
 from egodtm_robot.core.errors import UnknownNameError, WeightsError
 from egodtm_robot.core.fingerprints import hash_file, hash_parts
-from pretrain.annotate.base import AnnotatedClip
 from pretrain.annotate.box_geometry import suppress
 from pretrain.annotate.errors import (
     AnnotatorOptionError,
     require_package,
 )
 from pretrain.annotate.hands_objects import Detector, FrameBoxes
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.clip import HAND
 
 CLASSES = ("background", "open", "closed", "pinch", "point", "face", "pointtip", "pinchtip")

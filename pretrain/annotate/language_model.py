@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from pretrain.annotate.base import AnnotatedClip
 from pretrain.annotate.captions import CaptionAnnotator, Facts
 from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.nouns import base_form, head, parse, singular
 from pretrain.annotate.template import Style, TemplateCaptions, false_captions, fits
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.statements import MOTIONS, Statement, listed
 from pretrain.model.tokenizer import CONTEXT
 

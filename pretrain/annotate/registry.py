@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.instantiation import MISSING, check_options, import_target
-from pretrain.annotate.base import Annotator
+from pretrain.annotate.stage import Annotator
 
 
 def is_enabled(config: Mapping[str, Any]) -> bool:

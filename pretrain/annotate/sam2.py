@@ -23,7 +23,6 @@ from egodtm_robot.core.images import resize, to_channels_first
 from egodtm_robot.core.published_models.hub import load_model
 from egodtm_robot.core.published_models.identity import folder_identity
 from egodtm_robot.core.published_models.preprocessing import Normalization
-from pretrain.annotate.base import AnnotatedClip, Detections
 from pretrain.annotate.box_geometry import intersection_over_union
 from pretrain.annotate.contact import update_contact
 from pretrain.annotate.errors import AnnotatorOptionError
@@ -33,6 +32,7 @@ from pretrain.annotate.tracking import (
     mask_bounds,
     tracked_boxes,
 )
+from pretrain.clips.annotated_clip import AnnotatedClip, Detections
 from pretrain.clips.clip import Boxes
 
 _CODE_VERSION = 1

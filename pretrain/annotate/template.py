@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from egodtm_robot.core.fingerprints import hash_parts
-from pretrain.annotate.base import AnnotatedClip
 from pretrain.annotate.captions import CaptionAnnotator, Facts
 from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.nouns import base_form, inflect_like
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.statements import MOTIONS, OPPOSITE, Statement, listed
 from pretrain.model.tokenizer import CONTEXT, encode
 

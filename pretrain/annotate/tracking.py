@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Detections, Stage
+from pretrain.annotate.stage import AnnotationFailure, Stage
+from pretrain.clips.annotated_clip import AnnotatedClip, Detections
 from pretrain.clips.clip import HAND, Boxes
 
 MAX_TRACKS = 255

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from egodtm_robot.core.fingerprints import hash_parts
-from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Detections, Stage
+from pretrain.annotate.stage import AnnotationFailure, Stage
+from pretrain.clips.annotated_clip import AnnotatedClip, Detections
 from pretrain.clips.store import ClipStore
 
 CODE_VERSION = 1

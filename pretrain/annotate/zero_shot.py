@@ -21,12 +21,12 @@ from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
 from egodtm_robot.core.images import resize, to_channels_first
 from egodtm_robot.core.published_models.hub import load_model, load_processor_config, load_tokenizer
 from egodtm_robot.core.published_models.preprocessing import Normalization, processor_interpolation
-from pretrain.annotate.base import AnnotatedClip
 from pretrain.annotate.box_geometry import suppress
 from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.hands_objects import Detector, FrameBoxes
 from pretrain.annotate.nouns import parse
 from pretrain.annotate.trained_detector import corners
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.clip import HAND
 
 CODE_VERSION = 1

@@ -11,19 +11,19 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from egodtm_robot.core.errors import ConfigurationError, DatasetError, UnknownNameError
+from egodtm_robot.core.errors import ConfigurationError, DatasetError
 from pretrain.clips.clip import Boxes
 from pretrain.clips.store import ClipStore
 from pretrain.model.tokenizer import CONTEXT, tokenize
 
-TEXTS = ("random", "narration", "caption")
+Text = Literal["random", "narration", "caption"]
 """Which text stands for a clip; ``random`` draws one of the two for every sample."""
 
 # Streams of random numbers that must not meet.
@@ -80,7 +80,7 @@ class SampleSpec:
         resolution: side of the square frames, pixels.
         depth_size: (h, w) of depth maps; None leaves depth out.
         boxes: whether boxes are read.
-        text: one of TEXTS.
+        text: which text of a clip a sample has.
         negatives: most false captions that a sample comes with. A sample whose text is its
             narration has none: a caption that says more is no fair rival to it.
     """
@@ -88,12 +88,8 @@ class SampleSpec:
     resolution: int
     depth_size: tuple[int, int] | None = None
     boxes: bool = False
-    text: str = "caption"
+    text: Text = "caption"
     negatives: int = 0
-
-    def __post_init__(self) -> None:
-        if self.text not in TEXTS:
-            raise UnknownNameError("text of clips", self.text, TEXTS)
 
 
 @dataclass

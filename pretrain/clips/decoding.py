@@ -4,13 +4,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, Self, get_args
+from typing import Annotated, Literal, Protocol, Self
 
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.core.configuration import Bounds, Seed
+from egodtm_robot.core.errors import ConfigurationError
 from pretrain.clips.frame_folder import FrameFolder
 from pretrain.clips.pictures import Picture, Shares
 from pretrain.clips.video_file import (
@@ -39,21 +40,19 @@ class DecodingConfig:
     resolution: int = 224
     """Side of the square frames, pixels."""
 
-    sampling: str = "central"
+    sampling: Sampling = "central"
     """``central``, the middle of each segment, for a fixed set; ``random`` in it, to train on."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Of random sampling: a clip's frames depend on this and on its key, on nothing else."""
 
-    threads: int = 1
+    threads: Annotated[int, Bounds(0, 1024)] = 1
     """Of one decoder: 1 where many processes decode, 0 for one on each core."""
 
     depth_size: int = 56
     """Rows and columns of depth maps that a source brings along: the grid trained on."""
 
     def __post_init__(self) -> None:
-        if self.sampling not in get_args(Sampling):
-            raise UnknownNameError("sampling", self.sampling, get_args(Sampling))
         if min(self.frames, self.resolution, self.depth_size) < 1 or self.threads < 0:
             raise ConfigurationError(
                 "Expected frames, resolution and depth_size of at least 1 and no fewer than 0 "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from egodtm_robot.core.atomic_files import write_atomically
+from egodtm_robot.core.configuration import OutputFolder, Threads
 from egodtm_robot.core.errors import ConfigurationError, ResumeMismatchError
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import (
@@ -54,18 +55,18 @@ class EvaluateConfig:
     data: HeldOutConfig = field(default_factory=HeldOutConfig)
     """Clips to measure on."""
 
-    cache: str | None = "runs/evaluate/embeddings"
+    cache: OutputFolder | None = "runs/evaluate/embeddings"
     """Folder that embeddings are kept in, by the fingerprints of models and clips; null keeps
     none."""
 
     device: str = "auto"
     """``auto`` takes GPUs if there are any, ``cpu`` does not."""
 
-    threads: int | None = None
+    threads: Threads | None = None
     """CPU threads; null shares the cores among the processes of a machine, unless OMP_NUM_THREADS
     says otherwise."""
 
-    run_dir: str | None = None
+    run_dir: OutputFolder | None = None
     """Folder of records and results; null names it by the fingerprints of model and clips below
     ``runs/evaluate``, so that an interrupted evaluation goes on and a second one adds tasks."""
 
@@ -79,8 +80,8 @@ class EvaluationResults:
         data: where the clips come from, and the ``fingerprint`` of how they are shown.
         clips: how many there are.
         tasks: for each task its ``headline`` (name, value, low, high), ``numbers`` (each value, low
-            and high), ``facts``, ``items`` and ``outcomes``, the file of its
-            rows (None without any).
+            and high), ``facts``, ``items`` and ``outcomes``, the file of its rows (None without
+            any).
         skipped: for each task of ``all`` that was not measured what it lacked.
         seed: of the bootstrap's resamples.
         seconds: wall time of this start; records of an earlier one are not measured again.

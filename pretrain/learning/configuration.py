@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from egodtm_robot.core.configuration import NonNegativeInt, OutputFolder, Seed
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.training.identity import NOT_DECISIVE
 from pretrain.data import DataConfig
@@ -43,16 +44,16 @@ class PretrainConfig:
     of one of ours or of a published one, or a hub id or folder of Hugging Face's CLIP; what they
     lack, and everything with null, is drawn by the seed. See pretrain/checkpoints/starting.py."""
 
-    steps: int = 240
+    steps: NonNegativeInt = 240
     """Optimization steps; 0 saves and measures the initial weights, a baseline."""
 
-    seed: int = 0
+    seed: Seed = 0
     """Decides the initial weights, and the order and augmentation of clips."""
 
     device: str = field(default="auto", metadata=NOT_DECISIVE)
     """``auto`` takes GPUs if there are any, ``cpu`` does not."""
 
-    run_dir: str | None = field(default=None, metadata=NOT_DECISIVE)
+    run_dir: OutputFolder | None = field(default=None, metadata=NOT_DECISIVE)
     """Folder of the run; null names it by its choices below ``runs/``."""
 
     def __post_init__(self) -> None:
@@ -61,10 +62,6 @@ class PretrainConfig:
         Raises:
             ConfigurationError: a number is out of range.
         """
-        if self.steps < 0 or self.seed < 0:
-            raise ConfigurationError(
-                f"Expected steps >= 0 and seed >= 0, got {self.steps} and {self.seed}."
-            )
         if self.training.stem_rate and self.model.vision.stem == "pixels":
             raise ConfigurationError(
                 f"Expected training.stem_rate=0 with model.vision.stem=pixels, which has no "

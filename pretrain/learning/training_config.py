@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import get_args
 
-from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.core.configuration import Threads, Workers
+from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.training.identity import NOT_DECISIVE
 from egodtm_robot.core.training.precision import Precision
 
@@ -49,7 +49,7 @@ class TrainingConfig:
     clip_norm: float = 1.0
     """Gradients of a larger norm are scaled down to it."""
 
-    precision: str = "float32"
+    precision: Precision = "float32"
     """``float32``, or ``bf16`` or ``fp16`` for the products inside the model."""
 
     compile: bool = field(default=False, metadata=NOT_DECISIVE)
@@ -64,10 +64,10 @@ class TrainingConfig:
     log_every: int = field(default=10, metadata=NOT_DECISIVE)
     """Steps that one entry of the curves is the mean of."""
 
-    workers: int = field(default=1, metadata=NOT_DECISIVE)
+    workers: Workers = field(default=1, metadata=NOT_DECISIVE)
     """Processes a trainer that read and prepare clips; 0 does it in between steps."""
 
-    threads: int | None = field(default=None, metadata=NOT_DECISIVE)
+    threads: Threads | None = field(default=None, metadata=NOT_DECISIVE)
     """CPU threads of a trainer; null shares the cores among the trainers of a machine, unless
     OMP_NUM_THREADS says otherwise."""
 
@@ -76,19 +76,12 @@ class TrainingConfig:
 
         Raises:
             ConfigurationError: a number is out of range.
-            UnknownNameError: no such precision.
         """
-        if self.precision not in get_args(Precision):
-            raise UnknownNameError("precision", self.precision, get_args(Precision))
         for name in ("batch_size", "image_batch_size", "validate_every", "save_every", "log_every"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Expected {name} >= 1, got {getattr(self, name)}.")
         if not 0 <= self.image_share <= 1:
             raise ConfigurationError(f"Expected image_share in [0, 1], got {self.image_share}.")
-        if self.workers < 0 or (self.threads is not None and self.threads < 1):
-            raise ConfigurationError(
-                f"Expected workers >= 0 and threads >= 1, got {self.workers} and {self.threads}."
-            )
         for name in ("learning_rate", "clip_norm"):
             if not getattr(self, name) > 0 or not math.isfinite(getattr(self, name)):
                 raise ConfigurationError(f"Expected {name} > 0, got {getattr(self, name)}.")

@@ -1,12 +1,12 @@
 """What a model is made of: typed sizes of each part. The defaults are the published model's."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.core.errors import ConfigurationError
 
-ACTIVATIONS = ("gelu", "quick_gelu")
-STEMS = ("pixels", "efficientnet_lite0")
+Activation = Literal["gelu", "quick_gelu"]
+Stem = Literal["pixels", "efficientnet_lite0"]
 
 
 def _check_heads(part: str, width: int, heads: int) -> None:
@@ -15,11 +15,6 @@ def _check_heads(part: str, width: int, heads: int) -> None:
             f"Expected the width of the {part} to be a multiple of its heads, got width {width} "
             f"and {heads} heads."
         )
-
-
-def _check_activation(activation: str) -> None:
-    if activation not in ACTIVATIONS:
-        raise UnknownNameError("activation", activation, ACTIVATIONS)
 
 
 @dataclass
@@ -32,7 +27,7 @@ class VisionConfig:
     patch_size: int = 16
     """Side of a patch in pixels. The sides of a frame must be multiples of it."""
 
-    stem: str = "pixels"
+    stem: Stem = "pixels"
     """What a patch shows to the encoder: its ``pixels``, as published, or features of
     ``efficientnet_lite0``, which start as ImageNet taught them (``training.stem_rate``): for models
     that have no CLIP to start from."""
@@ -52,7 +47,7 @@ class VisionConfig:
     feed_forward: int = 3072
     """Hidden channels of the feed-forward part of a block."""
 
-    activation: str = "gelu"
+    activation: Activation = "gelu"
     """``gelu`` as AVION and EgoDTM train, ``quick_gelu`` for OpenAI's own CLIP weights."""
 
     norm_eps: float = 1e-6
@@ -66,9 +61,6 @@ class VisionConfig:
 
     def __post_init__(self) -> None:
         _check_heads("video encoder", self.width, self.heads)
-        _check_activation(self.activation)
-        if self.stem not in STEMS:
-            raise UnknownNameError("stem", self.stem, STEMS)
         if self.stem != "pixels" and self.patch_size != 16:
             raise ConfigurationError(
                 f"Expected patch_size 16 for the stem {self.stem}, got {self.patch_size}."
@@ -106,7 +98,7 @@ class TextConfig:
     feed_forward: int = 2048
     """Hidden channels of the feed-forward part of a block."""
 
-    activation: str = "gelu"
+    activation: Activation = "gelu"
     """``gelu`` or ``quick_gelu``, see the video encoder."""
 
     norm_eps: float = 1e-5
@@ -121,7 +113,6 @@ class TextConfig:
 
     def __post_init__(self) -> None:
         _check_heads("text encoder", self.width, self.heads)
-        _check_activation(self.activation)
 
 
 @dataclass
@@ -146,7 +137,7 @@ class DepthDecoderConfig:
     queries: int = 8
     """Depth bins."""
 
-    upsampling: int = 4
+    upsampling: Literal[2, 4] = 4
     """Cells of the depth map along a patch's side: 4 or 2 (56 or 28 for 224 pixels)."""
 
     positions_in_values: bool = True
@@ -163,10 +154,6 @@ class DepthDecoderConfig:
 
     def __post_init__(self) -> None:
         _check_heads("depth decoder", self.width, self.heads)
-        if self.upsampling not in (2, 4):
-            raise ConfigurationError(
-                f"Expected upsampling of the depth decoder to be 2 or 4, got {self.upsampling}."
-            )
 
 
 @dataclass

@@ -22,7 +22,7 @@ from egodtm_robot.core.errors import (
     InvalidClipError,
     StoreNotFoundError,
 )
-from pretrain.annotate.base import AnnotatedClip, Detections
+from pretrain.clips.annotated_clip import AnnotatedClip, Detections
 from pretrain.clips.clip import Boxes, Clip
 from pretrain.clips.sources.base import ClipRequest
 from pretrain.clips.store import ClipStore, ClipStoreWriter, shard_name

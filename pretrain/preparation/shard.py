@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from egodtm_robot.core.errors import CorruptStoreError
-from pretrain.annotate.base import AnnotatedClip
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.sources.base import ClipRequest
 from pretrain.clips.store import ClipStore, shard_name
 from pretrain.preparation.plan import FOLDER, read_requests

@@ -18,7 +18,7 @@ import numpy as np
 
 from egodtm_robot.core.atomic_files import atomic_file
 from egodtm_robot.core.errors import CorruptStoreError
-from pretrain.annotate.base import Detections
+from pretrain.clips.annotated_clip import Detections
 from pretrain.clips.clip import Boxes
 from pretrain.clips.store import shard_name
 from pretrain.preparation.plan import fingerprint

@@ -6,7 +6,7 @@ from typing import Literal
 
 from egodtm_robot.core.errors import EgoDTMRobotError
 from egodtm_robot.core.processes.runner import WorkerGroup
-from pretrain.annotate.base import STAGES
+from pretrain.annotate.stage import STAGES
 from pretrain.preparation.work import AnnotatorCard, Done, Job, WorkContext, Worker
 
 STAGES_WITH_WORKERS = ("decode", *STAGES)

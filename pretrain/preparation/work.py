@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from egodtm_robot.core.errors import DiskSpaceError, EgoDTMRobotError
-from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Annotator, Stage
 from pretrain.annotate.errors import AnnotatorRefusedError
 from pretrain.annotate.registry import make_annotator
+from pretrain.annotate.stage import AnnotationFailure, Annotator, Stage
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.decoding import DecodingConfig
 from pretrain.clips.sources.base import Failure
 from pretrain.clips.sources.decode import decode_requests

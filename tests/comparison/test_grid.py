@@ -136,6 +136,14 @@ def test_overrides_come_after_the_benchmarks_own_choices(monkeypatch, tmp_path):
     assert {(run["videos"], run["env.visual"]) for run in runs.started} == {("2", "shifted")}
 
 
+def test_every_setting_can_be_given_on_the_command_line():
+    given = ["protocol_name=quick", "runner=local", "runner.workers=3", "vary=['policy=mlp,knn']"]
+    config = compose(GridConfig, "benchmark", given)
+    assert config.protocol_name == "quick"
+    assert config.runner["workers"] == 3
+    assert [row.settings for row in config.rows()[:2]] == [("policy=mlp",), ("policy=knn",)]
+
+
 def test_overrides_are_read_from_the_command_line():
     given = ["overrides=['videos=2','env.visual=shifted']"]
     config = compose(GridConfig, "benchmark", given)
@@ -143,7 +151,7 @@ def test_overrides_are_read_from_the_command_line():
 
 
 @pytest.mark.parametrize(
-    "other", [{"protocol": "quick"}, {"overrides": ["env.visual=shifted"]}], ids=str
+    "other", [{"protocol_name": "quick"}, {"overrides": ["env.visual=shifted"]}], ids=str
 )
 def test_finished_runs_of_other_settings_are_not_shown_for_these(monkeypatch, tmp_path, other):
     start(monkeypatch, configure(tmp_path))
@@ -166,7 +174,7 @@ def test_a_benchmark_of_nothing_is_refused(tmp_path, nothing):
             UnknownNameError,
             "env 'light'.*franka_kitchen_light",
         ),
-        ({"protocol": "quik"}, UnknownNameError, "protocol 'quik'.*'quick'"),
+        ({"protocol_name": "quik"}, UnknownNameError, "protocol 'quik'.*'quick'"),
         ({"vary": ["policy=mlp,mpl"]}, UnknownNameError, "policy 'mpl'.*'mlp'"),
         ({"vary": ["policy=mlp"]}, ConfigurationError, "several values.*policy=mlp"),
         ({"vary": ["policy"]}, ConfigurationError, "entries of vary"),

@@ -27,6 +27,15 @@ class Training:
 
 
 @dataclass
+class Renamed:
+    options: dict[str, Any] = field(default_factory=lambda: {"kind": "mlp"})
+
+    def __post_init__(self) -> None:
+        if "type" in self.options:
+            self.options["kind"] = self.options.pop("type")
+
+
+@dataclass
 class Config:
     training: Training = field(default_factory=Training)
     cameras: list[Any] = field(default_factory=lambda: ["wrist"])
@@ -56,6 +65,21 @@ def test_other_settings_are_refused_by_their_paths(tmp_path: Path, changed: Any,
     claim_run_dir(tmp_path, Config())
     with pytest.raises(ResumeMismatchError, match=named):
         claim_run_dir(tmp_path, replace(Config(), **changed))
+
+
+def test_what_the_settings_read_in_an_earlier_spelling_is_accepted(tmp_path: Path):
+    (tmp_path / CONFIG_FILE).write_text("options:\n  type: mlp\n")
+    claim_run_dir(tmp_path, Renamed())
+    with pytest.raises(ResumeMismatchError, match=r"options\.kind: mlp -> knn"):
+        claim_run_dir(tmp_path, Renamed({"kind": "knn"}))
+
+
+def test_settings_that_are_gone_are_named(tmp_path: Path):
+    claim_run_dir(tmp_path, Config())
+    file = tmp_path / CONFIG_FILE
+    file.write_text(file.read_text() + "momentum: 0.9\n")
+    with pytest.raises(ResumeMismatchError, match=r"\): momentum: 0\.9 -> absent\. "):
+        claim_run_dir(tmp_path, Config())
 
 
 def test_settings_that_cannot_be_read_are_refused(tmp_path: Path):

@@ -17,7 +17,7 @@ from egodtm_robot.encoders.pixels import PixelEncoder
     ("config", "fingerprint"),
     [
         ("none", "8005e92166825fa2"),
-        ("oracle", "711207e9cc32a88a"),
+        ({"name": "oracle", "dimension": 15}, "711207e9cc32a88a"),
         ("pixels", "3094abef6c265e83"),
         ({"name": "pixels", "size": 8}, "b431925fafbde769"),
         ("efficientnet_lite0", "515763e4632458c4"),

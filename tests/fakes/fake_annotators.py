@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Detections
 from pretrain.annotate.errors import AnnotatorRefusedError
+from pretrain.annotate.stage import AnnotationFailure
+from pretrain.clips.annotated_clip import AnnotatedClip, Detections
 from pretrain.clips.clip import Boxes
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import (
     ConfigurationError,
     PoolingError,
@@ -257,7 +258,7 @@ def test_bad_settings_are_refused(changes, message):
 
 def test_an_unknown_schedule_is_refused_with_the_nearest():
     with pytest.raises(UnknownNameError, match="Did you mean 'cosine'"):
-        BehaviorCloningConfig(schedule="cosin")
+        from_mapping(BehaviorCloningConfig, {"schedule": "cosin"})
 
 
 def test_a_pooling_that_does_not_fit_is_refused_before_anything_is_written(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, train
-from egodtm_robot.train_bc import TrainBCConfig
+from egodtm_robot.learning.cloning_run import TrainBCConfig
 from policies.checkpoints import load_policy
 from policies.registry import choose_policy, policy_names
 

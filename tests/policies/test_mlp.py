@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import ConfigurationError, ObservationError, UnknownNameError
 from policies.base import INFERENCE_BATCH, make_policy
 from policies.mlp import MLPPolicy, MLPPolicyConfig
@@ -182,9 +183,9 @@ def test_an_encoder_that_sees_nothing_leaves_proprioception():
 
 def test_bad_settings_are_refused():
     with pytest.raises(UnknownNameError, match="Did you mean 'relu'"):
-        MLPPolicyConfig(activation="rely")
-    with pytest.raises(UnknownNameError, match="input normalization"):
-        MLPPolicyConfig(input_normalization="layer")
+        from_mapping(MLPPolicyConfig, {"activation": "rely"})
+    with pytest.raises(UnknownNameError, match="input_normalization"):
+        from_mapping(MLPPolicyConfig, {"input_normalization": "layer"})
     with pytest.raises(ConfigurationError, match="history"):
         MLPPolicyConfig(history=0)
     with pytest.raises(ConfigurationError, match="hidden"):

@@ -1,8 +1,11 @@
+from typing import get_args
+
 import pytest
 import torch
 
+from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import PoolingError, UnknownNameError
-from policies.pooling import POOLINGS, PoolingConfig, make_pooling
+from policies.pooling import PoolingConfig, PoolingKind, make_pooling
 from policies.spec import FeatureShape
 
 SHAPE = FeatureShape(tokens=49, dimension=5, grid=(7, 7))
@@ -81,7 +84,7 @@ def test_attention_tells_positions_apart_and_learns():
         assert parameter.grad.abs().sum() > 0, name
 
 
-@pytest.mark.parametrize("kind", POOLINGS)
+@pytest.mark.parametrize("kind", get_args(PoolingKind))
 @pytest.mark.parametrize("dimension", [0, 6])
 def test_one_global_token_passes_through(kind, dimension):
     shape = FeatureShape(1, dimension)
@@ -97,7 +100,7 @@ def test_pooling_over_a_grid_refuses_tokens_without_one(kind):
 
 def test_unknown_pooling_is_refused_with_the_nearest():
     with pytest.raises(UnknownNameError, match="Did you mean 'attention'"):
-        PoolingConfig("atention")
+        from_mapping(PoolingConfig, {"kind": "atention"})
     with pytest.raises(PoolingError, match="size >= 1"):
         PoolingConfig(size=0)
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from egodtm_robot.core.configuration import compose
-from egodtm_robot.core.errors import ConfigurationError
+from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from pretrain.browse import BrowseConfig, chosen_clips, main
 from pretrain.clips import ClipStoreWriter
 from pretrain.clips.clip import Boxes
@@ -152,8 +152,8 @@ def test_a_part_is_spread_over_the_set_and_reproducible():
 
 
 def test_the_command_refuses_what_cannot_be(tmp_path):
-    with pytest.raises(ConfigurationError, match="order"):
-        BrowseConfig(clips="x", order="best")
+    with pytest.raises(UnknownNameError, match="order"):
+        compose(BrowseConfig, "browse", ["clips=x", "order=best"])
     with pytest.raises(ConfigurationError, match="limit"):
         compose(BrowseConfig, "browse", ["clips=x", "limit=0"])
     with pytest.raises(SystemExit):

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import (
     ConfigurationError,
     DatasetError,
@@ -105,7 +106,7 @@ def test_what_is_missing_is_named(tmp_path):
 )
 def test_settings_that_do_not_fit_are_refused(settings, error):
     with pytest.raises(error):
-        DataConfig(**settings)
+        from_mapping(DataConfig, settings)
 
 
 def test_drawn_clips_are_kept_by_what_decides_them_and_drawn_once(tmp_path, monkeypatch):

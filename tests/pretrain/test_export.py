@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import CheckpointError, UnknownNameError
 from pretrain.checkpoints import load_checkpoint, save_checkpoint
 from pretrain.export import ExportConfig, export
@@ -70,4 +71,4 @@ def test_weights_that_half_precision_cannot_hold_are_refused(run: Path, tmp_path
 
 def test_an_unknown_precision_is_refused():
     with pytest.raises(UnknownNameError, match="float16"):
-        ExportConfig(run_dir="run", out="x", precision="half")
+        compose(ExportConfig, "export", ["run_dir=run", "out=x", "precision=half"])

@@ -429,8 +429,8 @@ def test_annotators_that_do_not_keep_to_their_contract_are_named(run):
 
 
 def test_the_command_refuses_what_cannot_be(overrides, capsys, tmp_path):
-    with pytest.raises(UnknownNameError, match="stage 'caption'"):
-        PrepareConfig(out="x", stages=["caption"])
+    with pytest.raises(UnknownNameError, match="stages 'caption'"):
+        compose(PrepareConfig, "prepare", overrides(stages="[caption]"))
     with pytest.raises(ConfigurationError, match="captions=none"):
         PrepareConfig(out="x", stages=["captions"])
     with pytest.raises(ConfigurationError, match="shard_clips"):
@@ -441,7 +441,7 @@ def test_the_command_refuses_what_cannot_be(overrides, capsys, tmp_path):
         compose(PrepareConfig, "prepare", overrides(runner="slurm"))
     with pytest.raises(ConfigurationError, match=r"runner\.limits\.depht"):
         compose(PrepareConfig, "prepare", overrides(runner__limits__depht=1))
-    with pytest.raises(ConfigurationError, match="in_flight of at least 1, got 0"):
+    with pytest.raises(ConfigurationError, match="in_flight at least 1, got 0"):
         compose(PrepareConfig, "prepare", overrides(in_flight=0))
     with pytest.raises(SystemExit):
         main([f"out={tmp_path / 'out'}"])

@@ -39,7 +39,7 @@ class Failure:
 
     Attributes:
         key: of the clip; for a row without one the file and its line.
-        stage: ``source``, ``decode`` or a stage of :mod:`pretrain.annotate.base`.
+        stage: ``source``, ``decode`` or a stage of :mod:`pretrain.annotate.stage`.
         reason: what was expected and what came.
     """
 

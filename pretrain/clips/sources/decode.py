@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from egodtm_robot.core.errors import EgoDTMRobotError
-from pretrain.annotate.base import AnnotatedClip
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.decoding import (
     DecodedClip,
     DecodingConfig,

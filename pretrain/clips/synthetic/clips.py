@@ -53,7 +53,7 @@ class SyntheticClipConfig:
     map_resolution: int | None = None
     """Side of depth maps and masks, pixels; null for a quarter of the frames'."""
 
-    domain: str = "kitchen"
+    domain: Literal["kitchen", "other", "mixed"] = "kitchen"
     """``kitchen``, ``other`` (desks and workshops: other objects, no oven), or ``mixed``."""
 
     shoulder_share: float = 0.35
@@ -63,8 +63,6 @@ class SyntheticClipConfig:
     """Only these actions; null for all."""
 
     def __post_init__(self) -> None:
-        if self.domain not in ("kitchen", "other", "mixed"):
-            raise UnknownNameError("domain", self.domain, ("kitchen", "other", "mixed"))
         for action in self.actions or ():
             if action not in ACTIONS:
                 raise UnknownNameError("action", action, tuple(ACTIONS))

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from pretrain.annotate.base import AnnotatedClip, AnnotationFailure
 from pretrain.annotate.captions import read_facts
 from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.nouns import parse
+from pretrain.annotate.stage import AnnotationFailure
 from pretrain.annotate.template import (
     LEAST_STATEMENTS,
     Style,
@@ -14,6 +14,7 @@ from pretrain.annotate.template import (
     fits,
     word,
 )
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.clip import LEFT, NO_SIDE, RIGHT, Boxes
 from pretrain.clips.statements import Sight, Statement, motion, region, relations
 from pretrain.model.tokenizer import CONTEXT, encode

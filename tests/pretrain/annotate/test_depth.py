@@ -18,13 +18,14 @@ from egodtm_robot.core.errors import (
     UnknownNameError,
     WeightsError,
 )
-from pretrain.annotate.base import AnnotatedClip, AnnotationFailure
 from pretrain.annotate.depth import depth_from_disparity, to_grid
 from pretrain.annotate.depth_egodtm import EgoDTMDepth
 from pretrain.annotate.depth_huggingface import DepthPreprocessing, HuggingFaceDepth
 from pretrain.annotate.depth_truth import TrueDepth
 from pretrain.annotate.errors import AnnotatorOptionError
+from pretrain.annotate.stage import AnnotationFailure
 from pretrain.checkpoints import save_checkpoint
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.evaluate.depth import depth_scores
 from pretrain.model import EgoDTM
 from pretrain.model.configuration import (

@@ -13,15 +13,16 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from egodtm_robot.core.errors import EgoDTMRobotError, UnknownNameError, WeightsError
-from pretrain.annotate.base import AnnotatedClip, AnnotationFailure
 from pretrain.annotate.combined import CombinedDetector
 from pretrain.annotate.detector_model import new_detector, save_detector
 from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.hands_objects import Detector, FrameBoxes, complete
 from pretrain.annotate.handtrack import CLASSES, Handtrack, choose
+from pretrain.annotate.stage import AnnotationFailure
 from pretrain.annotate.trained_detector import TrainedDetector
 from pretrain.annotate.true_boxes import TrueBoxes
 from pretrain.annotate.zero_shot import ZeroShotDetector
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.clip import HAND, LEFT, NO_SIDE, RIGHT, Boxes, Clip
 from pretrain.clips.store import ClipStoreWriter
 

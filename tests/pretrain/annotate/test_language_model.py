@@ -9,7 +9,6 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from egodtm_robot.core.errors import WeightsError
-from pretrain.annotate.base import AnnotatedClip
 from pretrain.annotate.captions import read_facts
 from pretrain.annotate.endpoint import EndpointCaptions, EndpointError
 from pretrain.annotate.errors import AnnotatorOptionError
@@ -23,6 +22,7 @@ from pretrain.annotate.language_model import (
 )
 from pretrain.annotate.local_chat import TransformersCaptions
 from pretrain.annotate.template import TemplateCaptions
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.clip import LEFT, NO_SIDE, RIGHT, Boxes
 
 GOOD = (

@@ -15,11 +15,12 @@ from transformers import (
 
 from egodtm_robot.core.errors import WeightsError
 from pretrain.annotate.association import Association, closeness
-from pretrain.annotate.base import AnnotatedClip, AnnotationFailure, Detections
 from pretrain.annotate.byte_track import ByteTrack
 from pretrain.annotate.errors import AnnotatorOptionError, MissingPackageError
 from pretrain.annotate.sam2 import Sam2Tracker
+from pretrain.annotate.stage import AnnotationFailure
 from pretrain.annotate.tracking import MAX_TRACKS, mask_bounds, tracked_boxes
+from pretrain.clips.annotated_clip import AnnotatedClip, Detections
 from pretrain.clips.clip import LEFT, NO_SIDE, RIGHT
 
 SIZE = 64

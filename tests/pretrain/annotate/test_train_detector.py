@@ -16,6 +16,7 @@ from egodtm_robot.core.errors import (
     ConfigurationError,
     DatasetError,
     ResumeMismatchError,
+    TrainingDivergedError,
     UnknownNameError,
     WeightsError,
 )
@@ -27,6 +28,7 @@ from pretrain.annotate.detector_examples import (
     mirrored,
 )
 from pretrain.annotate.detector_model import new_detector, published_detector, save_detector
+from pretrain.annotate.detector_training import DetectorTrainer
 from pretrain.annotate.trained_detector import TrainedDetector
 from pretrain.clips.clip import HAND, LEFT, RIGHT, Boxes, Clip
 from pretrain.clips.dataset import AugmentationConfig, Draw
@@ -208,20 +210,18 @@ def test_an_interrupted_run_ends_with_the_same_weights(
 ):
     from safetensors.torch import load_file
 
-    from pretrain.annotate.detector_training import DetectorTrainer
-
     whole = config(store, tmp_path / "whole")
     train_detector(whole)
     stopped = config(store, tmp_path / "stopped")
-    step = DetectorTrainer._step
+    optimize = DetectorTrainer._optimize
 
     def killed(self: DetectorTrainer, batch: Any) -> dict[str, float]:
         if self.step == 3:
             raise KeyboardInterrupt
-        return step(self, batch)
+        return optimize(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(DetectorTrainer, "_step", killed)
+        patch.setattr(DetectorTrainer, "_optimize", killed)
         with pytest.raises(KeyboardInterrupt):
             train_detector(stopped)
     states = sorted((tmp_path / "stopped/checkpoints/resume").glob("*.safetensors"))
@@ -235,6 +235,36 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     for name, tensor in weights[0].items():
         assert torch.equal(tensor, weights[1][name]), name
     assert train_detector(stopped) == results  # a finished run is returned as it is
+
+
+# Step, loss, norm of the gradient.
+GOLDEN = {
+    "ttfnet": ((2, 8.197649, 7.537551), (4, 7.794105, 8.219260)),
+    "rt_detr": ((2, 35.805811, 419.826862), (4, 27.873377, 35.390167)),
+}
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_the_curve_stays_what_it_was(kind: str, store: str, tmp_path: Path):
+    share = 0.0 if kind == "ttfnet" else 0.1
+    settings = (f"kind={kind}", f"training.backbone_share={share}")
+    curve = train_detector(config(store, tmp_path, *settings))["curves"]
+    entries = [entry for entry in curve if "validation" not in entry]
+    for entry, golden in zip(entries, GOLDEN[kind], strict=True):
+        assert tuple(entry) == ("step", "loss", "gradient_norm")
+        # Another processor rounds differently, and the steps make more of it.
+        assert tuple(entry.values()) == pytest.approx(golden, rel=5e-3), entry["step"]
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_weights_move(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(
+        DetectorTrainer, "_pixels", lambda self, batch: torch.full((2, 3, 64, 64), torch.nan)
+    )
+    with pytest.raises(TrainingDivergedError, match=r"loss nan.* in step 1\. Lower training"):
+        train_detector(config(store, tmp_path))
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_a_run_with_other_settings_is_refused(store: str, tmp_path: Path):
@@ -276,12 +306,12 @@ def test_new_weights_come_from_the_seed_alone():
     other = [torch.equal(a, b) for a, b in zip(first.parameters(), third.parameters(), strict=True)]
     assert not all(other)
     assert torch.equal(before, torch.random.get_rng_state())
-    with pytest.raises(UnknownNameError, match="kind"):
-        new_detector("yolo", "tiny", ["a"], 0)
-    with pytest.raises(UnknownNameError, match="size"):
-        new_detector("d_fine", "huge", ["a"], 0)
-    with pytest.raises(UnknownNameError, match="backbone"):
-        new_detector("d_fine", "tiny", ["a"], 0, "resnet")
+
+
+@pytest.mark.parametrize("override", ["kind=yolo", "size=huge", "backbone=resnet"])
+def test_a_detector_that_there_is_not_is_refused(override: str):
+    with pytest.raises(UnknownNameError, match=override.partition("=")[0]):
+        compose(TrainDetectorConfig, "train_detector", ["stores=[clips]", override])
 
 
 @pytest.mark.parametrize("kind", ["rt_detr", "d_fine", "ttfnet"])

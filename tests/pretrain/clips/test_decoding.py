@@ -10,6 +10,7 @@ import pytest
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
+from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from pretrain.clips import decoding
 from pretrain.clips.decoding import (
@@ -466,7 +467,7 @@ def test_a_stream_without_times_is_named(tmp_path):
 )
 def test_the_configuration_refuses_what_cannot_be(options, error):
     with pytest.raises(error):
-        DecodingConfig(**options)
+        from_mapping(DecodingConfig, options)
 
 
 def test_every_kind_of_video_reads_the_same(tmp_path):

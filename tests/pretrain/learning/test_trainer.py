@@ -12,6 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import (
     ConfigurationError,
     ResumeMismatchError,
@@ -178,7 +179,7 @@ def test_an_objective_without_its_decoder_or_weights_is_refused():
     with pytest.raises(ConfigurationError, match="above 0"):
         ObjectiveConfig(text=0, depth=0)
     with pytest.raises(UnknownNameError, match="caption"):
-        ObjectiveConfig(texts="captions")
+        from_mapping(ObjectiveConfig, {"texts": "captions"})
 
 
 @pytest.mark.parametrize(
@@ -222,6 +223,25 @@ def test_a_run_keeps_curves_the_last_and_the_best_checkpoint(tmp_path, finished)
         torch.equal(tensor, finished[1][name])
         for name, tensor in trainer.model.state_dict().items()
     )
+
+
+# Of the run of the fixture: step, total, text, depth, region, norm of the gradient, learning rate.
+GOLDEN = (
+    (2, 4.984706, 2.096199, 0.309174, 10.935679, 28.540409, 9.619398e-4),
+    (3, 5.357306, 2.443321, 0.301881, 11.052177, 76.173660, 8.535534e-4),
+    (4, 4.955524, 2.081100, 0.292712, 10.912273, 39.434380, 6.913417e-4),
+    (6, 4.399868, 1.524559, 0.295898, 10.909441, 9.844673, 3.086583e-4),
+    (8, 4.628715, 1.812126, 0.301048, 10.664260, 20.132435, 3.806023e-5),
+)
+
+
+def test_the_curve_stays_what_it_was(finished):
+    curve = [entry for entry in finished[2].history if "validation" not in entry]
+    names = ("step", "total", "text", "depth", "region", "gradient_norm", "learning_rate")
+    for entry, golden in zip(curve, GOLDEN, strict=True):
+        assert tuple(entry) == names
+        # Another processor rounds differently, and the steps make more of it.
+        assert tuple(entry.values()) == pytest.approx(golden, rel=5e-3), entry["step"]
 
 
 def test_no_steps_keep_the_initial_weights(tmp_path, finished):
@@ -308,6 +328,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_anything_is_kept(tmp_pat
     with torch.no_grad():
         trainer.model.image_projection[0, 0] = math.nan
     with pytest.raises(TrainingDivergedError, match=r"text nan.* between steps 1 and 2"):
+        trainer.run()
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, finished):
+    trainer = make_trainer(finished[0], tmp_path)
+    trainer.model.image_projection.register_hook(lambda gradient: gradient * math.inf)
+    trainer.steps = 1  # the loss is still finite
+    with pytest.raises(TrainingDivergedError, match=r"total \d.*gradient_norm (nan|inf) in step 1"):
         trainer.run()
     assert not list(tmp_path.rglob("*.safetensors"))
 

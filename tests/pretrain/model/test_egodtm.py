@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from egodtm_robot.core.configuration import from_yaml
+from egodtm_robot.core.configuration import from_mapping, from_yaml
 from egodtm_robot.core.errors import ConfigurationError, ModelInputError, UnknownNameError
 from pretrain.model import (
     DepthDecoderConfig,
@@ -325,8 +325,8 @@ def test_sizes_that_contradict_each_other_are_refused():
     with pytest.raises(ConfigurationError, match="multiple of patch_size"):
         VisionConfig(image_size=100)
     with pytest.raises(UnknownNameError, match="quick_gelu"):
-        TextConfig(activation="quickgelu")
-    with pytest.raises(ConfigurationError, match="2 or 4"):
-        DepthDecoderConfig(upsampling=3)
+        from_mapping(TextConfig, {"activation": "quickgelu"})
+    with pytest.raises(UnknownNameError, match="2, 4"):
+        from_mapping(DepthDecoderConfig, {"upsampling": 3})
     with pytest.raises(ConfigurationError, match="0 to 5"):
         RegionDecoderConfig(objects=6)

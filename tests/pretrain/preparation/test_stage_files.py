@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from egodtm_robot.core.errors import CorruptStoreError
-from pretrain.annotate.base import Detections
+from pretrain.clips.annotated_clip import Detections
 from pretrain.clips.clip import Boxes
 from pretrain.preparation.stage_files import (
     IN_STORE,

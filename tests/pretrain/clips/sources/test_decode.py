@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from egodtm_robot.core.errors import UnknownNameError
-from pretrain.annotate.base import AnnotatedClip
 from pretrain.clips import ClipStore
+from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.decoding import DecodingConfig
 from pretrain.clips.depth_frames import DepthFrames
 from pretrain.clips.sources.base import ClipRequest, Failure

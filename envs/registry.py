@@ -10,22 +10,12 @@ from contextlib import closing
 from dataclasses import asdict, fields
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
+from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
-from egodtm_robot.core.instantiation import (
-    check_options,
-    group_config,
-    group_names,
-    plain,
-)
-from egodtm_robot.demos import DemonstrationAttributes
+from egodtm_robot.core.instantiation import check_options, group_config, plain
+from egodtm_robot.core.kinds import KIND, shipped_kinds, shipped_target, stored_config
 from envs.contract import EnvironmentDescription, RobotEnvironment, import_environment
 from envs.options import EnvironmentConfig
-
-KIND = "_kind_"
-"""Key of a stored configuration that stands for ``_target_``."""
 
 
 def read_environment(
@@ -49,21 +39,14 @@ def read_environment(
     target = given.pop("_target_", None)
     if target is None and kind is None:
         raise ConfigurationError("Expected an environment, got none; choose one with env=NAME.")
-    environment_class = import_environment(target if target is not None else _target_of(kind))
+    environment_class = import_environment(target if target is not None else target_of(kind))
     config_class = environment_class.config_class
     check_options("env", config_class, given)
     for option, value in (unset or {}).items():
         if option in given and given[option] is None:
             given[option] = value
     given["_target_"] = f"{environment_class.__module__}.{environment_class.__qualname__}"
-    try:
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(config_class), given))
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None)
-        text = str(error).splitlines()[0]
-        raise ConfigurationError(f"env.{key}: {text}" if key else f"env: {text}") from error
-    assert isinstance(config, EnvironmentConfig)
-    return config
+    return from_mapping(config_class, given, "env")
 
 
 def environment_config(name: str, **options: Any) -> EnvironmentConfig:
@@ -81,11 +64,7 @@ def environment_record(config: EnvironmentConfig) -> dict[str, Any]:
     A user's own class, which no file of ``configs/env`` names, keeps its import path: there is no
     other way to find it again.
     """
-    record = asdict(config)
-    if config.name not in group_names("env"):
-        return record
-    del record["_target_"]
-    return {KIND: config.environment_class.kind, **record}
+    return stored_config("env", asdict(config))
 
 
 def make_environment(
@@ -112,42 +91,13 @@ def describe_environment(config: EnvironmentConfig) -> EnvironmentDescription:
         return environment.describe()
 
 
-def recorded_environment(
-    attributes: DemonstrationAttributes, drawing: EnvironmentConfig
-) -> EnvironmentConfig:
-    """The environment and presets that demonstrations were recorded in.
-
-    Args:
-        attributes: of their store.
-        drawing: gives cameras, resolution and quality; its class, if it is of the store's kind.
+def target_of(kind: str) -> str:
+    """Import path of the environment of a kind.
 
     Raises:
-        UnknownNameError: the store's kind is not known here, or its environment has no camera of a
-            name.
+        UnknownNameError: there is none in ``configs/env``.
     """
-    kind = attributes.environment_kind
-    options: dict[str, Any] = {
-        "task": attributes.task,
-        "randomization": attributes.randomization,
-        "visual": attributes.visual,
-        "cameras": drawing.cameras,
-        "resolution": drawing.resolution,
-        "quality": drawing.quality,
-        "horizon": attributes.horizon,
-    }
-    same = drawing.environment_class.kind == kind
-    target = drawing._target_ if same else _target_of(kind)
-    known = {field.name for field in fields(import_environment(target).config_class)}
-    return read_environment(
-        {"_target_": target} | {key: value for key, value in options.items() if key in known}
-    )
-
-
-def _target_of(kind: str) -> str:
-    """The import path that the files of ``configs/env`` give for a kind; they are named by it."""
-    for name in group_names("env"):
-        if name.startswith(f"{kind}_"):
-            target = str(group_config("env", name).get("_target_"))
-            if import_environment(target).kind == kind:
-                return target
-    raise UnknownNameError("kind of environment", kind, group_names("env/base"))
+    target = shipped_target("env", kind)
+    if target is None:
+        raise UnknownNameError("kind of environment", kind, shipped_kinds("env"))
+    return target

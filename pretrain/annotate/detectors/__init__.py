@@ -1,0 +1,1 @@
+"""Detectors of hands and objects: how they are trained."""
