@@ -25,11 +25,12 @@ import torch
 
 from egodtm_robot.demos import DemonstrationStore
 from egodtm_robot.demos.compatibility import check_compatible
+from egodtm_robot.demos.recorded import recorded_environment
 from egodtm_robot.encoders import Encoder, make_encoder
-from egodtm_robot.environments import make_environment, recorded_environment
 from egodtm_robot.features import FeaturePipeline, embed_demonstrations
 from envs.kitchen.config import KitchenConfig
 from envs.kitchen.tasks import get_task
+from envs.registry import make_environment
 from policies.pooling import PoolingConfig, make_pooling
 from policies.spec import FeatureShape
 

@@ -19,10 +19,10 @@ import torch
 
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.environment_pool import EnvironmentPool
-from egodtm_robot.environments import make_environment
 from egodtm_robot.features import FeaturePipeline
 from egodtm_robot.rollouts import evaluate
 from envs.kitchen.config import KitchenConfig
+from envs.registry import make_environment
 from policies.base import make_policy
 from policies.mlp import MLPPolicy, MLPPolicyConfig
 from policies.spec import FeatureShape, PolicySpec

@@ -11,6 +11,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -24,6 +25,8 @@ from gymnasium import spaces
 
 from egodtm_robot.core.errors import ConfigurationError, EnvironmentWorkerError
 from egodtm_robot.core.processes.spawn import how_it_ended, spawn
+from envs.options import EnvironmentConfig
+from envs.registry import make_environment
 
 EnvironmentFactory = Callable[[], gymnasium.Env[Any, Any]]
 Layout = dict[str, tuple[tuple[int, ...], str]]
@@ -296,6 +299,22 @@ class EnvironmentPool:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def make_pool(
+    env: EnvironmentConfig, source: str, workers: int, environments: int
+) -> EnvironmentPool:
+    """Environments for rollouts, which draw images only where they are read.
+
+    Args:
+        env: of each environment.
+        source: what the encoder reads, see :class:`egodtm_robot.encoders.base.Encoder`.
+        workers: see :class:`EnvironmentPool`, also for the next.
+        environments: how many a process.
+    """
+    modalities = ("rgb",) if source == "rgb" else ()
+    factory = partial(make_environment, env, modalities=modalities, render_mode="rgb_array")
+    return EnvironmentPool(factory, workers=workers, environments=environments)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,9 @@ STATE_STREAM = "state"
 
 _ROWS_A_COMMIT = 256
 
+PIPELINE_FILE = "features.safetensors"
+"""What a run saves of its feature pipeline: fingerprints and the fitted reducer."""
+
 
 @dataclass
 class FeaturePipeline:

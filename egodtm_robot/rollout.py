@@ -25,12 +25,12 @@ from egodtm_robot.core.kinds import restored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.encoders import make_encoder
-from egodtm_robot.environments import describe_environment, read_environment
-from egodtm_robot.features import FeaturePipeline
+from egodtm_robot.environment_pool import make_pool
+from egodtm_robot.features import PIPELINE_FILE, FeaturePipeline
 from egodtm_robot.films import FilmCollector
 from egodtm_robot.report import RESULTS_FILE, RunResults, success_summary
 from egodtm_robot.rollouts import evaluate
-from egodtm_robot.train_bc import PIPELINE_FILE, camera_names, make_pool
+from envs.registry import describe_environment, read_environment
 from policies.checkpoints import DESCRIPTION, load_policy
 
 
@@ -103,11 +103,11 @@ def rollout(config: RolloutConfig) -> dict[str, Any]:
     films = FilmCollector(environment, config.videos if config.video else 0)
     seeds = episode_seeds("final", config.seed, config.episodes)
     progress = Progress("rollout", len(seeds))
-    with make_pool(env, pipeline, config.workers, config.environments) as pool:
+    with make_pool(env, pipeline.source, config.workers, config.environments) as pool:
         outcome = evaluate(
             loaded.policy,
             pipeline,
-            pipeline.streams(camera_names(env)),
+            pipeline.streams(env.camera_names),
             pool,
             seeds,
             film=films.request(seeds),

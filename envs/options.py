@@ -90,3 +90,8 @@ class EnvironmentConfig:
     def resolved_cameras(self) -> tuple[Camera, ...]:
         """The cameras with their poses."""
         return resolve_cameras(self.cameras, self.environment_class.own_cameras)
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        """Names of the cameras, in their order."""
+        return tuple(camera.name for camera in self.resolved_cameras)

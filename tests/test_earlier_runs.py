@@ -19,7 +19,7 @@ STORED = Path(__file__).parent / "data" / "settings"
 
 COMMANDS = {
     "train_bc": (
-        "egodtm_robot.train_bc.TrainBCConfig",
+        "egodtm_robot.learning.cloning_run.TrainBCConfig",
         [
             "env=franka_kitchen_microwave",
             "encoder=efficientnet_lite0",

@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from egodtm_robot.collect import collect_demonstrations
 from egodtm_robot.core.instantiation import group_config
 from egodtm_robot.demos import DemonstrationStore
-from egodtm_robot.environments import read_environment
+from egodtm_robot.demos.collection import collect_demonstrations
 from envs.options import EnvironmentConfig
+from envs.registry import read_environment
 
 sys.path.append(str(Path(__file__).parent / "fakes"))
 from fake_clips import make_store

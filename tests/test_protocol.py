@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 from egodtm_robot.core.configuration import compose, from_mapping
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
+from egodtm_robot.learning.cloning_run import TrainBCConfig
 from egodtm_robot.protocol import ProtocolConfig
-from egodtm_robot.train_bc import TrainBCConfig
 from policies.registry import choose_policy
 
 

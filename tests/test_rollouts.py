@@ -19,9 +19,9 @@ from egodtm_robot.core.errors import (
 )
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.environment_pool import EnvironmentPool, Reset, Step
-from egodtm_robot.environments import make_environment
 from egodtm_robot.feature_observation import FeatureObservation
 from egodtm_robot.rollouts import EvaluationResult, FilmRequest, evaluate
+from envs.registry import make_environment
 from policies.base import make_policy
 from policies.mlp import MLPPolicy, MLPPolicyConfig
 from policies.pooling import PoolingConfig

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from egodtm_robot.collect import collect_demonstrations
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import ForeignStoreError, ResumeMismatchError
+from egodtm_robot.demos.collection import collect_demonstrations
+from egodtm_robot.demos.drawing import add_images
 from egodtm_robot.demos.store import DemonstrationStore
-from egodtm_robot.environments import read_environment
-from egodtm_robot.render import add_images
+from egodtm_robot.learning.cloning_run import TrainBCConfig, train_bc
 from egodtm_robot.report import FinishedRun, RunResults
 from egodtm_robot.rollout import RolloutConfig, find_checkpoint, rollout
-from egodtm_robot.train_bc import TrainBCConfig, train_bc
+from envs.registry import read_environment
 from policies.checkpoints import DESCRIPTION
 
 SMALL = [

@@ -37,8 +37,11 @@ _HEAD_CHANNELS, _DECODER_HEAD_CHANNELS = 64, 32
 _OWN_CHOICE = ("image_size", "frames", "token_width", "mask_padding")
 """Settings of a model that published weights fit all the same."""
 
-_AVION_MEAN = [108.3272985 / 255, 116.7460125 / 255, 104.09373615 / 255]
-_AVION_STD = [68.5005327 / 255, 66.6321579 / 255, 70.32316305 / 255]
+_WITHOUT_SHAPE = ("heads", "activation", "norm_eps", "mean", "std", "causal")
+"""Settings that no tensor's shape shows: weights load all the same, and compute something else."""
+
+_AVION_MEAN = [round(value / 255, 8) for value in (108.3272985, 116.7460125, 104.09373615)]
+_AVION_STD = [round(value / 255, 8) for value in (68.5005327, 66.6321579, 70.32316305)]
 
 _PREFIXES: dict[Part, str] = {
     "text encoder": "textual.",
@@ -272,12 +275,16 @@ def _config(
     )
 
 
-def differing_settings(config: EgoDTMConfig, published: PublishedWeights) -> list[str]:
-    """What would have to be set for a model to compute what a published file's model computed.
+def differing_settings(
+    config: EgoDTMConfig, published: PublishedWeights, of: Literal["fit", "function"]
+) -> list[str]:
+    """What would have to be set for a model to be that of a published file.
 
     Args:
         config: of the model.
-        published: of the file.
+        published: the file.
+        of: ``fit`` for what weights need to be loaded at all, ``function`` for what they need
+            beside that to compute what they were trained to.
 
     Returns:
         Settings such as ``model.text.causal=true``. Sizes that are resampled, and the joint space,
@@ -290,7 +297,8 @@ def differing_settings(config: EgoDTMConfig, published: PublishedWeights) -> lis
     for part in parts:
         ours, theirs = asdict(getattr(config, part)), asdict(getattr(published.config, part))
         for name, value in theirs.items():
-            if name not in _OWN_CHOICE and ours[name] != value:
+            asked = (name in _WITHOUT_SHAPE) == (of == "function")
+            if asked and name not in _OWN_CHOICE and ours[name] != value:
                 found.append(f"model.{part}.{name}={json.dumps(value)}")
     return found
 

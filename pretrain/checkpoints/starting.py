@@ -68,10 +68,10 @@ def _start_from_published(
     published = as_published(tensors, path)
     if published is None:
         return initialise_from(model, our_names(tensors), str(path))
-    differing = differing_settings(model.config, published)
+    needed = differing_settings(model.config, published, "fit")
     advice = (
-        f"The file's own settings: {' '.join(differing)}"
-        if differing
+        f"The file is of a model with {' '.join(needed)}"
+        if needed
         else "Use a checkpoint of exactly this architecture."
     )
     has_decoder = "depth decoder" not in published.lacking
@@ -84,6 +84,7 @@ def _start_from_published(
         )
     lacking = initialise_from(model, published.tensors, str(path), advice)
     if report is not None:
+        differing = differing_settings(model.config, published, "function")
         kept = f"; the model keeps its own settings, unlike {' '.join(differing)}"
         report(published.describe() + (kept if differing else ""))
     return lacking

@@ -9,9 +9,9 @@ import pytest
 
 from egodtm_robot.core.configuration import command, compose, from_yaml, to_yaml
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
-from egodtm_robot.environments import environment_record, read_environment
 from envs.cameras import CameraError
 from envs.kitchen.config import KitchenConfig
+from envs.registry import environment_record, read_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -21,15 +21,10 @@ from egodtm_robot.core.errors import (
     UnknownNameError,
 )
 from egodtm_robot.core.instantiation import group_names
-from egodtm_robot.environments import (
-    environment_config,
-    environment_record,
-    make_environment,
-    read_environment,
-)
 from envs.contract import RobotEnvironment
 from envs.metaworld.sawyer import INSTALL_COMMAND, MetaWorldNotFoundError
 from envs.options import EnvironmentConfig
+from envs.registry import environment_config, environment_record, make_environment, read_environment
 from envs.robohive.scene import PATH_VARIABLE
 
 ENVIRONMENTS = [

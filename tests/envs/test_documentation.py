@@ -9,9 +9,9 @@ import pytest
 
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import UnknownNameError
-from egodtm_robot.environments import environment_record, make_environment, read_environment
+from egodtm_robot.learning.cloning_run import TrainBCConfig, train_bc
 from egodtm_robot.rollout import RolloutConfig, rollout
-from egodtm_robot.train_bc import TrainBCConfig, train_bc
+from envs.registry import environment_record, make_environment, read_environment
 
 PAGE = Path(__file__).parents[2] / "docs" / "guide" / "environments.md"
 

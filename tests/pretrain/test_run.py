@@ -156,7 +156,7 @@ def test_mistakes_are_named_in_one_line(stores, tmp_path, capsys):
     run(stores, tmp_path / "kept", "steps=0", "objective=text")
     with pytest.raises(SystemExit):
         run(stores, tmp_path / "kept", "steps=1", "objective=text")
-    assert "steps: 1" in capsys.readouterr().err
+    assert "steps: 0 -> 1" in capsys.readouterr().err
 
 
 def test_the_defaults_are_those_that_the_documents_name():

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from egodtm_robot.core.instantiation import current_import_path
+
 NOT_DECISIVE: Mapping[str, Any] = MappingProxyType({"decisive": False})
 """Metadata of a dataclass's field that may differ between the parts of a run."""
 
@@ -117,6 +119,9 @@ def _nests(value: Any) -> bool:
 def _equal(before: Any, now: Any) -> bool:
     if isinstance(before, float) and isinstance(now, float) and math.isnan(before):
         return math.isnan(now)
+    if isinstance(before, str) and isinstance(now, str):
+        # A class that was moved since then is the same class.
+        return current_import_path(before) == current_import_path(now)
     return bool(before == now)
 
 

@@ -1,11 +1,9 @@
 """The experts' controller: a strategy's target turned into an action."""
 
-from typing import Protocol
-
 import numpy as np
 
 from envs.kitchen.env import VELOCITY_SCALE, KitchenEnv
-from envs.kitchen.experts.scene_view import HandTarget, SceneView
+from envs.kitchen.experts.scene_view import SceneView, Strategy
 from envs.kitchen.experts.strategies import STRATEGIES
 from envs.kitchen.inverse_kinematics import DifferentialIK, HandPose
 from envs.kitchen.scene import ARM_JOINTS
@@ -21,14 +19,6 @@ HAND_SPEED = 0.06
 
 HAND_TURN = 0.2
 """Largest rotation of the hand that a step asks for, radians."""
-
-
-class Strategy(Protocol):
-    """Chooses the hand's target from the present state; keeps nothing between calls."""
-
-    def target(self, scene: SceneView) -> HandTarget:
-        """Where the hand should go now."""
-        ...
 
 
 class Expert:

@@ -1,6 +1,7 @@
 """What an expert sees of the kitchen: true poses, read from the simulation."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import mujoco
 import numpy as np
@@ -99,3 +100,11 @@ class SceneView:
         """Where the task wants the kettle, world metres, (3,)."""
         shift = self.data.body(KITCHEN_BODY).xpos - KITCHEN_REST
         return np.asarray(self._env.task.kettle_goal) + shift
+
+
+class Strategy(Protocol):
+    """Chooses the hand's target from the present state; keeps nothing between calls."""
+
+    def target(self, scene: SceneView) -> HandTarget:
+        """Where the hand should go now."""
+        ...

@@ -1,18 +1,12 @@
 """Two things in a row: open a door, let go of it, then do something else."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from envs.kitchen.experts.geometry import ramp
 from envs.kitchen.experts.hook import HookDoor
-from envs.kitchen.experts.scene_view import HandTarget, SceneView, blend
-
-if TYPE_CHECKING:
-    from envs.kitchen.experts.expert import Strategy
+from envs.kitchen.experts.scene_view import HandTarget, SceneView, Strategy, blend
 
 SWING_BACK = 0.04
 """How far a door is opened beyond the angle at which it may be left, radians."""

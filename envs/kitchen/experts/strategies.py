@@ -1,20 +1,14 @@
 """The strategy of each task, with its numbers."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from envs.kitchen.experts.carry_kettle import CarryKettle
 from envs.kitchen.experts.hook import HookDoor
 from envs.kitchen.experts.push import Contact, PushLever
-from envs.kitchen.experts.scene_view import OPEN, SceneView
+from envs.kitchen.experts.scene_view import OPEN, SceneView, Strategy
 from envs.kitchen.experts.sequence import OpenThen
-
-if TYPE_CHECKING:
-    from envs.kitchen.experts.expert import Strategy
 
 
 def _slide_contact(scene: SceneView) -> Contact:

@@ -5,6 +5,9 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
+
+from egodtm_robot.core.instantiation import FORMER_IMPORT_PATHS
 from egodtm_robot.core.training.identity import NOT_DECISIVE, decisive, differences, listed
 
 
@@ -103,3 +106,12 @@ def test_long_lists_of_differences_and_long_values_are_cut():
     assert len(found) == 8
     assert listed(found).endswith("; and 2 more")
     assert listed(found[:1]) == "0: absent -> " + "x" * 57 + "..."
+
+
+def test_a_class_that_was_moved_is_the_same_class(monkeypatch: pytest.MonkeyPatch):
+    before = {"options": {"_target_": "package.former.Encoder"}}
+    now = Settings(options={"_target_": "package.today.Encoder"})
+    assert differences(before, now)
+    monkeypatch.setitem(FORMER_IMPORT_PATHS, "package.former.Encoder", "package.today.Encoder")
+    assert differences(before, now) == []
+    assert differences(before, Settings(options={"_target_": "package.today.Other"}))

@@ -13,12 +13,12 @@ import pytest
 import envs.metaworld  # noqa: F401
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import ConfigurationError
-from egodtm_robot.environments import environment_config, read_environment
-from egodtm_robot.train_bc import TrainBCConfig, default_run_dir, default_store_path
+from egodtm_robot.learning.cloning_run import TrainBCConfig, default_run_dir, default_store_path
 from envs.metaworld.env import MetaWorldEnv
 from envs.metaworld.sawyer import INSTALL_COMMAND, VERSION, TexturedModel
 from envs.metaworld.tasks import METAWORLD_TASKS
 from envs.mujoco_models import model_hash
+from envs.registry import environment_config, read_environment
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 import envs  # noqa: F401
-from egodtm_robot.collect import collect_demonstrations
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import ForeignStoreError, UnknownNameError
+from egodtm_robot.demos.collection import collect_demonstrations
+from egodtm_robot.demos.drawing import add_images
 from egodtm_robot.demos.store import DemonstrationStore
-from egodtm_robot.environments import environment_config, make_environment, read_environment
-from egodtm_robot.render import add_images
-from egodtm_robot.train_bc import TrainBCConfig, default_run_dir, default_store_path
+from egodtm_robot.learning.cloning_run import TrainBCConfig, default_run_dir, default_store_path
 from envs.kitchen import KITCHEN_TASKS, KitchenEnv
 from envs.kitchen.experts import make_expert
 from envs.kitchen.scene import ROBOT_COMMAND_RANGE, ROBOT_JOINTS
+from envs.registry import environment_config, make_environment, read_environment
 from envs.robohive import RoboHiveKitchenEnv, scene
 from envs.robohive.scene import PATH_VARIABLE, SimhiveNotFoundError, simhive_folder
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from egodtm_robot.collect import (
+from egodtm_robot.core.errors import ForeignStoreError
+from egodtm_robot.demos.collection import (
     CollectionError,
     EpisodeRequest,
     _give_up_if_hopeless,
     collect_demonstrations,
     run_expert_episode,
 )
-from egodtm_robot.core.errors import ForeignStoreError
 from egodtm_robot.demos.store import DemonstrationStore
-from egodtm_robot.environments import make_environment
 from envs.kitchen.config import KitchenConfig
+from envs.registry import make_environment
 
 LIGHT = KitchenConfig(task="light", resolution=24)
 

@@ -14,7 +14,6 @@ from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from egodtm_robot.core.instantiation import check_options, group_config, plain
 from egodtm_robot.core.kinds import KIND, shipped_kinds, shipped_target, stored_config
-from egodtm_robot.demos import DemonstrationAttributes
 from envs.contract import EnvironmentDescription, RobotEnvironment, import_environment
 from envs.options import EnvironmentConfig
 
@@ -40,7 +39,7 @@ def read_environment(
     target = given.pop("_target_", None)
     if target is None and kind is None:
         raise ConfigurationError("Expected an environment, got none; choose one with env=NAME.")
-    environment_class = import_environment(target if target is not None else _target_of(kind))
+    environment_class = import_environment(target if target is not None else target_of(kind))
     config_class = environment_class.config_class
     check_options("env", config_class, given)
     for option, value in (unset or {}).items():
@@ -92,38 +91,12 @@ def describe_environment(config: EnvironmentConfig) -> EnvironmentDescription:
         return environment.describe()
 
 
-def recorded_environment(
-    attributes: DemonstrationAttributes, drawing: EnvironmentConfig
-) -> EnvironmentConfig:
-    """The environment and presets that demonstrations were recorded in.
-
-    Args:
-        attributes: of their store.
-        drawing: gives cameras, resolution and quality; its class, if it is of the store's kind.
+def target_of(kind: str) -> str:
+    """Import path of the environment of a kind.
 
     Raises:
-        UnknownNameError: the store's kind is not known here, or its environment has no camera of a
-            name.
+        UnknownNameError: there is none in ``configs/env``.
     """
-    kind = attributes.environment_kind
-    options: dict[str, Any] = {
-        "task": attributes.task,
-        "randomization": attributes.randomization,
-        "visual": attributes.visual,
-        "cameras": drawing.cameras,
-        "resolution": drawing.resolution,
-        "quality": drawing.quality,
-        "horizon": attributes.horizon,
-    }
-    same = drawing.environment_class.kind == kind
-    target = drawing._target_ if same else _target_of(kind)
-    known = {field.name for field in fields(import_environment(target).config_class)}
-    return read_environment(
-        {"_target_": target} | {key: value for key, value in options.items() if key in known}
-    )
-
-
-def _target_of(kind: str) -> str:
     target = shipped_target("env", kind)
     if target is None:
         raise UnknownNameError("kind of environment", kind, shipped_kinds("env"))

@@ -1,0 +1,368 @@
+"""The main job from its configuration to its results: collect, embed, clone, evaluate."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+
+from egodtm_robot.core.atomic_files import write_atomically
+from egodtm_robot.core.configuration import (
+    Bounds,
+    NonNegativeInt,
+    OutputFolder,
+    PositiveInt,
+    RunSeed,
+    Workers,
+)
+from egodtm_robot.core.devices import pick_device
+from egodtm_robot.core.errors import (
+    DatasetError,
+    StoreNotFoundError,
+)
+from egodtm_robot.core.kinds import stored_config
+from egodtm_robot.core.progress import Progress
+from egodtm_robot.core.run_folder import StageClock, claim_run_dir
+from egodtm_robot.core.seeding import Split, episode_seeds
+from egodtm_robot.core.training.identity import NOT_DECISIVE
+from egodtm_robot.demos.collection import collect_demonstrations
+from egodtm_robot.demos.compatibility import check_compatible
+from egodtm_robot.demos.drawing import add_images, image_modality
+from egodtm_robot.demos.store import DemonstrationStore
+from egodtm_robot.encoders import make_encoder
+from egodtm_robot.environment_pool import make_pool
+from egodtm_robot.evaluation.outcomes import OUTCOMES_FILE, outcomes_of, write_outcomes
+from egodtm_robot.features import PIPELINE_FILE, FeaturePipeline, demonstration_features
+from egodtm_robot.films import FilmCollector
+from egodtm_robot.learning.behavior_cloning import PolicyCheckpoint, TrainResult, train
+from egodtm_robot.learning.dataset import CachedFeatureDataset
+from egodtm_robot.protocol import ProtocolConfig
+from egodtm_robot.report import (
+    RESULTS_FILE,
+    RunResults,
+    package_versions,
+    success_summary,
+)
+from egodtm_robot.rollouts import EvaluationResult, evaluate
+from envs.contract import EnvironmentDescription
+from envs.options import EnvironmentConfig
+from envs.registry import describe_environment, environment_record, read_environment
+from policies.checkpoints import load_policy
+from policies.registry import PolicyChoice, choose_policy
+
+
+@dataclass
+class DemonstrationsConfig:
+    """Which demonstrations to learn from: the ``demos`` part of the configuration."""
+
+    path: OutputFolder | None = None
+    """Folder of the store; null names it by task, resets, look, noise and seed below
+    ``demonstrations/`` (and by ``env.horizon`` where it is given), so that runs share it."""
+
+    episodes: PositiveInt | None = None
+    """How many to learn from; null takes the protocol's number. Missing ones are collected."""
+
+    seed: RunSeed = 0
+    """Seed of the collection; apart from the run's, so that runs share demonstrations."""
+
+    noise: Annotated[float, Bounds(0, 1)] = 0.05
+    """Standard deviation of the noise on executed actions (DART); recorded ones are clean."""
+
+    allow_foreign: bool = False
+    """Whether a store of another environment, task, reset, look, horizon or control rate may be
+    trained on."""
+
+
+@dataclass
+class TrainBCConfig:
+    """The main job's configuration."""
+
+    env: dict[str, Any] = field(default_factory=dict)
+    """Where demonstrations are collected and the policy is evaluated; a name of ``configs/env`` or
+    an import path in ``_target_``, with the options of that environment."""
+
+    encoder: dict[str, Any] = field(default_factory=dict)
+    """The frozen encoder; a name of ``configs/encoder`` or an import path in ``_target_``."""
+
+    policy: dict[str, Any] = field(default_factory=dict)
+    """The policy that is trained; a name of ``configs/policy`` or an import path in ``_target_``.
+    Its options are those of the class's configuration, which refuses others."""
+
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    """How it is trained, chosen and evaluated."""
+
+    demos: DemonstrationsConfig = field(default_factory=DemonstrationsConfig)
+    """Which demonstrations it learns from."""
+
+    seed: RunSeed = 0
+    """Decides weights, minibatches and the episodes of every evaluation."""
+
+    evaluation_split: Literal["final", "tuning"] = "final"
+    """``final``, or ``tuning`` while hyper-parameters are being chosen, so that no setting is ever
+    chosen on the episodes that are reported."""
+
+    device: str = field(default="auto", metadata=NOT_DECISIVE)
+    """Where the encoder runs and the head is trained: cpu, cuda, cuda:1, ...; auto takes a GPU if
+    there is one."""
+
+    workers: Workers = field(default=2, metadata=NOT_DECISIVE)
+    """Processes that collect, draw and step environments; 0 or 1 works in the main one."""
+
+    environments: PositiveInt = field(default=8, metadata=NOT_DECISIVE)
+    """Environments a worker steps in turn; the encoder sees all of them in one batch."""
+
+    videos: NonNegativeInt = 3
+    """Final episodes to film."""
+
+    run_dir: OutputFolder | None = field(default=None, metadata=NOT_DECISIVE)
+    """Folder of the run; null names it by its choices below ``runs/``."""
+
+    def __post_init__(self) -> None:
+        """Name the policy and the environment as they are stored, and refuse what they do not take.
+
+        Raises:
+            EgoDTMRobotError: the environment, the policy or one of their options does not fit.
+        """
+        if self.policy:
+            # What is stored names a policy by its kind, with every option that decides the run.
+            self.policy = choose_policy(self.policy).to_json()
+        look = {"visual": self.protocol.visual}
+        self.env = environment_record(read_environment(self.env, unset=look))
+
+
+def default_run_dir(config: TrainBCConfig, encoder_name: str) -> Path:
+    """``runs/<task>/<encoder>/<protocol>_seed<seed>``."""
+    name = f"{config.protocol.name}_seed{config.seed}"
+    return Path("runs", read_environment(config.env).folder, encoder_name, name)
+
+
+def default_store_path(env: EnvironmentConfig, demos: DemonstrationsConfig) -> Path:
+    """Where the demonstrations of these settings lie; runs that share settings share them."""
+    parts = [env.folder, *env.presets.values(), f"noise{demos.noise:g}", f"seed{demos.seed}"]
+    if env.horizon is not None:
+        parts.append(f"horizon{env.horizon}")
+    return Path("demonstrations", "-".join(parts))
+
+
+def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
+    """Runs the main job, or what is left of it.
+
+    Returns:
+        The results and the run's folder. A run that is finished is returned as it is.
+
+    Raises:
+        ResumeMismatchError: the run's folder holds a run with other settings.
+        EgoDTMRobotError: see the parts.
+    """
+    device = pick_device(config.device)
+    encoder = make_encoder(config.encoder).to(device)
+    run_dir = Path(config.run_dir) if config.run_dir else default_run_dir(config, encoder.name)
+    choice = choose_policy(config.policy)
+    claim_run_dir(run_dir, config)
+    if (run_dir / RESULTS_FILE).is_file():
+        return RunResults.load(run_dir), run_dir
+    clock = StageClock(run_dir)
+    env = read_environment(config.env)
+    environment = describe_environment(env)
+    encoder.expect_states(environment.privileged_size)
+
+    wanted = config.demos.episodes or config.protocol.demonstrations
+    with clock("collect"):
+        path = provide_demonstrations(config, env, environment, wanted)
+        store = DemonstrationStore.open(path)
+        if encoder.source == "rgb":
+            add_images(path, env, workers=config.workers, progress=_drawing_progress)
+            store = DemonstrationStore.open(path)
+
+    with clock("embed"):
+        pipeline, features = demonstration_features(
+            store, encoder, env.camera_names, wanted, image_modality(store, env)
+        )
+        pipeline.save(run_dir / PIPELINE_FILE)
+    dataset = CachedFeatureDataset.from_store(
+        store, features, dict.fromkeys(features, pipeline.grid), pipeline.fingerprint, wanted
+    )
+
+    with clock("train"):
+        trained = _train(config, choice, run_dir, dataset, pipeline, device)
+
+    with clock("evaluate"):
+        films = FilmCollector(environment, config.videos)
+        selection, chosen, final = _evaluate(config, env, run_dir, trained, pipeline, films)
+        videos = films.write(run_dir / "videos")
+        outcomes = outcomes_of(
+            final.episodes,
+            environment=environment.name,
+            task=environment.task,
+            look=environment.visual,
+            resets=environment.randomization,
+            run_seed=config.seed,
+            filmed=films.seeds,
+        )
+        write_outcomes(run_dir / OUTCOMES_FILE, outcomes)
+
+    results = RunResults(
+        env=env.name,
+        environment={
+            **config.env,
+            **env.presets,
+            "horizon": environment.horizon,
+            "model_hash": environment.model_hash,
+        },
+        encoder={"name": encoder.name, "fingerprint": pipeline.fingerprint},
+        policy=choice.kind,
+        protocol=config.protocol.name,
+        seed=config.seed,
+        demos={
+            "path": str(path),
+            "episodes": wanted,
+            "fingerprint": store.prefix_fingerprint(wanted),
+            "noise": store.attributes.noise,
+            "seed": store.attributes.seed,
+            "kept": store.kept_episodes,
+            "attempted": store.attempted_episodes,
+        },
+        checkpoints=selection,
+        best_checkpoint=chosen.step,
+        final=success_summary(len(final.episodes), final.successes)
+        | {"split": config.evaluation_split, "outcomes": OUTCOMES_FILE},
+        timings_s=clock.seconds,
+        videos=[str(video.relative_to(run_dir)) for video in videos],
+        r3m_success_rate=(
+            max(entry["successes"] / entry["episodes"] for entry in selection)
+            if config.protocol.report_maximum
+            else None
+        ),
+    )
+    results.save(run_dir)
+    return results, run_dir
+
+
+# -- stages ------------------------------------------------------------------------------------
+
+
+def provide_demonstrations(
+    config: TrainBCConfig,
+    env: EnvironmentConfig,
+    environment: EnvironmentDescription,
+    episodes: int,
+) -> Path:
+    """The store's folder, with at least so many episodes in it.
+
+    Raises:
+        ForeignStoreError: the store was not made in this environment.
+        DatasetError: a foreign store that was asked for holds too few episodes.
+    """
+    demos = config.demos
+    path = Path(demos.path) if demos.path else default_store_path(env, demos)
+    try:
+        store = DemonstrationStore.open(path)
+    except StoreNotFoundError:
+        available = 0
+    else:
+        check_compatible(store, environment, allow_foreign=demos.allow_foreign)
+        available = store.num_episodes
+        if available < episodes and demos.allow_foreign:
+            raise DatasetError(
+                f"Expected {episodes} demonstrations in {path}, which holds {available}; foreign "
+                "stores are not added to. Lower demos.episodes."
+            )
+    if available < episodes:
+        progress = Progress("collect", episodes, start=available)
+        collect_demonstrations(
+            env,
+            path,
+            episodes,
+            seed=demos.seed,
+            noise=demos.noise,
+            workers=config.workers,
+            on_progress=lambda kept, tried: progress(kept, f"tried {tried}"),
+        )
+    return path
+
+
+def _train(
+    config: TrainBCConfig,
+    choice: PolicyChoice,
+    run_dir: Path,
+    dataset: CachedFeatureDataset,
+    pipeline: FeaturePipeline,
+    device: torch.device,
+) -> TrainResult:
+    progress = Progress("train", config.protocol.training.steps)
+    return train(
+        config.protocol.training,
+        choice,
+        dataset,
+        run_dir / "checkpoints",
+        seed=config.seed,
+        device=device,
+        provenance={
+            "environment": config.env,
+            "encoder": pipeline.encoder.name,
+            "encoder_config": stored_config("encoder", config.encoder),
+            "encoder_fingerprint": pipeline.fingerprint,
+            "dataset_fingerprint": dataset.fingerprint,
+            "versions": package_versions(),
+        },
+        event_dir=run_dir / "events",
+        progress=lambda step, _, loss: progress(step, f"loss {loss:.4f}"),
+    )
+
+
+def _evaluate(
+    config: TrainBCConfig,
+    env: EnvironmentConfig,
+    run_dir: Path,
+    trained: TrainResult,
+    pipeline: FeaturePipeline,
+    films: FilmCollector,
+) -> tuple[list[dict[str, int]], PolicyCheckpoint, EvaluationResult]:
+    """Rolls out checkpoints as the protocol says, chooses one, and meets fresh episodes with it."""
+    protocol = config.protocol
+    final_split: Split = "tuning" if config.evaluation_split == "tuning" else "final"
+    cameras = pipeline.streams(env.camera_names)
+    with make_pool(env, pipeline.source, config.workers, config.environments) as pool:
+        selection_file = run_dir / "selection.json"
+        selection: list[dict[str, int]] = (
+            json.loads(selection_file.read_text()) if selection_file.is_file() else []
+        )
+        if protocol.selection_episodes:
+            progress = Progress("select", len(trained.checkpoints), start=len(selection))
+            for index, checkpoint in enumerate(trained.checkpoints[len(selection) :]):
+                number = len(selection)
+                seeds = protocol.selection_seeds(config.seed, number)
+                policy = load_policy(checkpoint.path).policy
+                outcome = evaluate(policy, pipeline, cameras, pool, seeds)
+                selection.append(
+                    {
+                        "step": checkpoint.step,
+                        "episodes": len(outcome.episodes),
+                        "successes": outcome.successes,
+                    }
+                )
+                write_atomically(selection_file, json.dumps(selection).encode())
+                progress(len(selection), f"step {checkpoint.step}: {outcome.success_rate:.0%}")
+                del index
+        chosen = trained.checkpoints[
+            protocol.choose(trained.checkpoints, [entry["successes"] for entry in selection])
+        ]
+        policy = load_policy(chosen.path).policy
+        seeds = episode_seeds(final_split, config.seed, protocol.final_episodes)
+        progress = Progress("evaluate", len(seeds))
+        final = evaluate(
+            policy,
+            pipeline,
+            cameras,
+            pool,
+            seeds,
+            film=films.request(seeds),
+            progress=lambda done, _, successes: progress(done, f"{successes} succeeded"),
+        )
+    return selection, chosen, final
+
+
+def _drawing_progress(name: str, steps: int) -> Any:
+    progress = Progress("draw", steps)
+    return lambda done: progress(done, name)
