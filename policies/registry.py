@@ -14,7 +14,6 @@ import torch
 
 from egodtm_robot.core.configuration.instantiation import (
     choose,
-    group_config,
     group_names,
     import_target,
     plain,
@@ -52,15 +51,6 @@ class PolicyChoice:
 def policy_names() -> tuple[str, ...]:
     """Names of the policies that have a file in ``configs/policy``."""
     return group_names("policy")
-
-
-def policy_config(name: str) -> dict[str, Any]:
-    """The options that ``configs/policy/<name>.yaml`` holds.
-
-    Raises:
-        UnknownNameError: there is no such file.
-    """
-    return group_config("policy", name)
 
 
 def choose_policy(config: str | Mapping[str, Any]) -> PolicyChoice:

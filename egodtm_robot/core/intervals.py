@@ -27,21 +27,6 @@ class Estimate:
     interval: Interval
 
 
-@dataclass(frozen=True)
-class PairedComparison:
-    """Two policies on the same episodes.
-
-    Attributes:
-        first_only: episodes that only the first one solved.
-        second_only: episodes that only the second one solved.
-        p_value: two-sided; chance of a split at least this uneven between equal policies.
-    """
-
-    first_only: int
-    second_only: int
-    p_value: float
-
-
 def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     """Wilson's score interval of a proportion.
 
@@ -67,59 +52,6 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
     low = 0.0 if successes == 0 else (center - spread) / scale
     high = 1.0 if successes == trials else (center + spread) / scale
     return Interval(low, high)
-
-
-def proportion_difference(
-    successes: int, trials: int, other_successes: int, other_trials: int, confidence: float = 0.95
-) -> Estimate:
-    """Difference of two independent proportions with Newcombe's hybrid score interval.
-
-    Method 10 of Newcombe, Interval estimation for the difference between independent
-    proportions, Statistics in Medicine 1998. For the same episodes under two policies
-    :func:`mcnemar_exact` sees more.
-
-    Returns:
-        ``successes / trials - other_successes / other_trials``.
-
-    Raises:
-        ValueError: the numbers are out of range.
-    """
-    first = wilson_interval(successes, trials, confidence)
-    second = wilson_interval(other_successes, other_trials, confidence)
-    rate, other = successes / trials, other_successes / other_trials
-    below = math.hypot(rate - first.low, second.high - other)
-    above = math.hypot(first.high - rate, other - second.low)
-    difference = rate - other
-    return Estimate(difference, Interval(difference - below, difference + above))
-
-
-def mcnemar_exact(first: np.ndarray, second: np.ndarray) -> PairedComparison:
-    """Exact McNemar test of two policies on the same episodes.
-
-    Episodes that both or neither solved say nothing about which is better; among the others
-    equal policies split like fair coins.
-
-    Args:
-        first: bool (episodes,), the first policy's successes.
-        second: bool (episodes,), the second's, on the same seeds in the same order.
-
-    Raises:
-        ValueError: the arrays differ in shape.
-    """
-    first = np.asarray(first, dtype=bool)
-    second = np.asarray(second, dtype=bool)
-    if first.shape != second.shape or first.ndim != 1:
-        raise ValueError(
-            f"Expected outcomes of the same episodes, got shapes {first.shape} and {second.shape}."
-        )
-    first_only = int((first & ~second).sum())
-    second_only = int((second & ~first).sum())
-    discordant = first_only + second_only
-    fewer = min(first_only, second_only)
-    tail = sum(math.comb(discordant, k) for k in range(fewer + 1))
-    # Integers of any size divide exactly; 2.0 ** discordant would overflow beyond 1,023.
-    p_value = min(1.0, 2 * tail / 2**discordant)
-    return PairedComparison(first_only, second_only, p_value)
 
 
 def bootstrap_success_rate(

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import zarr
 
 from egodtm_robot.core.errors import (
     CorruptStoreError,
@@ -176,6 +177,13 @@ class DemonstrationStore:
 
     # What is there
 
+    def as_zarr(self) -> zarr.Group:
+        """The store as a read-only group of zarr-python, for tools that take one.
+
+        It holds the rows of the commit that was the last when it was opened.
+        """
+        return zarr.open_group(self.path, mode="r")
+
     @property
     def attributes(self) -> DemonstrationAttributes:
         """Where the demonstrations come from."""
@@ -303,14 +311,6 @@ class DemonstrationStore:
             raise InvalidEpisodeError(
                 f"The episode of seed {episode.seed} does not fit {self.path}: {error}"
             ) from error
-
-    def record_rejected(self, count: int) -> None:
-        """Count episodes that were tried and rejected after the last one kept.
-
-        Raises:
-            StoreReadOnlyError: not open for appending in this process.
-        """
-        self._group.set_attributes({"attempted_episodes": self.attempted_episodes + count})
 
     # Reading
 

@@ -81,10 +81,6 @@ class ProtocolConfig:
         start = checkpoint * self.selection_episodes if self.fresh_selection_seeds else 0
         return episode_seeds(split, seed, self.selection_episodes, start)
 
-    def final_seeds(self, seed: int) -> np.ndarray:
-        """Episode seeds of the final evaluation, never met before."""
-        return episode_seeds("final", seed, self.final_episodes)
-
     def choose(
         self, checkpoints: Sequence[PolicyCheckpoint], successes: Sequence[int] | None = None
     ) -> int:

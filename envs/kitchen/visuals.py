@@ -230,10 +230,6 @@ class KitchenVisuals:
             )
         return colors
 
-    def nominal_record(self) -> dict[str, np.ndarray]:
-        """The record of the preset ``fixed``."""
-        return {name: values.copy() for name, values in self._nominal_record.items()}
-
     def apply(self, record: Mapping[str, np.ndarray]) -> None:
         """Gives the model the looks of a record; nothing of earlier looks remains.
 

@@ -9,7 +9,6 @@ seed and that place.
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -387,24 +386,6 @@ def training_loader(
         multiprocessing_context="spawn" if workers else None,
         prefetch_factor=2 if workers else None,
     )
-
-
-def evaluation_batches(
-    dataset: ClipDataset, indices: Sequence[int], batch_size: int
-) -> Iterator[ClipBatch]:
-    """Clips in the order asked for, without randomness; the next batch is made while one is used.
-
-    A thread is enough here, and there is nothing to start each time.
-    """
-    starts = range(0, len(indices), batch_size)
-    draws = [[Draw(int(i)) for i in indices[start : start + batch_size]] for start in starts]
-    with ThreadPoolExecutor(1) as pool:
-        ahead = [pool.submit(dataset.batch, part) for part in draws[:2]]
-        for number in range(len(draws)):
-            batch = ahead.pop(0).result()
-            if number + 2 < len(draws):
-                ahead.append(pool.submit(dataset.batch, draws[number + 2]))
-            yield batch
 
 
 # -- crops and colors ---------------------------------------------------------------------------

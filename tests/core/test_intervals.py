@@ -7,8 +7,6 @@ from egodtm_robot.core.intervals import (
     bootstrap_mean_interval,
     bootstrap_paired_difference,
     bootstrap_success_rate,
-    mcnemar_exact,
-    proportion_difference,
     wilson_interval,
 )
 
@@ -35,8 +33,6 @@ def test_wilson_interval_keeps_its_level():
 def test_impossible_counts_are_refused(successes, trials):
     with pytest.raises(ValueError, match="Expected 0 <= successes"):
         wilson_interval(successes, trials)
-    with pytest.raises(ValueError, match="Expected 0 <= successes"):
-        proportion_difference(1, 2, successes, trials)
 
 
 def test_impossible_confidence_is_refused():
@@ -44,47 +40,6 @@ def test_impossible_confidence_is_refused():
         wilson_interval(1, 2, 1.0)
     with pytest.raises(ValueError, match="confidence"):
         bootstrap_success_rate([np.ones(3)], np.random.default_rng(0), confidence=95)
-
-
-def test_difference_agrees_with_newcombes_published_example():
-    # Newcombe 1998, table II, contrast (a): 56/70 - 48/80, method 10.
-    estimate = proportion_difference(56, 70, 48, 80)
-    assert estimate.value == pytest.approx(0.2)
-    assert estimate.interval == pytest.approx((0.0524, 0.3339), abs=5e-5)
-
-
-def test_difference_is_antisymmetric():
-    forward = proportion_difference(30, 50, 18, 60)
-    backward = proportion_difference(18, 60, 30, 50)
-    assert forward.value == -backward.value
-    assert forward.interval.low == pytest.approx(-backward.interval.high)
-
-
-def test_mcnemar_agrees_with_the_exact_binomial_test():
-    generator = np.random.default_rng(0)
-    first, second = generator.random(120) < 0.6, generator.random(120) < 0.4
-    result = mcnemar_exact(first, second)
-    discordant = result.first_only + result.second_only
-    assert result.p_value == pytest.approx(
-        stats.binomtest(result.first_only, discordant, 0.5).pvalue
-    )
-    assert result.first_only - result.second_only == first.sum() - second.sum()
-
-
-def test_mcnemar_without_disagreement_says_nothing():
-    same = np.array([True, False, True])
-    assert mcnemar_exact(same, same).p_value == 1.0
-
-
-def test_mcnemar_handles_thousands_of_episodes():
-    first, second = np.ones(3_000, dtype=bool), np.zeros(3_000, dtype=bool)
-    assert mcnemar_exact(first, second).p_value == 0.0
-    assert mcnemar_exact(first, ~first).p_value < 1e-300
-
-
-def test_mcnemar_refuses_other_episodes():
-    with pytest.raises(ValueError, match="same episodes"):
-        mcnemar_exact(np.ones(3), np.ones(4))
 
 
 def test_bootstrap_is_reproducible_and_centered():

@@ -7,6 +7,7 @@ from omegaconf import OmegaConf
 
 from egodtm_robot.core.configuration import compose, from_mapping
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 from egodtm_robot.learning.cloning_run import TrainBCConfig
 from egodtm_robot.learning.protocol import ProtocolConfig
@@ -83,7 +84,7 @@ def test_no_episode_is_met_twice():
         for values in (
             *(config.selection_seeds(seed, checkpoint) for checkpoint in range(20)),
             *(config.selection_seeds(seed, checkpoint, "tuning") for checkpoint in range(20)),
-            config.final_seeds(seed),
+            episode_seeds("final", seed, config.final_episodes),
         )
     ]
     together = np.concatenate(seeds)

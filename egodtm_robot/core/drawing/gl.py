@@ -4,9 +4,6 @@ MuJoCo binds its OpenGL context to a library once, when the module that draws is
 :func:`select_backend` therefore runs at the top of whatever imports it. A value of ``MUJOCO_GL``
 that the user has set is respected; on Linux without one, EGL is tried and then OSMesa, by loading
 the library in this process; macOS draws with its own OpenGL.
-
-``python -m egodtm_robot.core.drawing.gl`` draws a frame with each library in a process of its own,
-which is the certain check, and says what to install when none can.
 """
 
 import ctypes
@@ -15,7 +12,6 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
 
 from egodtm_robot.core.errors import GLUnavailableError
 
@@ -26,7 +22,8 @@ OSMESA_PACKAGES = ("libosmesa6",)
 """Debian's package for OSMesa (up to Debian 12)."""
 
 _OFF = ("disable", "disabled", "off", "false", "0")
-_VARIABLE = "MUJOCO_GL"
+VARIABLE = "MUJOCO_GL"
+"""The environment variable that MuJoCo reads."""
 
 _DRAW = """
 import mujoco
@@ -54,14 +51,14 @@ def select_backend() -> str | None:
         The backend in force: ``egl``, ``osmesa``, what the user has set, or ``cgl`` on macOS; None
         where nothing can draw. Simulation without images works all the same.
     """
-    given = os.environ.get(_VARIABLE, "").strip().lower()
+    given = os.environ.get(VARIABLE, "").strip().lower()
     if given:
         return None if given in _OFF else given
     if platform.system() != "Linux":
         return "cgl" if platform.system() == "Darwin" else "glfw"
     backend = _find_linux_backend()
     if backend is not None:
-        os.environ[_VARIABLE] = backend
+        os.environ[VARIABLE] = backend
     return backend
 
 
@@ -77,18 +74,18 @@ def ensure_backend() -> str:
     """
     backend = select_backend()
     if backend is None:
-        given = os.environ.get(_VARIABLE, "")
+        given = os.environ.get(VARIABLE, "")
         if given:
             raise GLUnavailableError(
-                f"Expected a way to draw, but {_VARIABLE}={given} switches drawing off. Unset it, "
+                f"Expected a way to draw, but {VARIABLE}={given} switches drawing off. Unset it, "
                 "or ask for no cameras."
             )
-        raise GLUnavailableError(_advice())
+        raise GLUnavailableError(advice())
     bound = _bound_backend()
     if bound is not None and backend in ("egl", "osmesa") and bound != backend:
         raise GLUnavailableError(
             f"Expected MuJoCo to draw with {backend}, but it is bound to {bound}: its drawing "
-            f"module was imported before {_VARIABLE} was set. Set {_VARIABLE}={backend} before "
+            f"module was imported before {VARIABLE} was set. Set {VARIABLE}={backend} before "
             "Python starts, or import envs before mujoco."
         )
     return backend
@@ -103,9 +100,9 @@ def draw_test(backend: str) -> str | None:
     Returns:
         None if an image came out, else the last line of what went wrong.
     """
-    environment = {**os.environ, _VARIABLE: backend}
+    environment = {**os.environ, VARIABLE: backend}
     if not backend:
-        del environment[_VARIABLE]
+        del environment[VARIABLE]
     try:
         process = subprocess.run(
             [sys.executable, "-c", _DRAW],
@@ -121,26 +118,6 @@ def draw_test(backend: str) -> str | None:
         return None
     lines = [line for line in process.stderr.splitlines() if line.strip()]
     return next((line for line in reversed(lines) if "Error" in line), "the process died")
-
-
-def main() -> int:
-    """Check drawing; the exit code is 0 if a backend that the commands would take draws."""
-    given = os.environ.get(_VARIABLE, "").strip().lower()
-    if given:
-        candidates: Sequence[str] = (given,)
-    elif platform.system() == "Linux":
-        candidates = ("egl", "osmesa")
-    else:
-        candidates = ("",)
-    for backend in candidates:
-        name = backend or f"{platform.system()}'s own"
-        problem = draw_test(backend)
-        if problem is None:
-            print(f"Off-screen drawing works with OpenGL backend: {name}.")
-            return 0
-        print(f"OpenGL backend {name} cannot draw: {problem}", file=sys.stderr)
-    print(_advice(), file=sys.stderr)
-    return 1
 
 
 @functools.cache
@@ -200,14 +177,11 @@ def _bound_backend() -> str | None:
     return None
 
 
-def _advice() -> str:
+def advice() -> str:
+    """What to install on this system, in a sentence."""
     if platform.system() != "Linux":
         return "Expected a working OpenGL of the system's own; found none."
     return (
         "Expected EGL or OSMesa for drawing without a display; found neither. On Debian or Ubuntu: "
         f"apt-get install -y {' '.join(EGL_PACKAGES)} (or, instead, {' '.join(OSMESA_PACKAGES)})."
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -50,6 +50,8 @@ class CommittedGroup:
         root: folder of the Zarr hierarchy.
         name: name of the commit record; several groups may live in one hierarchy, each with its
             own record, lock and arrays.
+        record: the commit record, as it was read.
+        lock: of that record; held by the one process that may write.
     """
 
     def __init__(self, root: Path, name: str, record: dict[str, Any], lock: FileLock) -> None:

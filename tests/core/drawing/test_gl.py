@@ -74,7 +74,7 @@ def test_macos_keeps_its_own(on_linux):
 
 def test_the_check_draws_here():
     process = subprocess.run(
-        [sys.executable, "-m", "egodtm_robot.core.drawing.gl"],
+        [sys.executable, "-m", "egodtm_robot.core.drawing.check"],
         capture_output=True,
         text=True,
         timeout=120,

@@ -22,7 +22,6 @@ from pretrain.clips.dataset import (
     crop_boxes,
     crop_depth,
     crop_frames,
-    evaluation_batches,
     jitter,
     random_crop,
     training_loader,
@@ -133,11 +132,6 @@ def test_evaluation_has_no_randomness_and_reads_the_caption(store):
     np.testing.assert_allclose(batch.depth[0].numpy(), clip.depth, atol=1e-4)
     np.testing.assert_allclose(batch.boxes[0].xyxy, clip.boxes.xyxy, atol=1e-6)
     assert torch.equal(batch.tokens, tokenize([clip.caption]))
-    order = [5, 2, 9, 0, 10]
-    parts = list(evaluation_batches(dataset, order, 2))
-    assert torch.cat([part.index for part in parts]).tolist() == order
-    assert torch.equal(parts[0].frames[1], batch.frames[0])
-    assert list(evaluation_batches(dataset, [], 2)) == []
 
 
 def test_both_texts_are_drawn_about_equally_often(store):
