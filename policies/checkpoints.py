@@ -16,9 +16,9 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from egodtm_robot.core.atomic_files import sync_folder, write_atomically
+from egodtm_robot.core.configuration.instantiation import typed_options
 from egodtm_robot.core.errors import CheckpointError, EgoDTMRobotError
-from egodtm_robot.core.instantiation import typed_options
+from egodtm_robot.core.storage.atomic_files import sync_folder, write_atomically
 from policies.base import Policy
 from policies.registry import find_policy, user_import_path
 from policies.spec import PolicySpec
@@ -173,9 +173,9 @@ def _read_description(path: Path) -> dict[str, Any]:
 
 
 def _find_class(description: Mapping[str, Any], path: Path) -> type[Policy]:
-    kind, version = description["kind"], description.get("version")
+    kind, version, place = (description.get(name) for name in ("kind", "version", "import_path"))
     try:
-        found = find_policy(str(kind), description.get("import_path"))
+        found = find_policy(str(kind), None if place is None else str(place))
     except EgoDTMRobotError as error:
         raise CheckpointError(f"Cannot find the policy that {path} describes: {error}") from error
     if version != found.version:

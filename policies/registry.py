@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from egodtm_robot.core.errors import PolicyOptionError, UnknownNameError
-from egodtm_robot.core.instantiation import (
+from egodtm_robot.core.configuration.instantiation import (
     choose,
     group_config,
     group_names,
@@ -21,6 +20,7 @@ from egodtm_robot.core.instantiation import (
     plain,
     typed_options,
 )
+from egodtm_robot.core.errors import PolicyOptionError, UnknownNameError
 from egodtm_robot.core.kinds import declared_kind, shipped_kinds, shipped_target
 from policies.base import Policy, PolicyConfig, make_policy
 from policies.spec import PolicySpec
@@ -69,7 +69,7 @@ def choose_policy(config: str | Mapping[str, Any]) -> PolicyChoice:
     Args:
         config: a name of :func:`policy_names` for that policy with its defaults, or a mapping with
             ``_target_`` (import path of a :class:`Policy` class), ``name`` or ``kind``, and the
-            class's options; see :func:`egodtm_robot.core.instantiation.choose`.
+            class's options; see :func:`egodtm_robot.core.configuration.instantiation.choose`.
 
     Raises:
         UnknownNameError: no policy of that name or kind, or no such option.

@@ -19,16 +19,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from egodtm_robot.comparison.command_runs import CommandRun, run_commands
-from egodtm_robot.core.atomic_files import write_atomically
+from egodtm_robot.comparison.table import BenchmarkTable
 from egodtm_robot.core.configuration import OutputFolder, RunSeed
+from egodtm_robot.core.configuration.instantiation import group_names
 from egodtm_robot.core.errors import CheckpointError, ConfigurationError, UnknownNameError
-from egodtm_robot.core.instantiation import group_names
 from egodtm_robot.core.processes.runner import LOCAL_RUNNER, make_runner
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import claim_run_dir
 from egodtm_robot.core.seeding import episode_seeds
-from egodtm_robot.report import RESULTS_FILE, FinishedRun
-from egodtm_robot.tables import BenchmarkTable
+from egodtm_robot.core.storage.atomic_files import write_atomically
+from egodtm_robot.evaluation.results import RESULTS_FILE, FinishedRun
 
 _VARIED_GROUPS = ("policy", "protocol")
 """Groups of ``train_bc`` whose files ``vary`` may name."""

@@ -100,7 +100,7 @@ class DemonstrationAttributes:
 
 
 class DemonstrationStore:
-    """Demonstrations of one task under one randomisation and visual preset.
+    """Demonstrations of one task under one randomization and visual preset.
 
     Steps are numbered 0 to N - 1 through all episodes; episode i has the steps
     ``episode_offsets[i]`` to ``episode_offsets[i + 1]``. Arrays are named as in
@@ -331,7 +331,7 @@ class DemonstrationStore:
         return self.steps(slice(start, stop), arrays)
 
     def reset_record(self, index: int) -> dict[str, np.ndarray]:
-        """What the reset of an episode randomised, as it was given to ``Episode.reset``."""
+        """What the reset of an episode randomized, as it was given to ``Episode.reset``."""
         if not 0 <= index < self.num_episodes:
             raise IndexError(
                 f"Expected an episode from 0 to {self.num_episodes - 1} of {self.path}, "

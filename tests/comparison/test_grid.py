@@ -7,15 +7,15 @@ from egodtm_robot.comparison import command_runs, grid
 from egodtm_robot.comparison.command_runs import RunFailedError
 from egodtm_robot.comparison.grid import GridConfig, run_grid
 from egodtm_robot.core.configuration import compose
+from egodtm_robot.core.configuration.instantiation import group_names
 from egodtm_robot.core.errors import (
     CheckpointError,
     ConfigurationError,
     ResumeMismatchError,
     UnknownNameError,
 )
-from egodtm_robot.core.instantiation import group_names
 from egodtm_robot.core.processes.runner import LOCAL_RUNNER
-from egodtm_robot.report import RunResults, success_summary
+from egodtm_robot.evaluation.results import RunResults, success_summary
 
 HERE = {**LOCAL_RUNNER, "workers": 0}
 

@@ -2,9 +2,12 @@ import hashlib
 import json
 import os
 import pickle
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import safetensors.torch
 import torch
 
@@ -13,6 +16,7 @@ from policies.base import make_policy
 from policies.checkpoints import load_policy, save_policy
 from policies.mlp import MLPPolicy, MLPPolicyConfig
 from policies.pooling import PoolingConfig
+from policies.registry import choose_policy
 from policies.spec import FeatureShape, PolicySpec
 
 SPEC = PolicySpec(9, 7, {"left": FeatureShape(16, 6, (4, 4)), "state": FeatureShape(1, 3)})
@@ -149,6 +153,11 @@ def test_a_damaged_description_is_named(saved, text):
     "changes",
     [
         {"format": 99},
+        {"version": 2},
+        {"kind": 3},
+        {"kind": "users", "import_path": "no.such.Policy"},
+        {"kind": "users", "import_path": "os.path.join"},
+        {"kind": "users", "import_path": 7},
         {"kind": "diffusion"},
         {"config": None},
         {"config": {"pooling": {"kind": "magic"}}},
@@ -164,3 +173,73 @@ def test_a_description_of_something_else_is_refused(saved, changes):
     rewrite(saved[1], **changes)
     with pytest.raises(CheckpointError):
         load_policy(saved[1])
+
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.mark.parametrize("name", ["mlp", "mlp_memory"])
+def test_checkpoints_of_format_1_act_as_they_did(name):
+    stored = safetensors.numpy.load_file(DATA / "format_1_actions.safetensors")
+    prefix = "observation."
+    observation = {k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)}
+    turned = {key: array[::-1].copy() for key, array in observation.items()}
+    loaded = load_policy(DATA / f"format_1_{name}")
+    assert loaded.policy.kind == "mlp"
+    state, actions = None, []
+    for seen in (observation, observation, turned):
+        action, state = loaded.policy.predict(seen, state)
+        actions.append(action)
+    np.testing.assert_allclose(np.stack(actions), stored[f"actions.{name}"], atol=1e-6)
+    assert np.abs(np.diff(actions, axis=0)).max() > 0.01
+
+
+USERS_MODULE = """
+import torch
+from policies.base import Policy
+
+class Constant(Policy):
+    kind = "users_constant"
+
+    def __init__(self, config, spec):
+        super().__init__(config, spec)
+        self.action = torch.nn.Parameter(torch.full((spec.actions,), 0.25))
+
+    def plan(self, observation, generator=None):
+        return self.action.expand(len(observation["proprioception"]), self.chunk, -1)
+
+    def loss(self, batch, generator=None):
+        return (self.action - batch.actions).square().mean(), {}
+"""
+
+
+def test_a_users_policy_is_found_again_or_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "users_checkpointed.py").write_text(USERS_MODULE)
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(tmp_path))
+        choice = choose_policy({"_target_": "users_checkpointed.Constant"})
+        save_policy(choice.make(SPEC, torch.Generator()), tmp_path / "step_1", {})
+        loaded = load_policy(tmp_path / "step_1").policy
+        assert type(loaded) is choice.policy_class
+        assert torch.equal(loaded.action, torch.full((7,), 0.25))
+    monkeypatch.delitem(sys.modules, "users_checkpointed")
+    with pytest.raises(CheckpointError, match=r"users_checkpointed\.Constant.*PYTHONPATH"):
+        load_policy(tmp_path / "step_1")
+
+
+def test_what_ships_is_stored_without_an_import_path(saved):
+    description = json.loads((saved[1] / "policy.json").read_text())
+    assert (description["kind"], description["version"]) == ("mlp", 1)
+    assert description["import_path"] is None
+    assert "policies" not in json.dumps(description)
+
+
+def test_a_bank_of_absurd_size_takes_no_memory(tmp_path):
+    policy = choose_policy("knn").make(SPEC, torch.Generator())
+    save_policy(policy, tmp_path / "knn", {})
+    assert load_policy(tmp_path / "knn").policy.bank.shape == (0, 0)
+    tensors = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+    tensors["bank"] = torch.zeros(3)
+    rewrite(tmp_path / "knn", tensors)
+    with pytest.raises(CheckpointError, match="describe a policy"):
+        load_policy(tmp_path / "knn")

@@ -67,7 +67,7 @@ def test_varied_and_shifted_draw_from_their_documented_and_disjoint_ranges(model
         assert within(np.linalg.norm(record["visual_camera_shift"], axis=-1), *shift)
         assert within(np.rad2deg(np.linalg.norm(record["visual_camera_turn"], axis=-1)), *turn)
         assert within(np.linalg.norm(record["visual_light_shift"], axis=-1), *light)
-        # One strength an episode, times each channel's colour.
+        # One strength an episode, times each channel's color.
         channels = [(0.94, 1.06)] if preset == "varied" else [(0.8, 0.9), (1.1, 1.2)]
         factors = record["visual_light_strength"]
         assert within(factors, *[(a * c, b * d) for a, b in strength for c, d in channels])

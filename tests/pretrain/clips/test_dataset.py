@@ -241,7 +241,7 @@ def test_stores_that_do_not_suffice_are_refused(store, tmp_path):
         ClipDataset(ClipStore.open([*store.paths, tmp_path / "short"]), SPEC)
 
 
-# -- crops and colours -----------------------------------------------------------------------------
+# -- crops and colors -----------------------------------------------------------------------------
 
 
 def test_crops_stay_within_the_frame_and_keep_enough_of_it():
@@ -313,7 +313,7 @@ def test_boxes_mostly_outside_a_crop_are_dropped():
     found.check(1)
 
 
-def test_colours_change_alike_in_all_frames_and_no_change_means_none():
+def test_colors_change_alike_in_all_frames_and_no_change_means_none():
     frames = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8), 4, 0)
     changed = jitter(frames, AugmentationConfig(), np.random.default_rng(1))
     assert (changed.dtype, changed.shape) == (np.uint8, frames.shape)
