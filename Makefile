@@ -35,7 +35,7 @@ test: lint $(OLD_MUJOCO_DIR)/.installed
 	@echo "The environments once more, on MuJoCo $(OLD_MUJOCO):"
 	@PYTHONPATH=$(OLD_MUJOCO_DIR) $(PY) -c \
 		"import mujoco; assert mujoco.__version__ == '$(OLD_MUJOCO)', mujoco.__version__"
-	PYTHONPATH=$(OLD_MUJOCO_DIR) $(PYTEST) tests/envs tests/core/test_rendering.py
+	PYTHONPATH=$(OLD_MUJOCO_DIR) $(PYTEST) tests/envs tests/core/drawing/test_offscreen.py
 
 lint: setup
 	$(PY) -m ruff format --check .
@@ -69,17 +69,17 @@ $(INSTALLED): $(INPUTS)
 			exit 1; fi; }
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PY) -m pip install --quiet \
-		--disable-pip-version-check --editable '.[cluster,data,dev,efficientnet,metaworld]'
+		--disable-pip-version-check --editable '.[cluster,data,dev,efficientnet,metaworld,rl]'
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps \
 		--constraint constraints.txt metaworld
-	@$(PY) -m egodtm_robot.core.gl || { \
+	@$(PY) -m egodtm_robot.core.drawing.check || { \
 		if $(IS_ROOT); then \
 			($(APT_INSTALL) $$($(PY) -c \
-				'from egodtm_robot.core.gl import EGL_PACKAGES as p; print(*p)') \
-				&& $(PY) -m egodtm_robot.core.gl) || \
+				'from egodtm_robot.core.drawing.gl import EGL_PACKAGES as p; print(*p)') \
+				&& $(PY) -m egodtm_robot.core.drawing.check) || \
 			($(APT_INSTALL) $$($(PY) -c \
-				'from egodtm_robot.core.gl import OSMESA_PACKAGES as p; print(*p)') \
-				&& $(PY) -m egodtm_robot.core.gl); \
+				'from egodtm_robot.core.drawing.gl import OSMESA_PACKAGES as p; print(*p)') \
+				&& $(PY) -m egodtm_robot.core.drawing.check); \
 		else exit 1; fi; }
 	@$(PY) -c 'import cv2' 2>/dev/null || if $(IS_ROOT); then $(APT_INSTALL) $(OPENCV_LIBRARIES); \
 		else echo "OpenCV, which tracking=byte_track needs, misses a library. On Debian or Ubuntu:" \

@@ -19,22 +19,22 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from pretrain.annotate.association import Association
-from pretrain.annotate.box_geometry import intersection_over_union
-from pretrain.annotate.byte_track import ByteTrack
-from pretrain.annotate.depth_egodtm import EgoDTMDepth
-from pretrain.annotate.hands_objects import FrameBoxes, complete
-from pretrain.annotate.handtrack import Handtrack
-from pretrain.annotate.nouns import head
-from pretrain.annotate.stage import AnnotationFailure, Annotator
-from pretrain.annotate.template import LEAST_STATEMENTS, TemplateCaptions
-from pretrain.annotate.tracking import TrackingAnnotator
-from pretrain.annotate.trained_detector import (
+from pretrain.annotate.captions.nouns import head
+from pretrain.annotate.captions.template import LEAST_STATEMENTS, TemplateCaptions
+from pretrain.annotate.depth.egodtm import EgoDTMDepth
+from pretrain.annotate.detectors.base import FrameBoxes, complete
+from pretrain.annotate.detectors.handtrack import Handtrack
+from pretrain.annotate.detectors.trained import (
     NARRATED_THRESHOLD,
     THRESHOLD,
     TrainedDetector,
 )
+from pretrain.annotate.stage import AnnotationFailure, Annotator
+from pretrain.annotate.tracking.association import Association
+from pretrain.annotate.tracking.base import TrackingAnnotator
+from pretrain.annotate.tracking.byte_track import ByteTrack
 from pretrain.clips.annotated_clip import AnnotatedClip, Detections
+from pretrain.clips.box_geometry import intersection_over_union
 from pretrain.clips.clip import HAND, Boxes, Clip, DepthKind
 from pretrain.clips.statements import (
     APPROACH,
@@ -204,8 +204,8 @@ def confirmed(statement: Statement, found: Boxes, clip: Clip) -> bool:
     if statement.kind == "motion":
         return statement.value in motion(truth, own[0], first, last, SHIFT / 2, APPROACH / 2)
     if statement.kind == "region":
-        centre = truth.centre(own[0], first)
-        return centre is not None and region(centre, margin=0) == statement.value
+        center = truth.center(own[0], first)
+        return center is not None and region(center, margin=0) == statement.value
     other = pairs.get((int(statement.value), first))
     if other is None:
         return False

@@ -20,7 +20,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from pretrain.clips.decoding import DecodedClip, Span, decode_spans
+from pretrain.clips.spans import DecodedClip, Span, decode_spans
 from pretrain.clips.video_file import VideoFile
 
 CLIP_S = 1.0

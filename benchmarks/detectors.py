@@ -10,7 +10,7 @@ prints:
 - hands: AP50 of each detector, and precision and recall at the threshold of its configuration;
 - sides: share of hands whose side is right, from true boxes, with true depth and without;
 - contact: precision and recall of hands and of objects, from true boxes with and without depth, and
-  from true masks; the depth is once that of the store in metres, once brought to [0, 1] as a
+  from true masks; the depth is once that of the store in meters, once brought to [0, 1] as a
   relative one;
 - the mask rule on VISOR's polygons, which have no depth;
 - depth: how near disparity of unknown scale comes to the truth after each inversion, with one scale
@@ -26,11 +26,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pretrain.annotate.contact import mask_score, update_contact
-from pretrain.annotate.depth import DepthAnnotator, depth_from_disparity
-from pretrain.annotate.hand_side import assign_sides
-from pretrain.annotate.hands_objects import Detector
-from pretrain.annotate.visor import read_visor
+from pretrain.annotate.depth.base import DepthAnnotator, depth_from_disparity
+from pretrain.annotate.detectors.base import Detector
+from pretrain.annotate.detectors.contact import mask_score, update_contact
+from pretrain.annotate.detectors.hand_side import assign_sides
+from pretrain.annotate.detectors.visor import read_visor
 from pretrain.clips.annotated_clip import AnnotatedClip, Detections
 from pretrain.clips.clip import HAND, LEFT, NO_SIDE, RIGHT, Clip
 from pretrain.clips.store import ClipStore
@@ -78,9 +78,9 @@ def main() -> None:
 
 def _detectors(options: argparse.Namespace) -> list[tuple[Detector, float]]:
     """Detectors with every box that they give, and the threshold of their configurations."""
-    from pretrain.annotate.handtrack import Handtrack
-    from pretrain.annotate.trained_detector import THRESHOLD, TrainedDetector
-    from pretrain.annotate.zero_shot import ZeroShotDetector
+    from pretrain.annotate.detectors.handtrack import Handtrack
+    from pretrain.annotate.detectors.trained import THRESHOLD, TrainedDetector
+    from pretrain.annotate.detectors.zero_shot import ZeroShotDetector
 
     found: list[tuple[Detector, float]] = []
     if options.handtrack:
@@ -95,8 +95,8 @@ def _detectors(options: argparse.Namespace) -> list[tuple[Detector, float]]:
 
 
 def _depth_annotators(options: argparse.Namespace, clips: Sequence[Clip]) -> list[DepthAnnotator]:
-    from pretrain.annotate.depth_egodtm import EgoDTMDepth
-    from pretrain.annotate.depth_huggingface import HuggingFaceDepth
+    from pretrain.annotate.depth.egodtm import EgoDTMDepth
+    from pretrain.annotate.depth.huggingface import HuggingFaceDepth
 
     assert clips[0].depth is not None
     size = clips[0].depth.shape[1]
@@ -327,10 +327,10 @@ def drawn(
     """A frame with its boxes: left hands blue, right hands orange, others white."""
     image = Image.fromarray(frame).resize(size)
     drawing = ImageDraw.Draw(image)
-    colours = {NO_SIDE: "white", LEFT: "deepskyblue", RIGHT: "orange"}
+    colors = {NO_SIDE: "white", LEFT: "deepskyblue", RIGHT: "orange"}
     for row in np.flatnonzero((found.frame == number) & (found.score >= threshold)):
         box = found.xyxy[row] * [*size, *size]
-        drawing.rectangle(box.tolist(), outline=colours[int(found.side[row])], width=2)
+        drawing.rectangle(box.tolist(), outline=colors[int(found.side[row])], width=2)
         mark = "*" if found.contact[row] else ""
         drawing.text(box[:2].tolist(), f"{found.score[row]:.2f}{mark}", fill="yellow")
     return np.asarray(image)

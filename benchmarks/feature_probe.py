@@ -9,9 +9,9 @@ with an hour's fewer rollouts. STORE holds demonstrations of ``python -m egodtm_
 For every step the simulator says where the handle of the task is in the frame of the first camera:
 what the hand has to be led by, and what changes with every step and every reset. Ridge regression
 from the reduced features, or with --components 256 from their leading principal components, which
-are all that a policy sees by default (policies/pooling.py), to these metres, on five folds of whole
+are all that a policy sees by default (policies/pooling.py), to these meters, on five folds of whole
 episodes; the strength of the ridge is chosen inside the training episodes. Prints the mean error in
-millimetres with a 95 % bootstrap interval over episodes, its difference to --reference on the same
+millimeters with a 95 % bootstrap interval over episodes, its difference to --reference on the same
 episodes, and the share of the variance that is explained across (x), up (y) and along the view (z).
 An encoder's options follow its name (``egodtm,layer=2,resolution=224,grid=7``), a checkpoint's its
 path. A checkpoint is one of ``pretrain/run.py``; of several with one name the errors are averaged.
@@ -27,7 +27,7 @@ from egodtm_robot.demos import DemonstrationStore
 from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.demos.recorded import recorded_environment
 from egodtm_robot.encoders import Encoder, make_encoder
-from egodtm_robot.features import FeaturePipeline, embed_demonstrations
+from egodtm_robot.encoders.features import FeaturePipeline, embed_demonstrations
 from envs.kitchen.config import KitchenConfig
 from envs.kitchen.tasks import get_task
 from envs.registry import make_environment
@@ -35,14 +35,14 @@ from policies.pooling import PoolingConfig, make_pooling
 from policies.spec import FeatureShape
 
 FOLDS, STRIDE = 5, 2
-"""Neighbouring steps look alike, so that every other one is enough to fit and to measure on."""
+"""Neighboring steps look alike, so that every other one is enough to fit and to measure on."""
 STRENGTHS = 10.0 ** np.arange(-5, 3)
 """Of the ridge, in units of the features' mean squared norm."""
 RESAMPLES = 10_000
 
 
 def handles_in_view(store: DemonstrationStore) -> np.ndarray:
-    """Where the task's first handle is in the frame of the first camera, metres (N, 3).
+    """Where the task's first handle is in the frame of the first camera, meters (N, 3).
 
     x points to the right of the image, y up and z from the scene to the camera, as in MuJoCo.
     """
@@ -65,7 +65,7 @@ def handles_in_view(store: DemonstrationStore) -> np.ndarray:
 
 
 def fit(features: np.ndarray, targets: np.ndarray, strength: float) -> np.ndarray:
-    """Dual weights (N, K) of ridge regression on centred features (N, D) and targets (N, K)."""
+    """Dual weights (N, K) of ridge regression on centered features (N, D) and targets (N, K)."""
     gram = features @ features.T
     # Features of nothing are all zero: then the mean is predicted.
     gram[np.diag_indices_from(gram)] += strength * np.trace(gram) / len(gram) + 1e-12
@@ -77,9 +77,9 @@ def predict(
 ) -> list[np.ndarray]:
     """Predictions (M, K) of float64 features (M, D), a ridge of each strength."""
     middle, level = train.mean(axis=0), targets.mean(axis=0)
-    centred = train - middle
-    cross = (test - middle) @ centred.T
-    return [cross @ fit(centred, targets - level, one) + level for one in strengths]
+    centered = train - middle
+    cross = (test - middle) @ centered.T
+    return [cross @ fit(centered, targets - level, one) + level for one in strengths]
 
 
 def pooled(tokens: np.ndarray, fitted: np.ndarray, components: int | None) -> np.ndarray:

@@ -72,7 +72,7 @@ def one_batch(name: str, batch: int, checkpointing: bool, estimate: bool) -> str
 def prepare(
     config: EgoDTMConfig, tracker: MemTracker | None
 ) -> tuple[EgoDTM, torch.optim.Optimizer]:
-    """A model without meaningful weights and its optimiser."""
+    """A model without meaningful weights and its optimizer."""
     model = EgoDTM(config, seed=None)
     model.to_empty(device="cpu")
     for parameter in model.parameters():

@@ -5,7 +5,7 @@
 In turns, so that both meet the same machine:
 
 - ours: ``pretrain.learning.trainer.Trainer`` with worker processes that read a clip store, crop and
-  colour clips, with clipping, AdamW, curves and guards;
+  color clips, with clipping, AdamW, curves and guards;
 - bare: forward and backward pass of the same modules on one batch in memory, nothing else.
 
 Prints clips a second of both, the step rate of ours over bare (to be at least 0.9) and the share of
@@ -28,8 +28,8 @@ from pretrain.clips.store import ClipStore, ClipStoreWriter
 from pretrain.learning.accelerator import make_accelerator
 from pretrain.learning.configuration import PretrainConfig
 from pretrain.learning.trainer import Trainer
+from pretrain.losses.objective import depth_size, freeze_unused, objective_losses
 from pretrain.model import EgoDTM
-from pretrain.objective import depth_size, freeze_unused, objective_losses
 
 CLIPS = 256
 OTHER_VERBS = ("puts down", "opens", "pushes", "turns")

@@ -3,11 +3,11 @@
     python benchmarks/real_depth.py SAMPLES [--checkpoint runs/.../best.safetensors] [--out FOLDER]
 
 SAMPLES holds ``fphab/color/*.jpeg`` (1920 x 1080) and ``fphab/depth/*.png`` (640 x 480, 16 bit,
-millimetres, of an Intel RealSense SR300), a sequence of First-Person Hand Action (Garcia-Hernando
+millimeters, of an Intel RealSense SR300), a sequence of First-Person Hand Action (Garcia-Hernando
 et al., CVPR 2018, arXiv 1704.02463), and may hold ``ego4d_clips/*.mp4``, which have no depth and
 are drawn alone. None of it is part of this project.
 
-Colour and depth come from two cameras: every depth pixel is carried over to the colour image with
+Color and depth come from two cameras: every depth pixel is carried over to the color image with
 the data set's published calibration before anything is compared. Scores are those of pretraining:
 one scale and one shift a clip, cells of the model's grid of which the sensor saw something, and
 Spearman's rank correlation over the same cells.
@@ -24,11 +24,11 @@ from PIL import Image
 from pretrain.checkpoints import load_checkpoint
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.evaluate.depth import METRICS, depth_scores
-from pretrain.evaluate.pictures import depth_sheet
+from pretrain.evaluate.plots import depth_sheet
 from pretrain.model import EgoDTM
 
-COLOUR_FOCAL, COLOUR_CENTRE = (1395.749023, 1395.749268), (935.732544, 540.681030)
-DEPTH_FOCAL, DEPTH_CENTRE = (475.065948, 475.065857), (315.944855, 245.287079)
+COLOR_FOCAL, COLOR_CENTER = (1395.749023, 1395.749268), (935.732544, 540.681030)
+DEPTH_FOCAL, DEPTH_CENTER = (475.065948, 475.065857), (315.944855, 245.287079)
 ROTATION = np.array(
     [
         [0.999988496304, -0.00468848412856, 0.000982563360594],
@@ -37,7 +37,7 @@ ROTATION = np.array(
     ]
 )
 TRANSLATION = np.array([25.7, 1.22, 3.902])
-"""Of the depth camera's points, millimetres, to the colour camera's."""
+"""Of the depth camera's points, millimeters, to the color camera's."""
 
 STRIDE = 2
 """Frames between those of a clip."""
@@ -76,19 +76,19 @@ def main() -> None:
 
 
 def sensor_clips(folder: Path, model: EgoDTM) -> tuple[np.ndarray, np.ndarray]:
-    """Clips uint8 (n, T, S, S, 3) and their depth in metres (n, T, h, w), NaN where not seen."""
+    """Clips uint8 (n, T, S, S, 3) and their depth in meters (n, T, h, w), NaN where not seen."""
     config = model.config
     side = config.vision.image_size
     cells = side // config.vision.patch_size * config.depth_decoder.upsampling
     frames, maps = [], []
-    for colour in sorted((folder / "color").glob("*.jpeg")):
-        image = Image.open(colour).convert("RGB")
+    for color in sorted((folder / "color").glob("*.jpeg")):
+        image = Image.open(color).convert("RGB")
         # The square in the middle, as training takes it.
         width, height = image.size
         left = (width - height) // 2
         square = image.crop((left, 0, left + height, height))
         frames.append(np.asarray(square.resize((side, side), Image.Resampling.BICUBIC)))
-        number = colour.stem.removeprefix("color_")
+        number = color.stem.removeprefix("color_")
         depth = np.asarray(Image.open(folder / "depth" / f"depth_{number}.png"), np.float64)
         maps.append(register(depth, left, height, cells))
     frames_a_clip = config.vision.frames
@@ -101,21 +101,21 @@ def sensor_clips(folder: Path, model: EgoDTM) -> tuple[np.ndarray, np.ndarray]:
 
 
 def register(depth: np.ndarray, left: int, side: int, cells: int) -> np.ndarray:
-    """The median depth (cells, cells) in metres of what falls into each cell of a colour crop.
+    """The median depth (cells, cells) in meters of what falls into each cell of a color crop.
 
     Args:
-        depth: (h, w), millimetres, 0 where the sensor saw nothing.
-        left: column of the colour image at which its square crop begins.
+        depth: (h, w), millimeters, 0 where the sensor saw nothing.
+        left: column of the color image at which its square crop begins.
         side: of the crop, pixels.
         cells: rows and columns of the grid.
     """
     v, u = np.nonzero(depth)
     z = depth[v, u]
-    x = (u - DEPTH_CENTRE[0]) / DEPTH_FOCAL[0] * z
-    y = (v - DEPTH_CENTRE[1]) / DEPTH_FOCAL[1] * z
+    x = (u - DEPTH_CENTER[0]) / DEPTH_FOCAL[0] * z
+    y = (v - DEPTH_CENTER[1]) / DEPTH_FOCAL[1] * z
     points = np.stack([x, y, z], axis=1) @ ROTATION.T + TRANSLATION
-    column = points[:, 0] / points[:, 2] * COLOUR_FOCAL[0] + COLOUR_CENTRE[0] - left
-    row = points[:, 1] / points[:, 2] * COLOUR_FOCAL[1] + COLOUR_CENTRE[1]
+    column = points[:, 0] / points[:, 2] * COLOR_FOCAL[0] + COLOR_CENTER[0] - left
+    row = points[:, 1] / points[:, 2] * COLOR_FOCAL[1] + COLOR_CENTER[1]
     where = np.stack([row, column]) * cells / side
     inside = (where >= 0).all(axis=0) & (where < cells).all(axis=0)
     index = where[:, inside].astype(int)

@@ -17,8 +17,8 @@ from multiprocessing.pool import Pool
 
 import numpy as np
 
-from egodtm_robot.core import rendering
-from egodtm_robot.core.rendering import OffscreenRenderer
+from egodtm_robot.core.drawing import offscreen as rendering
+from egodtm_robot.core.drawing.offscreen import OffscreenRenderer
 from envs.kitchen import KitchenEnv
 from envs.kitchen.scene import textured_model
 
@@ -74,7 +74,7 @@ def physics_times(steps: int = 300) -> list[float]:
 
 
 def differences() -> dict[str, float]:
-    """Mean absolute difference of ``fast`` from full without effects, grey levels, by camera."""
+    """Mean absolute difference of ``fast`` from full without effects, gray levels, by camera."""
     rendering.QUALITIES[PLAIN.name] = PLAIN
     env = KitchenEnv("microwave", cameras=())
     env.reset(seed=0)

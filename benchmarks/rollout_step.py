@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from egodtm_robot.encoders import make_encoder
-from egodtm_robot.environment_pool import EnvironmentPool
-from egodtm_robot.features import FeaturePipeline
-from egodtm_robot.rollouts import evaluate
+from egodtm_robot.encoders.features import FeaturePipeline
+from egodtm_robot.evaluation.environment_pool import EnvironmentPool
+from egodtm_robot.evaluation.rollouts import evaluate
 from envs.kitchen.config import KitchenConfig
 from envs.registry import make_environment
 from policies.base import make_policy

@@ -23,7 +23,7 @@ import torch
 from torch.nn import functional
 
 from egodtm_robot.encoders import make_encoder
-from egodtm_robot.features import FeaturePipeline
+from egodtm_robot.encoders.features import FeaturePipeline
 from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, train
 from egodtm_robot.learning.dataset import CachedFeatureDataset
 from policies.base import make_policy
@@ -52,7 +52,7 @@ def main(encoder_name: str) -> None:
         grids={"left": pipeline.grid},
     )
     rates: dict[str, list[float]] = {"ours": [], "bare": [], "reference": []}
-    ours(dataset, 50)  # the optimiser's first use imports for seconds
+    ours(dataset, 50)  # the optimizer's first use imports for seconds
     for _ in range(ROUNDS):
         rates["ours"].append(ours(dataset, STEPS))
         rates["bare"].append(bare(dataset, STEPS))

@@ -22,7 +22,7 @@ together, so that the intervals hold both::
 """
 
 if __name__ == "__main__":
-    from egodtm_robot.core.startup import prepare_command
+    from egodtm_robot.core.configuration.startup import prepare_command
 
     prepare_command()
 

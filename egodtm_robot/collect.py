@@ -7,7 +7,7 @@ runs first, and only what is kept is drawn.
 """
 
 if __name__ == "__main__":
-    from egodtm_robot.core.startup import prepare_command
+    from egodtm_robot.core.configuration.startup import prepare_command
 
     prepare_command()
 

@@ -1,12 +1,12 @@
 """Draws stored demonstrations again: ``python -m egodtm_robot.render demos=...``.
 
-A store keeps every simulator state and all that a reset randomised, so any camera, resolution or
+A store keeps every simulator state and all that a reset randomized, so any camera, resolution or
 modality can be added later, in parallel, without collecting anything. What is drawn equals what
 collecting with that camera would have stored.
 """
 
 if __name__ == "__main__":
-    from egodtm_robot.core.startup import prepare_command
+    from egodtm_robot.core.configuration.startup import prepare_command
 
     prepare_command()
 

@@ -1,7 +1,7 @@
 """Evaluates and films a trained policy: ``python -m egodtm_robot.rollout checkpoint=runs/...``."""
 
 if __name__ == "__main__":
-    from egodtm_robot.core.startup import prepare_command
+    from egodtm_robot.core.configuration.startup import prepare_command
 
     prepare_command()
 
@@ -25,11 +25,11 @@ from egodtm_robot.core.kinds import restored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.encoders import make_encoder
-from egodtm_robot.environment_pool import make_pool
-from egodtm_robot.features import PIPELINE_FILE, FeaturePipeline
-from egodtm_robot.films import FilmCollector
-from egodtm_robot.report import RESULTS_FILE, RunResults, success_summary
-from egodtm_robot.rollouts import evaluate
+from egodtm_robot.encoders.features import PIPELINE_FILE, FeaturePipeline
+from egodtm_robot.evaluation.environment_pool import make_pool
+from egodtm_robot.evaluation.films import FilmCollector
+from egodtm_robot.evaluation.results import RESULTS_FILE, RunResults, success_summary
+from egodtm_robot.evaluation.rollouts import evaluate
 from envs.registry import describe_environment, read_environment
 from policies.checkpoints import DESCRIPTION, load_policy
 

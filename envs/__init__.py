@@ -9,7 +9,7 @@ installed apart (see :mod:`envs.robohive.scene`).
 
 import gymnasium
 
-from egodtm_robot.core.gl import select_backend
+from egodtm_robot.core.drawing.gl import select_backend
 
 # MuJoCo binds itself to an OpenGL library when it is imported, which the next line does.
 select_backend()

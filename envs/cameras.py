@@ -17,7 +17,7 @@ class Camera:
 
     Attributes:
         name: how observations and stores call it.
-        position: of the optical centre in the body's frame, metres.
+        position: of the optical center in the body's frame, meters.
         quaternion: (w, x, y, z) orientation in the body's frame; the camera looks along -z, y up.
         fovy: vertical field of view, degrees.
         body: name of the body it is fixed to; the world when empty.
@@ -48,7 +48,7 @@ def resolve_cameras(
 
     A mapping describes a free camera, as Hydra reads it from
     ``env.cameras=[left,{name: side, position: [1.5, 0.3, 2.2], look_at: [0, 0.4, 1.8]}]``: its
-    ``name``, its ``position`` in metres, either its ``quaternion`` (w, x, y, z) or the point it
+    ``name``, its ``position`` in meters, either its ``quaternion`` (w, x, y, z) or the point it
     should ``look_at`` (upright), and if wanted ``fovy`` in degrees and the ``body`` in whose
     frame all of that is meant.
 

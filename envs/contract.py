@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Protocol
 import gymnasium
 import numpy as np
 
+from egodtm_robot.core.configuration.instantiation import import_target
 from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError
-from egodtm_robot.core.instantiation import import_target
 from envs.cameras import Camera
 from envs.options import EnvironmentConfig
 

@@ -9,13 +9,13 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from egodtm_robot.core.drawing.offscreen import MODALITIES, OffscreenRenderer
 from egodtm_robot.core.errors import (
     InvalidActionError,
     InvalidStateError,
     RenderingError,
     UnknownNameError,
 )
-from egodtm_robot.core.rendering import MODALITIES, OffscreenRenderer
 from envs.cameras import CameraChoice, resolve_cameras
 from envs.contract import RobotEnvironment
 from envs.mujoco_models import model_hash
@@ -40,7 +40,7 @@ class MujocoEnvironment(RobotEnvironment):
         horizon: control steps of an episode.
         noisy_actions: bool (A,), see :class:`RobotEnvironment`; its length is the action's.
         resolution: image height and width, pixels; one number for square images.
-        quality: ``fast`` or ``full``, see :mod:`egodtm_robot.core.rendering`.
+        quality: ``fast`` or ``full``, see :mod:`egodtm_robot.core.drawing.offscreen`.
         modalities: which images an observation holds.
         render_mode: ``rgb_array`` lets :meth:`render` draw.
         render_resolution: height and width of what :meth:`render` draws, pixels.

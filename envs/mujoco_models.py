@@ -40,7 +40,7 @@ def remove_textures(spec: mujoco.MjSpec) -> None:
 def model_hash(model: mujoco.MjModel) -> str:
     """Sixteen hex digits over everything that moves: masses, joints, shapes, gains, options.
 
-    Cameras, lights and colours are left out, so that a free camera does not make stored
+    Cameras, lights and colors are left out, so that a free camera does not make stored
     demonstrations foreign. Values are rounded to six significant digits, so that compilers that
     differ in the last bits agree.
     """

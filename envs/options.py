@@ -3,15 +3,15 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from egodtm_robot.core.configuration.instantiation import MISSING
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
-from egodtm_robot.core.instantiation import MISSING
 from envs.cameras import Camera, resolve_cameras
 
 if TYPE_CHECKING:
     from envs.contract import RobotEnvironment
 
 Quality = Literal["fast", "full"]
-"""Drawing presets, see :mod:`egodtm_robot.core.rendering`."""
+"""Drawing presets, see :mod:`egodtm_robot.core.drawing.offscreen`."""
 
 
 @dataclass

@@ -11,8 +11,8 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from egodtm_robot.core.configuration import from_mapping
+from egodtm_robot.core.configuration.instantiation import check_options, group_config, plain
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
-from egodtm_robot.core.instantiation import check_options, group_config, plain
 from egodtm_robot.core.kinds import KIND, shipped_kinds, shipped_target, stored_config
 from envs.contract import EnvironmentDescription, RobotEnvironment, import_environment
 from envs.options import EnvironmentConfig

@@ -16,9 +16,9 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from egodtm_robot.core.atomic_files import sync_folder, write_atomically
+from egodtm_robot.core.configuration.instantiation import typed_options
 from egodtm_robot.core.errors import CheckpointError, EgoDTMRobotError
-from egodtm_robot.core.instantiation import typed_options
+from egodtm_robot.core.storage.atomic_files import sync_folder, write_atomically
 from policies.base import Policy
 from policies.registry import find_policy, user_import_path
 from policies.spec import PolicySpec

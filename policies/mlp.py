@@ -1,4 +1,4 @@
-"""A multi-layer perceptron over frozen features, after R3M's behaviour cloning head.
+"""A multi-layer perceptron over frozen features, after R3M's behavior cloning head.
 
 Nair et al., R3M: A Universal Visual Representation for Robot Manipulation, 2022: an MLP of two
 layers of 256 units over the concatenated feature and proprioception, last layer scaled by 0.01.
@@ -45,7 +45,7 @@ class MLPPolicyConfig(PolicyConfig):
     """``relu`` or ``tanh`` (R3M's)."""
 
     input_normalization: Literal["batch", "scale"] = "scale"
-    """``scale``: proprioception standardized, features centred and divided by one number a camera,
+    """``scale``: proprioception standardized, features centered and divided by one number a camera,
     which leaves important and unimportant channels as far apart as they are. ``batch``: R3M's
     BatchNorm over all inputs, which lifts channels that hardly move to the level of those that
     matter; a value a little off the demonstrations then throws the policy off."""

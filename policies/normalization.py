@@ -1,4 +1,4 @@
-"""Standardisation of what a policy reads and writes, fitted on demonstrations, saved as weights."""
+"""Standardization of what a policy reads and writes, fitted on demonstrations, saved as weights."""
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,7 @@ class Standardizer(nn.Module):
         self.scale.copy_(deviation.float())
 
     def forward(self, values: Tensor) -> Tensor:
-        """Standardise ``values`` (..., D)."""
+        """Standardize ``values`` (..., D)."""
         return (values - self.mean) / self.scale
 
     def inverse(self, standardized: Tensor) -> Tensor:

@@ -237,7 +237,7 @@ def make_pooling(config: PoolingConfig, shape: FeatureShape) -> Pooling:
 
 
 def initialize_linear(layer: nn.Linear, generator: torch.Generator) -> None:
-    """PyTorch's own initialisation of a linear layer, from a generator of ours."""
+    """PyTorch's own initialization of a linear layer, from a generator of ours."""
     bound = 1.0 / math.sqrt(max(layer.in_features, 1))
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
     if layer.bias is not None:

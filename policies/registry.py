@@ -12,15 +12,14 @@ from typing import Any
 
 import torch
 
-from egodtm_robot.core.errors import PolicyOptionError, UnknownNameError
-from egodtm_robot.core.instantiation import (
+from egodtm_robot.core.configuration.instantiation import (
     choose,
-    group_config,
     group_names,
     import_target,
     plain,
     typed_options,
 )
+from egodtm_robot.core.errors import PolicyOptionError, UnknownNameError
 from egodtm_robot.core.kinds import declared_kind, shipped_kinds, shipped_target
 from policies.base import Policy, PolicyConfig, make_policy
 from policies.spec import PolicySpec
@@ -54,22 +53,13 @@ def policy_names() -> tuple[str, ...]:
     return group_names("policy")
 
 
-def policy_config(name: str) -> dict[str, Any]:
-    """The options that ``configs/policy/<name>.yaml`` holds.
-
-    Raises:
-        UnknownNameError: there is no such file.
-    """
-    return group_config("policy", name)
-
-
 def choose_policy(config: str | Mapping[str, Any]) -> PolicyChoice:
     """The policy that a configuration names.
 
     Args:
         config: a name of :func:`policy_names` for that policy with its defaults, or a mapping with
             ``_target_`` (import path of a :class:`Policy` class), ``name`` or ``kind``, and the
-            class's options; see :func:`egodtm_robot.core.instantiation.choose`.
+            class's options; see :func:`egodtm_robot.core.configuration.instantiation.choose`.
 
     Raises:
         UnknownNameError: no policy of that name or kind, or no such option.

@@ -9,7 +9,7 @@ PROPRIOCEPTION = "proprioception"
 
 FEATURES_PREFIX = "features/"
 """Observations are flat mappings, ``features/<camera>`` for each camera, because the dictionary
-spaces of Stable-Baselines3's vectorised environments do not nest."""
+spaces of Stable-Baselines3's vectorized environments do not nest."""
 
 
 @dataclass(frozen=True)

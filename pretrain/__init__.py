@@ -1,1 +1,1 @@
-"""Egocentric pretraining: depth- and text-aware encoders (not built yet)."""
+"""Egocentric pretraining: clips, annotation, the model, its training and its evaluation."""

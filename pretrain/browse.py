@@ -5,7 +5,7 @@ narration and enriched caption side by side, numbers about the whole set, and a 
 """
 
 if __name__ == "__main__":
-    from egodtm_robot.core.startup import prepare_command
+    from egodtm_robot.core.configuration.startup import prepare_command
 
     prepare_command()
 
@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import OutputFile, PositiveInt, Seed, command
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.storage import format_bytes
+from egodtm_robot.core.storage.atomic_files import write_atomically
+from pretrain.clips.splits import paths
 from pretrain.clips.store import ClipStore
-from pretrain.data import paths
-from pretrain.preparation.gallery import make_page
+from pretrain.gallery.page import make_page
 
 
 @dataclass

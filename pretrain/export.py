@@ -5,7 +5,7 @@ clips. The checkpoint that comes with the package was written by this command.
 """
 
 if __name__ == "__main__":
-    from egodtm_robot.core.startup import prepare_command
+    from egodtm_robot.core.configuration.startup import prepare_command
 
     prepare_command()
 

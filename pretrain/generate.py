@@ -4,7 +4,7 @@ The store is crash-safe: run the same command again to go on, or with more ``cli
 """
 
 if __name__ == "__main__":
-    from egodtm_robot.core.startup import prepare_command
+    from egodtm_robot.core.configuration.startup import prepare_command
 
     prepare_command()
 

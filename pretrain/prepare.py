@@ -7,7 +7,7 @@ what depends on it made anew, or with ``stages=[captions]`` to have one stage ma
 
 if __name__ == "__main__":
     from egodtm_robot.core.configuration import with_clean_errors
-    from egodtm_robot.core.startup import prepare_command
+    from egodtm_robot.core.configuration.startup import prepare_command
     from pretrain.annotate.errors import require_package
 
     prepare_command()
@@ -20,21 +20,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import OutputFolder, PositiveInt, command
 from egodtm_robot.core.errors import ConfigurationError, StoreExistsError
-from egodtm_robot.core.locking import FileLock
 from egodtm_robot.core.processes.runner import LOCAL_RUNNER, make_runner
 from egodtm_robot.core.storage import check_free_space
+from egodtm_robot.core.storage.atomic_files import write_atomically
+from egodtm_robot.core.storage.locking import FileLock
 from pretrain.annotate.registry import check_annotator, is_enabled
 from pretrain.annotate.stage import STAGES, Stage
-from pretrain.clips.decoding import DecodingConfig
 from pretrain.clips.sources.registry import make_source
+from pretrain.clips.spans import DecodingConfig
 from pretrain.preparation.assembly import read_assembled
 from pretrain.preparation.plan import FOLDER, Plan, make_plan, remove_shards_beyond
-from pretrain.preparation.progress import StageProgress
-from pretrain.preparation.report import describe, make_report
+from pretrain.preparation.preparation_report import describe, make_report
 from pretrain.preparation.scheduler import Choice, Scheduler
+from pretrain.preparation.stage_progress import StageProgress
 from pretrain.preparation.tasks import StageWorker, worker_groups
 from pretrain.preparation.work import WorkContext
 

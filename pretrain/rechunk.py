@@ -4,7 +4,7 @@ Give the new folder to a source in the old one's place. Run the same command aga
 """
 
 if __name__ == "__main__":
-    from egodtm_robot.core.startup import prepare_command
+    from egodtm_robot.core.configuration.startup import prepare_command
 
     prepare_command()
 

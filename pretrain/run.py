@@ -13,7 +13,7 @@ if __name__ == "__main__":
     # Python has put this folder first; what lies in it would hide packages of the same names.
     if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
         sys.path[0] = str(Path(__file__).resolve().parents[1])
-    from egodtm_robot.core.startup import prepare_command
+    from egodtm_robot.core.configuration.startup import prepare_command
 
     prepare_command()
 

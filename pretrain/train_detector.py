@@ -8,7 +8,7 @@ it writes into ``run_dir/checkpoints/best`` is a folder for
 """
 
 if __name__ == "__main__":
-    from egodtm_robot.core.startup import prepare_command
+    from egodtm_robot.core.configuration.startup import prepare_command
 
     prepare_command()
 
@@ -29,21 +29,21 @@ from egodtm_robot.core.run_folder import (
     write_results,
 )
 from egodtm_robot.core.training.identity import NOT_DECISIVE
-from pretrain.annotate.detector_examples import (
+from pretrain.annotate.detectors.examples import (
     Examples,
     Objects,
     PictureDataset,
     StoreExamples,
     VisorExamples,
 )
-from pretrain.annotate.detector_model import (
+from pretrain.annotate.detectors.model import (
     BackboneKind,
     Kind,
     Size,
     new_detector,
     published_detector,
 )
-from pretrain.annotate.detector_training import BEST, LAST, DetectorTrainer
+from pretrain.annotate.detectors.training import BEST, LAST, DetectorTrainer
 from pretrain.annotate.detectors.training_config import DetectorTrainingConfig
 from pretrain.clips.dataset import AugmentationConfig
 
@@ -107,13 +107,13 @@ class TrainDetectorConfig:
     """Side of the pictures, a multiple of 32."""
 
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    """How training pictures are cropped and coloured; half of them are mirrored besides."""
+    """How training pictures are cropped and colored; half of them are mirrored besides."""
 
     training: DetectorTrainingConfig = field(default_factory=DetectorTrainingConfig)
     """How to train."""
 
     steps: PositiveInt = 2500
-    """Optimisation steps."""
+    """Optimization steps."""
 
     seed: Seed = 0
     """Decides new weights, and the order and augmentation of pictures."""
@@ -158,7 +158,7 @@ class _Part:
         return len(self._chosen)
 
     def read(self, index: int) -> Any:
-        """See :class:`~pretrain.annotate.detector_examples.Examples`."""
+        """See :class:`~pretrain.annotate.detectors.examples.Examples`."""
         return self._examples.read(self._chosen[index])
 
 

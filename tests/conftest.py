@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from egodtm_robot.core.gl import select_backend
+from egodtm_robot.core.drawing.gl import select_backend
 
 # Before any test imports MuJoCo's drawing module, which reads MUJOCO_GL once.
 select_backend()

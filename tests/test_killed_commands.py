@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from egodtm_robot.core.instantiation import group_config
+from egodtm_robot.core.configuration.instantiation import group_config
 from egodtm_robot.demos import DemonstrationStore
 from egodtm_robot.demos.collection import collect_demonstrations
 from envs.options import EnvironmentConfig

@@ -19,8 +19,8 @@ from egodtm_robot.core.errors import ForeignStoreError, ResumeMismatchError
 from egodtm_robot.demos.collection import collect_demonstrations
 from egodtm_robot.demos.drawing import add_images
 from egodtm_robot.demos.store import DemonstrationStore
+from egodtm_robot.evaluation.results import FinishedRun, RunResults
 from egodtm_robot.learning.cloning_run import TrainBCConfig, train_bc
-from egodtm_robot.report import FinishedRun, RunResults
 from egodtm_robot.rollout import RolloutConfig, find_checkpoint, rollout
 from envs.registry import read_environment
 from policies.checkpoints import DESCRIPTION

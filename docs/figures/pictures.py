@@ -14,25 +14,25 @@ from envs.kitchen.experts import make_expert
 from envs.kitchen.visuals import VISUAL_PRESETS
 from pretrain.clips.clip import HAND, Clip
 from pretrain.clips.synthetic.clips import SyntheticClipConfig, SyntheticClips
-from pretrain.evaluate.pictures import colour_depth
+from pretrain.evaluate.plots import color_depth
 
 FOLDER = Path(__file__).parents[1] / "images"
 SIZE = 224
 LABEL = 18
 
 
-def labelled(image: np.ndarray, text: str) -> np.ndarray:
+def labeled(image: np.ndarray, text: str) -> np.ndarray:
     """The image with a line of text above it."""
     strip = Image.new("RGB", (image.shape[1], LABEL), "white")
     ImageDraw.Draw(strip).text((4, 3), text, fill="black")
     return np.concatenate([np.asarray(strip), image])
 
 
-def save(rows: list[list[np.ndarray]], name: str, few_colours: bool = False) -> None:
+def save(rows: list[list[np.ndarray]], name: str, few_colors: bool = False) -> None:
     """Writes a grid of images and says its size."""
     grid = np.concatenate([np.concatenate(row, axis=1) for row in rows])
     image = Image.fromarray(grid)
-    if few_colours:
+    if few_colors:
         image = image.quantize(256)
     image.save(FOLDER / name, optimize=True)
     print(f"{name}: {(FOLDER / name).stat().st_size / 1000:.0f} kB")
@@ -50,7 +50,7 @@ def qualities() -> None:
             env.step(expert.act())
         rows.append(
             [
-                labelled(env.render_camera(camera), f"{quality}, {camera}")
+                labeled(env.render_camera(camera), f"{quality}, {camera}")
                 for camera in KITCHEN_CAMERAS
             ]
         )
@@ -65,7 +65,7 @@ def visual_presets() -> None:
         env = KitchenEnv("microwave", visual=visual, cameras=("left",), resolution=160)
         rows.append(
             [
-                labelled(env.reset(seed=seed)[0]["rgb"]["left"], f"{visual}, seed {seed}")
+                labeled(env.reset(seed=seed)[0]["rgb"]["left"], f"{visual}, seed {seed}")
                 for seed in range(5)
             ]
         )
@@ -81,7 +81,7 @@ def clips() -> None:
     save(
         [drawn[number : number + 2] for number in range(0, len(drawn), 2)],
         "clips.png",
-        few_colours=True,
+        few_colors=True,
     )
 
 
@@ -100,7 +100,7 @@ def strip(clip: Clip, side: int = 120) -> np.ndarray:
     assert clip.depth is not None
     assert clip.masks is not None
     depth = clip.depth[-1]
-    shades = colour_depth((depth - depth.min()) / (depth.max() - depth.min()))
+    shades = color_depth((depth - depth.min()) / (depth.max() - depth.min()))
     palette = np.random.default_rng(5).integers(40, 256, (256, 3)).astype(np.uint8)
     palette[0] = 0
     for image in (shades, palette[clip.masks[-1]]):

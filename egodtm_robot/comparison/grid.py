@@ -19,16 +19,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from egodtm_robot.comparison.command_runs import CommandRun, run_commands
-from egodtm_robot.core.atomic_files import write_atomically
+from egodtm_robot.comparison.table import BenchmarkTable
 from egodtm_robot.core.configuration import OutputFolder, RunSeed
+from egodtm_robot.core.configuration.instantiation import group_names
 from egodtm_robot.core.errors import CheckpointError, ConfigurationError, UnknownNameError
-from egodtm_robot.core.instantiation import group_names
 from egodtm_robot.core.processes.runner import LOCAL_RUNNER, make_runner
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import claim_run_dir
-from egodtm_robot.core.seeding import episode_seeds
-from egodtm_robot.report import RESULTS_FILE, FinishedRun
-from egodtm_robot.tables import BenchmarkTable
+from egodtm_robot.core.storage.atomic_files import write_atomically
+from egodtm_robot.evaluation.results import RESULTS_FILE, FinishedRun
 
 _VARIED_GROUPS = ("policy", "protocol")
 """Groups of ``train_bc`` whose files ``vary`` may name."""
@@ -104,8 +103,8 @@ class GridConfig:
         Raises:
             UnknownNameError: no such encoder, environment, protocol or policy, or a checkpoint
                 that is no row.
-            ConfigurationError: nothing to run or something twice, a seed or the runner is out of
-                range, or a path has a placeholder other than ``{seed}``.
+            ConfigurationError: nothing to run or something twice, the runner is out of range, or a
+                path has a placeholder other than ``{seed}``.
             CheckpointError: a checkpoint is not there.
         """
         for name in ("encoders", "environments", "seeds"):
@@ -124,10 +123,6 @@ class GridConfig:
             _check_name("env", name)
         _check_name("protocol", self.protocol_name)
         for seed in self.seeds:
-            try:
-                episode_seeds("final", seed, 0)
-            except ValueError as error:
-                raise ConfigurationError(str(error)) from error
             for name in self.checkpoints:
                 path = self.checkpoint(name, seed)
                 if not path.is_file():

@@ -155,7 +155,7 @@ class CorruptStoreError(EgoDTMRobotError, ValueError):
 
 
 class ForeignStoreError(EgoDTMRobotError, ValueError):
-    """A store was made by another model, randomisation or visual preset than the one in use."""
+    """A store was made by another model, randomization or visual preset than the one in use."""
 
 
 class DiskSpaceError(EgoDTMRobotError, OSError):

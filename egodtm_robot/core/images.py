@@ -1,4 +1,4 @@
-"""Image preprocessing in torch: resize, centre crop, normalise."""
+"""Image preprocessing in torch: resize, center crop, normalize."""
 
 from typing import Any, Literal
 
@@ -13,9 +13,9 @@ def resize(
 ) -> torch.Tensor:
     """Resize float images (N, 3, H, W) of range [0, 255] to (N, 3, *size).
 
-    Antialiased, columns before rows, and rounded to whole grey levels after each, as the PIL
+    Antialiased, columns before rows, and rounded to whole gray levels after each, as the PIL
     resize that published models were trained behind: nearly all values are equal, the rest differ
-    by a grey level. Images that have the size already pass unchanged.
+    by a gray level. Images that have the size already pass unchanged.
     """
     if tuple(images.shape[-2:]) == tuple(size):
         return images

@@ -19,8 +19,14 @@ The rules:
 from collections.abc import Mapping
 from typing import Any
 
+from egodtm_robot.core.configuration.instantiation import (
+    MISSING,
+    group_config,
+    group_names,
+    import_target,
+    plain,
+)
 from egodtm_robot.core.errors import ConfigurationError
-from egodtm_robot.core.instantiation import MISSING, group_config, group_names, import_target, plain
 
 KIND = "_kind_"
 """Key of a stored configuration that stands for ``_target_``."""

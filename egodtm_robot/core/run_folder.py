@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import from_yaml, to_yaml
 from egodtm_robot.core.errors import EgoDTMRobotError, ResumeMismatchError
+from egodtm_robot.core.storage.atomic_files import write_atomically
 from egodtm_robot.core.training.identity import decisive, differences, listed
 
 CONFIG_FILE = "config.yaml"

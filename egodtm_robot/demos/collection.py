@@ -17,10 +17,10 @@ from typing import Any, cast
 import numpy as np
 
 from egodtm_robot.core.errors import EgoDTMRobotError, StoreExistsError, StoreNotFoundError
-from egodtm_robot.core.locking import UNTIL_FREE
 from egodtm_robot.core.processes.maps import ordered_map
 from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.core.storage import check_free_space
+from egodtm_robot.core.storage.locking import UNTIL_FREE
 from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.demos.drawing import draw_episode
 from egodtm_robot.demos.episode import Episode

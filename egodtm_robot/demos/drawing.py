@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from egodtm_robot.core.errors import UnknownNameError
-from egodtm_robot.core.locking import UNTIL_FREE
 from egodtm_robot.core.processes.maps import ordered_map
 from egodtm_robot.core.storage import check_free_space
+from egodtm_robot.core.storage.locking import UNTIL_FREE
 from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.demos.episode import Episode
 from egodtm_robot.demos.recorded import recorded_environment
@@ -67,7 +67,7 @@ def add_images(
         path: folder of the store.
         config: cameras, resolution and quality to draw with; the environment and its presets are
             the store's.
-        modalities: of ``rgb``, ``depth`` (float32 metres) and ``segmentation`` (int32 body ids).
+        modalities: of ``rgb``, ``depth`` (float32 meters) and ``segmentation`` (int32 body ids).
         workers: processes; 0 draws in this one.
         progress: given (array name, steps) returns a function to call with the steps done.
 

@@ -15,11 +15,11 @@ class Episode:
 
     Attributes:
         rgb: for each camera uint8 (T, H, W, 3); may be empty.
-        proprioception: float32 (T, P), robot joint positions in radians and metres.
+        proprioception: float32 (T, P), robot joint positions in radians and meters.
         privileged: float32 (T, V), simulator state for the ``oracle`` encoder.
         actions: float32 (T, A) in [-1, 1], the demonstrator's clean action.
         simulator_state: float64 (T, S), mjSTATE_INTEGRATION.
-        reset: what the reset randomised, arrays of fixed shape by name.
+        reset: what the reset randomized, arrays of fixed shape by name.
         seed: the seed that the environment was reset with.
         success: whether the task was solved.
     """

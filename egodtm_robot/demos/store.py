@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import zarr
 
 from egodtm_robot.core.errors import (
     CorruptStoreError,
@@ -100,7 +101,7 @@ class DemonstrationAttributes:
 
 
 class DemonstrationStore:
-    """Demonstrations of one task under one randomisation and visual preset.
+    """Demonstrations of one task under one randomization and visual preset.
 
     Steps are numbered 0 to N - 1 through all episodes; episode i has the steps
     ``episode_offsets[i]`` to ``episode_offsets[i + 1]``. Arrays are named as in
@@ -175,6 +176,13 @@ class DemonstrationStore:
         self.close()
 
     # What is there
+
+    def as_zarr(self) -> zarr.Group:
+        """The store as a read-only group of zarr-python, for tools that take one.
+
+        It holds the rows of the commit that was the last when it was opened.
+        """
+        return zarr.open_group(self.path, mode="r")
 
     @property
     def attributes(self) -> DemonstrationAttributes:
@@ -304,14 +312,6 @@ class DemonstrationStore:
                 f"The episode of seed {episode.seed} does not fit {self.path}: {error}"
             ) from error
 
-    def record_rejected(self, count: int) -> None:
-        """Count episodes that were tried and rejected after the last one kept.
-
-        Raises:
-            StoreReadOnlyError: not open for appending in this process.
-        """
-        self._group.set_attributes({"attempted_episodes": self.attempted_episodes + count})
-
     # Reading
 
     def episode(self, index: int, arrays: Sequence[str] | None = None) -> dict[str, np.ndarray]:
@@ -331,7 +331,7 @@ class DemonstrationStore:
         return self.steps(slice(start, stop), arrays)
 
     def reset_record(self, index: int) -> dict[str, np.ndarray]:
-        """What the reset of an episode randomised, as it was given to ``Episode.reset``."""
+        """What the reset of an episode randomized, as it was given to ``Episode.reset``."""
         if not 0 <= index < self.num_episodes:
             raise IndexError(
                 f"Expected an episode from 0 to {self.num_episodes - 1} of {self.path}, "

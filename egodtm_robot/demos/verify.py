@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from egodtm_robot.core.storage import Problem
-from egodtm_robot.core.verification import verify_command
+from egodtm_robot.core.storage.verify_command import verify_command
 from egodtm_robot.demos.store import DemonstrationStore
 
 

@@ -9,7 +9,9 @@ from typing import Literal
 
 import torch
 
-from egodtm_robot.core.efficientnet import (
+from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
+from egodtm_robot.core.images import pair, pool_to_grid, resize, to_channels_first
+from egodtm_robot.core.published_models.efficientnet import (
     LAYERS,
     MEAN,
     SCALE,
@@ -19,8 +21,6 @@ from egodtm_robot.core.efficientnet import (
     fold_batch_norms,
     read_imagenet_weights,
 )
-from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
-from egodtm_robot.core.images import pair, pool_to_grid, resize, to_channels_first
 from egodtm_robot.core.published_models.matching import load_matching
 from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
 

@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
-from egodtm_robot.core.efficientnet import EfficientNetLite0
 from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
 from egodtm_robot.core.images import pair, pool_to_grid, resize, to_channels_first
+from egodtm_robot.core.published_models.efficientnet import EfficientNetLite0
 from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
 from pretrain.checkpoints.families import Part
 from pretrain.checkpoints.loading import load_model
@@ -114,7 +114,7 @@ class EgoDTMEncoder(ImageEncoder):
         options: dict[str, Any] = {
             "output": output,
             "resolution": side,
-            # What weights do not show: heads, activation, epsilon, colours.
+            # What weights do not show: heads, activation, epsilon, colors.
             "vision": asdict(config.vision),
         }
         dimension = config.vision.width

@@ -1,4 +1,4 @@
-"""A small grey picture as the feature: the control that every visual encoder has to beat."""
+"""A small gray picture as the feature: the control that every visual encoder has to beat."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
 
 
 class PixelEncoder(ImageEncoder):
-    """Averages the image down to ``size`` x ``size`` grey values in [-1, 1].
+    """Averages the image down to ``size`` x ``size`` gray values in [-1, 1].
 
     The picture is one token of size² channels, not a grid of one-channel tokens, so that pooling
     over tokens does not throw it away.
@@ -33,6 +33,6 @@ class PixelEncoder(ImageEncoder):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Uint8 (b, 1, H, W, 3) -> (b, 1, size * size)."""
         weights = torch.tensor(self.options["weights_of_grey"], device=images.device)
-        grey = images[:, 0].float() @ weights
-        small = functional.adaptive_avg_pool2d(grey[:, None], (self.size, self.size))
+        gray = images[:, 0].float() @ weights
+        small = functional.adaptive_avg_pool2d(gray[:, None], (self.size, self.size))
         return small.flatten(2) / 127.5 - 1.0

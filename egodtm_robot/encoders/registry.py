@@ -8,8 +8,13 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from egodtm_robot.core.configuration.instantiation import (
+    check_options,
+    choose,
+    group_config,
+    group_names,
+)
 from egodtm_robot.core.errors import EncoderOptionError
-from egodtm_robot.core.instantiation import check_options, choose, group_config, group_names
 from egodtm_robot.encoders.base import Encoder
 
 

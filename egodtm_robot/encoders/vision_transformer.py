@@ -64,7 +64,7 @@ class RandomViTEncoder(TransformersEncoder):
 
 
 def fill_randomly(model: nn.Module, generator: torch.Generator) -> None:
-    """The usual initialisation (weights of deviation 0.02), drawn from ``generator`` alone."""
+    """The usual initialization (weights of deviation 0.02), drawn from ``generator`` alone."""
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):
             module.reset_parameters()

@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import EgoDTMRobotError
-from egodtm_robot.rollouts import EpisodeResult
+from egodtm_robot.core.storage.atomic_files import write_atomically
+from egodtm_robot.evaluation.rollouts import EpisodeResult
 
 OUTCOMES_FILE = "outcomes.csv"
 VERSION = 1
@@ -72,7 +72,7 @@ def outcomes_of(
     """The rows of an evaluation.
 
     Args:
-        episodes: results of :func:`egodtm_robot.rollouts.evaluate`.
+        episodes: results of :func:`egodtm_robot.evaluation.rollouts.evaluate`.
         environment: see :class:`Outcome`, also for the next four.
         task: what was to be done.
         look: name of the visual preset.

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 import torch
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import (
     Bounds,
     NonNegativeInt,
@@ -25,26 +24,27 @@ from egodtm_robot.core.kinds import stored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir
 from egodtm_robot.core.seeding import Split, episode_seeds
+from egodtm_robot.core.storage.atomic_files import write_atomically
 from egodtm_robot.core.training.identity import NOT_DECISIVE
 from egodtm_robot.demos.collection import collect_demonstrations
 from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.demos.drawing import add_images, image_modality
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders import make_encoder
-from egodtm_robot.environment_pool import make_pool
+from egodtm_robot.encoders.features import PIPELINE_FILE, FeaturePipeline, demonstration_features
+from egodtm_robot.evaluation.environment_pool import make_pool
+from egodtm_robot.evaluation.films import FilmCollector
 from egodtm_robot.evaluation.outcomes import OUTCOMES_FILE, outcomes_of, write_outcomes
-from egodtm_robot.features import PIPELINE_FILE, FeaturePipeline, demonstration_features
-from egodtm_robot.films import FilmCollector
-from egodtm_robot.learning.behavior_cloning import PolicyCheckpoint, TrainResult, train
-from egodtm_robot.learning.dataset import CachedFeatureDataset
-from egodtm_robot.protocol import ProtocolConfig
-from egodtm_robot.report import (
+from egodtm_robot.evaluation.results import (
     RESULTS_FILE,
     RunResults,
     package_versions,
     success_summary,
 )
-from egodtm_robot.rollouts import EvaluationResult, evaluate
+from egodtm_robot.evaluation.rollouts import EvaluationResult, evaluate
+from egodtm_robot.learning.behavior_cloning import PolicyCheckpoint, TrainResult, train
+from egodtm_robot.learning.dataset import CachedFeatureDataset
+from egodtm_robot.learning.protocol import ProtocolConfig
 from envs.contract import EnvironmentDescription
 from envs.options import EnvironmentConfig
 from envs.registry import describe_environment, environment_record, read_environment

@@ -51,8 +51,8 @@ class KitchenScene:
     Attributes:
         build_model: compiles the scene with the given cameras; without textures.
         textured_model: the same with textures, for drawing.
-        surfaces: materials that visual presets colour, by what they are on.
-        kettle_rest: where the kettle's body stands at reset, world metres.
+        surfaces: materials that visual presets color, by what they are on.
+        kettle_rest: where the kettle's body stands at reset, world meters.
     """
 
     build_model: Callable[[Sequence[Camera]], mujoco.MjModel]
@@ -72,7 +72,7 @@ class KitchenEnv(MujocoEnvironment):
     Observations are a dictionary with ``proprioception`` (9,) float32 joint positions,
     ``privileged`` (15,) float32 (displacement of the base relative to the kitchen xyz, nine
     kitchen joints, kettle xyz; for oracle policies only) and one dictionary a modality with an
-    image a camera: ``rgb`` (H, W, 3) uint8, ``depth`` (H, W) float32 metres along the optical
+    image a camera: ``rgb`` (H, W, 3) uint8, ``depth`` (H, W) float32 meters along the optical
     axis, ``segmentation`` (H, W) int32 body ids, -1 for the background.
 
     The reward is 1.0 on each step that ends solved. The episode terminates as soon as it has
@@ -85,7 +85,7 @@ class KitchenEnv(MujocoEnvironment):
         cameras: names of the kitchen's cameras, :class:`Camera` objects, or mappings in their form
             (see :func:`envs.cameras.resolve_cameras`); empty: no images.
         resolution: image height and width, pixels; one number for square images.
-        quality: ``fast`` or ``full``, see :mod:`egodtm_robot.core.rendering`.
+        quality: ``fast`` or ``full``, see :mod:`egodtm_robot.core.drawing.offscreen`.
         modalities: which images an observation holds.
         horizon: steps of an episode; None takes the preset's.
         render_mode: ``rgb_array`` lets :meth:`render` draw the first camera (``left`` if none).
@@ -287,7 +287,7 @@ class KitchenEnv(MujocoEnvironment):
     # -- state ---------------------------------------------------------------------------------
 
     def reset_record(self) -> dict[str, np.ndarray]:
-        """All that the reset randomised outside the simulator state, by name."""
+        """All that the reset randomized outside the simulator state, by name."""
         return {
             "displacement": self._displacement.copy(),
             **{name: values.copy() for name, values in self._visuals.record.items()},

@@ -31,10 +31,10 @@ class HandPose:
     """Where the hand should be.
 
     Attributes:
-        position: of the end effector's site, world metres, (3,).
+        position: of the end effector's site, world meters, (3,).
         rotation: of the hand, (3, 3); its columns are the axis across the palm's thickness, the
             axis along which the fingers open and the axis along which they point.
-        rotation_weights: metres that a radian of error about each of those axes counts, (3,).
+        rotation_weights: meters that a radian of error about each of those axes counts, (3,).
     """
 
     position: np.ndarray
@@ -72,7 +72,7 @@ class DifferentialIK:
         self._jacobian = np.zeros((6, model.nv))
 
     def pose_error(self, data: mujoco.MjData, pose: HandPose) -> tuple[np.ndarray, np.ndarray]:
-        """Position error (3,), metres, and rotation vector (3,), radians, from hand to pose."""
+        """Position error (3,), meters, and rotation vector (3,), radians, from hand to pose."""
         rotation = data.site_xmat[self.site].reshape(3, 3)
         return (
             pose.position - data.site_xpos[self.site],
@@ -92,7 +92,7 @@ class DifferentialIK:
         Args:
             data: state with up-to-date kinematics (``mj_kinematics`` and ``mj_comPos``).
             pose: gives the rotation's weights and the frame they are meant in.
-            translation: wanted displacement of the end effector, metres, (3,).
+            translation: wanted displacement of the end effector, meters, (3,).
             turn: wanted rotation vector in the world, radians, (3,).
             step_limit: bound of each joint's change, radians, (7,).
         """
@@ -135,9 +135,9 @@ class PostureSearch:
         """Whether a posture was found, from the arm's rest or one of a few drawn postures.
 
         Args:
-            point: where the end effector should be, world metres, (3,).
+            point: where the end effector should be, world meters, (3,).
             direction: where the fingers should point, unit vector, (3,).
-            position_tolerance: how far the end effector may be from the point, metres.
+            position_tolerance: how far the end effector may be from the point, meters.
             pointing_tolerance: how far the fingers may deviate from the direction, radians.
             generator: draws the postures to start from.
             starts: how many postures to start from, the rest included.

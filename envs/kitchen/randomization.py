@@ -1,11 +1,11 @@
 """What a reset draws anew: where the robot (or the kitchen) stands and how the joints start.
 
 ===========  ===================  ==========================================  ==================
-preset       what moves           box, metres                                 horizon, steps
+preset       what moves           box, meters                                 horizon, steps
 ===========  ===================  ==========================================  ==================
 ``fk1``      the robot's base     +-0.1 in x, y, z about the nominal base     50
 ``r3m``      the kitchen          +-0.1 in x, y, z, redrawn while in contact  50
-``default``  the robot's base     +-0.1 in x, y, z about the task's centre,   the task's own,
+``default``  the robot's base     +-0.1 in x, y, z about the task's center,   the task's own,
                                   redrawn while in contact                    with room to recover
 ===========  ===================  ==========================================  ==================
 
@@ -26,7 +26,7 @@ class Randomization:
     Attributes:
         name: as in ``env.randomization=``.
         moves: whether the robot's base or the kitchen is displaced.
-        half_extent: half the box's edge in each axis, metres.
+        half_extent: half the box's edge in each axis, meters.
         joint_noise: width of the uniform joint noise as a share of the joint's range.
         about_task_center: the box lies about the task's ``base_center``, not the nominal base.
         redraw_in_contact: draw again while the robot touches the kitchen.

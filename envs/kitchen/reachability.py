@@ -17,13 +17,13 @@ from envs.kitchen.scene import KETTLE_JOINT
 from envs.kitchen.tasks import JOINT_TOLERANCE, KETTLE_REST
 
 POSITION_TOLERANCE = 0.05
-"""The end effector may stop this far from the handle, metres: the fingers reach beyond it."""
+"""The end effector may stop this far from the handle, meters: the fingers reach beyond it."""
 
 POINTING_TOLERANCE = np.radians(75.0)
 """The fingers may deviate this far from pointing straight into the kitchen at first, radians."""
 
 BAR_HALF_LENGTH = {"microhandle_site": 0.1, "slide_site": 0.1, "leftdoor_site": 0.1}
-"""How far an upright bar can be held above and below its middle, metres (less than its length,
+"""How far an upright bar can be held above and below its middle, meters (less than its length,
 which ends in the bar's mounts); other handles are reached at their middle."""
 
 _STARTS = 4

@@ -38,7 +38,7 @@ _JOINT_NAMES = {
 }
 _SITE_NAMES = {"hinge_site1": "leftdoor_site", "hinge_site2": "rightdoor_site"}
 
-# Arm and fingers at reset: FK1's initial posture, radians and metres.
+# Arm and fingers at reset: FK1's initial posture, radians and meters.
 ROBOT_REST = np.array(
     [0.1010, -1.7635, 1.8897, -2.4766, 0.3252, 0.8291, 1.6246, 0.03998, 0.03998], dtype=np.float64
 )

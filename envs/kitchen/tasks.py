@@ -26,13 +26,13 @@ KITCHEN_JOINTS: tuple[str, ...] = (
 """The nine articulated joints in the order of observations; burners and the lamp follow these."""
 
 KETTLE_REST = (-0.269, 0.35, 1.6192)
-"""Where the kettle stands at reset: world metres, on the front left burner."""
+"""Where the kettle stands at reset: world meters, on the front left burner."""
 
 JOINT_TOLERANCE = 0.15
 """Largest distance to the goal as a share of the joint's range (FK1)."""
 
 KETTLE_TOLERANCE = 0.05
-"""Largest distance of the kettle to its goal along each axis, metres (FK1)."""
+"""Largest distance of the kettle to its goal along each axis, meters (FK1)."""
 
 SUCCESS_STEPS = 5
 """An episode succeeds when solved on *more* than this many steps (R3M)."""
@@ -44,11 +44,11 @@ class Task:
 
     Attributes:
         name: the task's name, as in ``env=franka_kitchen_<name>``.
-        joint_goals: goal of each joint that must move, radians or metres.
+        joint_goals: goal of each joint that must move, radians or meters.
         handles: site that the hand must reach for each part of the task, in order.
-        kettle_goal: where the kettle must stand, world metres.
-        base_center: centre of the box in which the ``default`` reset draws the robot's base,
-            relative to the nominal base, metres; chosen so that the handle is in reach.
+        kettle_goal: where the kettle must stand, world meters.
+        base_center: center of the box in which the ``default`` reset draws the robot's base,
+            relative to the nominal base, meters; chosen so that the handle is in reach.
         horizon: steps of an episode under the ``default`` reset, with room to recover from a miss.
         description: what to do, in words.
     """

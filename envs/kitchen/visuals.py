@@ -1,4 +1,4 @@
-"""What a reset draws anew in the looks of the scene: lights, colours and camera poses.
+"""What a reset draws anew in the looks of the scene: lights, colors and camera poses.
 
 Every episode draws from the environment's generator *after* its physical draws, so that a seed
 gives the same physical episode under every preset. What ``shifted`` draws lies outside what
@@ -11,7 +11,7 @@ camera position           nominal    0 to 2 cm, any direction     3 to 5 cm, any
 camera rotation           nominal    0 to 1.5 degrees, any axis   2.5 to 4 degrees, any axis
 light position            nominal    0 to 0.5 m, any direction    0.7 to 1.0 m, any direction
 light strength            1          0.7 to 1.3                   0.4 to 0.6 or 1.4 to 1.7
-light colour, a channel   1          0.94 to 1.06                 0.80 to 0.90 or 1.10 to 1.20
+light color, a channel   1          0.94 to 1.06                 0.80 to 0.90 or 1.10 to 1.20
 surface hue               nominal    nominal +- 25 degrees        nominal +- 60 to 180 degrees
 surface saturation        nominal    nominal * 0.7 to 1.3,        nominal * 1.5 to 2.0,
                                      whites 0 to 0.15             whites 0.25 to 0.40
@@ -22,7 +22,7 @@ surface brightness        nominal    nominal * 0.85 to 1          nominal * 0.6 
   since what they see is near. All free cameras of a configuration share one draw.
 - The strength is one draw an episode for all lights, the head light included. The three
   directional lights keep their aim while they move; the lamp under the hood moves a fifth as far.
-- Surfaces are cabinets, counter, the wall's panels and tiles, and the floor; a colour tints the
+- Surfaces are cabinets, counter, the wall's panels and tiles, and the floor; a color tints the
   texture where there is one.
 """
 
@@ -46,14 +46,14 @@ class VisualPreset:
 
     Attributes:
         name: as in ``env.visual=``.
-        camera_shift: metres.
+        camera_shift: meters.
         camera_turn: degrees.
-        light_shift: metres.
+        light_shift: meters.
         light_strength: factor.
         light_color: factor of each channel of each light.
         hue: degrees added.
         saturation: factor.
-        white_saturation: of surfaces whose nominal colour is white.
+        white_saturation: of surfaces whose nominal color is white.
         brightness: factor.
     """
 
@@ -103,11 +103,11 @@ VISUAL_PRESETS: dict[str, VisualPreset] = {
 
 @dataclass(frozen=True)
 class Surface:
-    """What is coloured as one.
+    """What is colored as one.
 
     Attributes:
         materials: of the model.
-        white_hue: of the tint where the nominal colour has no hue of its own, degrees.
+        white_hue: of the tint where the nominal color has no hue of its own, degrees.
     """
 
     materials: tuple[str, ...]
@@ -127,7 +127,7 @@ CAMERA_ROWS: tuple[str, ...] = (*KITCHEN_CAMERAS, "free")
 
 _MOUNTED_CAMERA_SCALE = 0.25
 _LAMP_SCALE = 0.2
-# MuJoCo ignores a directional light's position; it stands this far from what it aims at, metres.
+# MuJoCo ignores a directional light's position; it stands this far from what it aims at, meters.
 _AIM_DISTANCE = np.sqrt(3.0)
 
 
@@ -147,7 +147,7 @@ class KitchenVisuals:
 
     Args:
         model: looks nominal now; changed by :meth:`apply`.
-        surfaces: what is coloured, by name.
+        surfaces: what is colored, by name.
     """
 
     def __init__(self, model: mujoco.MjModel, surfaces: Mapping[str, Surface] = SURFACES) -> None:
@@ -190,9 +190,9 @@ class KitchenVisuals:
 
         Returns:
             float64 arrays by name, C = 5 camera rows (:data:`CAMERA_ROWS`), L lights, S surfaces:
-            ``visual_camera_shift`` (C, 3) metres in the camera's frame, ``visual_camera_turn``
+            ``visual_camera_shift`` (C, 3) meters in the camera's frame, ``visual_camera_turn``
             (C, 3) rotation vectors in the camera's frame, radians, ``visual_light_shift`` (L, 3)
-            metres, ``visual_light_strength`` (L + 1, 3) factors of each light's colour, the head
+            meters, ``visual_light_strength`` (L + 1, 3) factors of each light's color, the head
             light last, ``visual_colors`` (S, 3) RGB.
         """
         lights = self._model.nlight
@@ -216,7 +216,7 @@ class KitchenVisuals:
         whites = _uniform(generator, preset.white_saturation, count)
         brightness = _uniform(generator, preset.brightness, count)
         if preset.name == "fixed":
-            # Through HSV and back a colour may change in its last bit.
+            # Through HSV and back a color may change in its last bit.
             return self._colors.copy()
         colors = np.empty((count, 3))
         for index, surface in enumerate(self._surfaces.values()):
@@ -229,10 +229,6 @@ class KitchenVisuals:
                 (hue + hues[index]) % 1.0, saturation, value * brightness[index]
             )
         return colors
-
-    def nominal_record(self) -> dict[str, np.ndarray]:
-        """The record of the preset ``fixed``."""
-        return {name: values.copy() for name, values in self._nominal_record.items()}
 
     def apply(self, record: Mapping[str, np.ndarray]) -> None:
         """Gives the model the looks of a record; nothing of earlier looks remains.

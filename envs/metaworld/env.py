@@ -40,7 +40,7 @@ class MetaWorldEnv(MujocoEnvironment):
         cameras: names of Meta-World's cameras or free ones, see
             :func:`envs.cameras.resolve_cameras`; empty: no images.
         resolution: image height and width, pixels; one number for square images.
-        quality: ``fast`` or ``full``, see :mod:`egodtm_robot.core.rendering`.
+        quality: ``fast`` or ``full``, see :mod:`egodtm_robot.core.drawing.offscreen`.
         modalities: which images an observation holds.
         horizon: control steps of an episode; None takes 500.
         render_mode: ``rgb_array`` lets :meth:`render` draw.

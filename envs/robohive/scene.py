@@ -32,8 +32,8 @@ PATH_VARIABLE = "ROBOHIVE_SIMHIVE"
 """Environment variable with the folder that holds franka_sim, furniture_sim and scene_sim."""
 
 KETTLE_REST = (-0.269, 0.35, 1.6203)
-"""Where the kettle's body stands at reset, world metres: on its burner, where RoboHive lets it fall
-from a centimetre above."""
+"""Where the kettle's body stands at reset, world meters: on its burner, where RoboHive lets it fall
+from a centimeter above."""
 
 _PARTS = ("franka_sim", "furniture_sim", "scene_sim")
 

@@ -7,8 +7,8 @@ There is no table of them: a file in ``configs/<stage>`` names the class by its 
 from collections.abc import Mapping
 from typing import Any, cast
 
+from egodtm_robot.core.configuration.instantiation import MISSING, check_options, import_target
 from egodtm_robot.core.errors import ConfigurationError
-from egodtm_robot.core.instantiation import MISSING, check_options, import_target
 from pretrain.annotate.stage import Annotator
 
 

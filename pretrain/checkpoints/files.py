@@ -14,10 +14,10 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import from_yaml
 from egodtm_robot.core.errors import CheckpointError, ConfigurationError
 from egodtm_robot.core.published_models.matching import report_mismatches
+from egodtm_robot.core.storage.atomic_files import write_atomically
 from pretrain.model import EgoDTM, EgoDTMConfig
 
 FORMAT = 1

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from egodtm_robot.core.published_models.hub import load_model
-from pretrain.checkpoints.published import initialise_from
+from pretrain.checkpoints.published import initialize_from
 from pretrain.model import EgoDTM, EgoDTMConfig, TextConfig, VisionConfig
 
 _SPELLINGS = [
@@ -107,5 +107,5 @@ def from_huggingface_clip(source: str, frames: int = 4) -> EgoDTM:
         ),
     )
     model = EgoDTM(config)
-    initialise_from(model, huggingface_clip_tensors(theirs.state_dict()), source)
+    initialize_from(model, huggingface_clip_tensors(theirs.state_dict()), source)
     return model.eval()

@@ -83,13 +83,13 @@ def load_published(model: EgoDTM, path: str | Path) -> list[str]:
 
     Returns:
         Names of parameters that the checkpoint does not have and that stay as they are, as
-        :func:`initialise_from`.
+        :func:`initialize_from`.
 
     Raises:
         WeightsError: the file cannot be read.
-        CheckpointMismatchError: see :func:`initialise_from`.
+        CheckpointMismatchError: see :func:`initialize_from`.
     """
-    return initialise_from(model, our_names(read_tensors(path)), str(path))
+    return initialize_from(model, our_names(read_tensors(path)), str(path))
 
 
 def refuse_other_models(names: Iterable[str], origin: str) -> None:
@@ -113,7 +113,7 @@ def refuse_other_models(names: Iterable[str], origin: str) -> None:
         )
 
 
-def initialise_from(
+def initialize_from(
     model: EgoDTM,
     tensors: Mapping[str, torch.Tensor],
     origin: str,

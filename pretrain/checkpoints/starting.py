@@ -8,7 +8,7 @@ from egodtm_robot.core.published_models.files import read_tensors
 from pretrain.checkpoints.families import as_published, differing_settings
 from pretrain.checkpoints.files import load_checkpoint
 from pretrain.checkpoints.huggingface import huggingface_clip_tensors, read_huggingface_clip
-from pretrain.checkpoints.published import initialise_from, our_names
+from pretrain.checkpoints.published import initialize_from, our_names
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.model import EgoDTM
 
@@ -54,11 +54,11 @@ def start_from(
         if model.region_decoder is None:
             tensors = {n: t for n, t in tensors.items() if not n.startswith("region_decoder.")}
         tensors.pop("logit_scale")
-        return initialise_from(model, tensors, str(path))
+        return initialize_from(model, tensors, str(path))
     if is_file:
         return _start_from_published(model, path, report)
     theirs = read_huggingface_clip(source)
-    return initialise_from(model, huggingface_clip_tensors(theirs.state_dict()), source)
+    return initialize_from(model, huggingface_clip_tensors(theirs.state_dict()), source)
 
 
 def _start_from_published(
@@ -67,7 +67,7 @@ def _start_from_published(
     tensors = read_tensors(path)
     published = as_published(tensors, path)
     if published is None:
-        return initialise_from(model, our_names(tensors), str(path))
+        return initialize_from(model, our_names(tensors), str(path))
     needed = differing_settings(model.config, published, "fit")
     advice = (
         f"The file is of a model with {' '.join(needed)}"
@@ -82,7 +82,7 @@ def _start_from_published(
             f"Expected {path} to hold a depth decoder of the model's own build, got one of the "
             f"{'plain' if plain else 'flash'}-attention build. {advice}"
         )
-    lacking = initialise_from(model, published.tensors, str(path), advice)
+    lacking = initialize_from(model, published.tensors, str(path), advice)
     if report is not None:
         differing = differing_settings(model.config, published, "function")
         kept = f"; the model keeps its own settings, unlike {' '.join(differing)}"

@@ -9,7 +9,7 @@ import numpy as np
 from egodtm_robot.core.errors import InvalidClipError
 
 DepthKind = Literal["metric", "relative"]
-"""Metres, or any number that grows with the distance."""
+"""Meters, or any number that grows with the distance."""
 
 NO_SIDE, LEFT, RIGHT = 0, 1, 2
 """Values of :attr:`Boxes.side`."""
@@ -100,7 +100,7 @@ class Clip:
 
     Attributes:
         frames: uint8 (T, H, W, 3), RGB.
-        depth: float32 (T, h, w), near is small; metres if ``depth_kind`` is "metric", NaN where it
+        depth: float32 (T, h, w), near is small; meters if ``depth_kind`` is "metric", NaN where it
             is not known. None if no depth is known at all.
         depth_kind: what the depth's numbers mean; None without depth.
         masks: uint8 (T, h, w), the track that a pixel shows plus 1, 0 for the background, or None.

@@ -1,5 +1,5 @@
 """Clips as a model sees them: drawn in an order that depends on seed and step alone, cropped,
-coloured and put together into batches by worker processes.
+colored and put together into batches by worker processes.
 
 Nothing here has a state that a resumed run would have to restore: which clip stands at a place of
 the endless stream of training, which text it comes with and how it is cropped all follow from the
@@ -9,7 +9,6 @@ seed and that place.
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -32,7 +31,7 @@ _ORDER, _SAMPLE = 0, 1
 _SMALLEST_SHARE = 0.2
 """A box of which less lies within the crop is dropped."""
 
-_GREY = np.array([0.299, 0.587, 0.114], np.float32)
+_GRAY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass
@@ -40,7 +39,7 @@ class AugmentationConfig:
     """Changes that leave true what the texts say, the same for all frames of a clip.
 
     There is no flip: it would make every "left" a lie. The defaults are mild, since synthetic rooms
-    have colours enough: with twice as much a small network learnt their depth more slowly.
+    have colors enough: with twice as much a small network learned their depth more slowly.
     """
 
     smallest_crop: float = 0.8
@@ -50,16 +49,16 @@ class AugmentationConfig:
     """Crops are up to so many times wider than high, or higher than wide, before resizing."""
 
     brightness: float = 0.15
-    """All colours are multiplied by a factor within 1 +- this."""
+    """All colors are multiplied by a factor within 1 +- this."""
 
     contrast: float = 0.15
-    """Differences from the clip's mean grey are multiplied by a factor within 1 +- this."""
+    """Differences from the clip's mean gray are multiplied by a factor within 1 +- this."""
 
     saturation: float = 0.15
-    """Differences from a pixel's own grey are multiplied by a factor within 1 +- this."""
+    """Differences from a pixel's own gray are multiplied by a factor within 1 +- this."""
 
     tint: float = 0.05
-    """Each colour is multiplied by a factor of its own within 1 +- this."""
+    """Each color is multiplied by a factor of its own within 1 +- this."""
 
     def __post_init__(self) -> None:
         if not 0 < self.smallest_crop <= 1 or not self.aspect >= 1:
@@ -144,7 +143,7 @@ class Draw:
     Attributes:
         clip: number of the clip in its data set.
         place: in the stream of training, from which all its randomness follows; None for a sample
-            without randomness: the middle of the frame in its own colours.
+            without randomness: the middle of the frame in its own colors.
         single: whether one frame, drawn at random, stands for the clip.
     """
 
@@ -389,25 +388,7 @@ def training_loader(
     )
 
 
-def evaluation_batches(
-    dataset: ClipDataset, indices: Sequence[int], batch_size: int
-) -> Iterator[ClipBatch]:
-    """Clips in the order asked for, without randomness; the next batch is made while one is used.
-
-    A thread is enough here, and there is nothing to start each time.
-    """
-    starts = range(0, len(indices), batch_size)
-    draws = [[Draw(int(i)) for i in indices[start : start + batch_size]] for start in starts]
-    with ThreadPoolExecutor(1) as pool:
-        ahead = [pool.submit(dataset.batch, part) for part in draws[:2]]
-        for number in range(len(draws)):
-            batch = ahead.pop(0).result()
-            if number + 2 < len(draws):
-                ahead.append(pool.submit(dataset.batch, draws[number + 2]))
-            yield batch
-
-
-# -- crops and colours ---------------------------------------------------------------------------
+# -- crops and colors ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -526,18 +507,18 @@ def jitter(
 ) -> np.ndarray:
     """Change brightness, contrast, saturation and tint of a clip's frames uint8 (T, H, W, 3).
 
-    All four are linear in the colours, so they are one 3 x 3 matrix and an offset.
+    All four are linear in the colors, so they are one 3 x 3 matrix and an offset.
     """
     amounts = (config.brightness, config.contrast, config.saturation)
     brightness, contrast, saturation = (1 + random.uniform(-a, a) for a in amounts)
     tint = 1 + random.uniform(-config.tint, config.tint, 3)
     if not any((*amounts, config.tint)):
         return frames
-    grey = np.outer(np.ones(3), _GREY)
-    matrix = grey + saturation * (np.eye(3) - grey)
+    gray = np.outer(np.ones(3), _GRAY)
+    matrix = gray + saturation * (np.eye(3) - gray)
     matrix = brightness * np.diag(tint) @ matrix
     # The mean of every eighth row and column is the mean, near enough.
-    mean = frames[:, ::8, ::8].reshape(-1, 3).mean(axis=0) @ matrix.T @ _GREY
+    mean = frames[:, ::8, ::8].reshape(-1, 3).mean(axis=0) @ matrix.T @ _GRAY
     matrix *= contrast
     offset = (1 - contrast) * mean
     changed = frames.reshape(-1, 3).astype(np.float32) @ matrix.T.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Depth that a sensor recorded beside the colour frames, as maps of what a clip shows."""
+"""Depth that a sensor recorded beside the color frames, as maps of what a clip shows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,28 +7,28 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from egodtm_robot.core.errors import UnknownNameError
+from pretrain.clips.decoded_frame import Shares
 from pretrain.clips.frame_folder import FrameFolder
-from pretrain.clips.pictures import Shares
 from pretrain.clips.video_file import DamagedVideoError
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A depth camera beside a colour camera.
+    """A depth camera beside a color camera.
 
     Attributes:
         depth_focal: of the depth camera, pixels, x and y.
-        depth_centre: its principal point, pixels.
-        colour_focal: of the colour camera.
-        colour_centre: its principal point.
-        rotation: (3, 3), of the depth camera's points into the colour camera's frame.
-        translation_m: of the same, metres.
+        depth_center: its principal point, pixels.
+        color_focal: of the color camera.
+        color_center: its principal point.
+        rotation: (3, 3), of the depth camera's points into the color camera's frame.
+        translation_m: of the same, meters.
     """
 
     depth_focal: tuple[float, float]
-    depth_centre: tuple[float, float]
-    colour_focal: tuple[float, float]
-    colour_centre: tuple[float, float]
+    depth_center: tuple[float, float]
+    color_focal: tuple[float, float]
+    color_center: tuple[float, float]
     rotation: tuple[tuple[float, float, float], ...]
     translation_m: tuple[float, float, float]
 
@@ -37,9 +37,9 @@ CALIBRATIONS = {
     # First-Person Hand Action's Intel RealSense SR300, as published with it (arXiv 1704.02463).
     "fphab": Calibration(
         depth_focal=(475.065948, 475.065857),
-        depth_centre=(315.944855, 245.287079),
-        colour_focal=(1395.749023, 1395.749268),
-        colour_centre=(935.732544, 540.681030),
+        depth_center=(315.944855, 245.287079),
+        color_focal=(1395.749023, 1395.749268),
+        color_center=(935.732544, 540.681030),
         rotation=(
             (0.999988496304, -0.00468848412856, 0.000982563360594),
             (0.00469115935266, 0.999985218048, -0.00273845880292),
@@ -51,15 +51,15 @@ CALIBRATIONS = {
 """Pairs of cameras by name."""
 
 ALIGNED = "aligned"
-"""Instead of such a name: depth pictures show exactly what the colour pictures show."""
+"""Instead of such a name: depth pictures show exactly what the color pictures show."""
 
 
 class DepthFrames:
-    """A folder of 16-bit depth pictures with the numbers of the colour pictures beside it.
+    """A folder of 16-bit depth pictures with the numbers of the color pictures beside it.
 
     Args:
         folder: of the pictures.
-        unit_m: metres that one step counts for; 0 is where the sensor saw nothing.
+        unit_m: meters that one step counts for; 0 is where the sensor saw nothing.
         calibration: ``aligned``, or a name of CALIBRATIONS.
 
     Raises:
@@ -78,18 +78,18 @@ class DepthFrames:
     def map(
         self, number: int, size: tuple[int, int], crop: Shares | None, cells: int
     ) -> np.ndarray:
-        """Depth of the square that a clip shows of one colour picture.
+        """Depth of the square that a clip shows of one color picture.
 
         A cell is the median of what the sensor saw in it.
 
         Args:
-            number: of the colour picture.
+            number: of the color picture.
             size: its width and height.
             crop: the part that was taken of it, see :meth:`Picture.square`.
             cells: rows and columns of the map.
 
         Returns:
-            float32 (cells, cells), metres from the colour camera; NaN where nothing was seen.
+            float32 (cells, cells), meters from the color camera; NaN where nothing was seen.
 
         Raises:
             DamagedVideoError: the depth picture is none that can be read.
@@ -109,13 +109,13 @@ class DepthFrames:
             raise DamagedVideoError(
                 f"Expected one channel of depth in {file}, got a picture of shape {depth.shape}."
             )
-        column, row, metres = self._points(depth, size)
+        column, row, meters = self._points(depth, size)
         left, top, side = _square(size, crop)
         x = np.floor((column - left) * cells / side)
         y = np.floor((row - top) * cells / side)
         inside = (x >= 0) & (x < cells) & (y >= 0) & (y < cells)
         cell = (y[inside] * cells + x[inside]).astype(np.int64)
-        values = metres[inside]
+        values = meters[inside]
         order = np.lexsort((values, cell))
         seen, first, count = np.unique(cell[order], return_index=True, return_counts=True)
         low, high = first + (count - 1) // 2, first + count // 2
@@ -125,20 +125,20 @@ class DepthFrames:
     def _points(
         self, depth: np.ndarray, size: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Column and row in the colour picture, and metres, of all that was seen."""
+        """Column and row in the color picture, and meters, of all that was seen."""
         v, u = np.nonzero(depth)
         z = depth[v, u] * self._unit_m
         cameras = self._calibration
         if cameras is None:
             height, width = depth.shape
             return (u + 0.5) * size[0] / width, (v + 0.5) * size[1] / height, z
-        x = (u - cameras.depth_centre[0]) / cameras.depth_focal[0] * z
-        y = (v - cameras.depth_centre[1]) / cameras.depth_focal[1] * z
+        x = (u - cameras.depth_center[0]) / cameras.depth_focal[0] * z
+        y = (v - cameras.depth_center[1]) / cameras.depth_focal[1] * z
         points = np.stack([x, y, z], axis=1) @ np.array(cameras.rotation).T
         points += np.array(cameras.translation_m)
         points = points[points[:, 2] > 0]
-        column = points[:, 0] / points[:, 2] * cameras.colour_focal[0] + cameras.colour_centre[0]
-        row = points[:, 1] / points[:, 2] * cameras.colour_focal[1] + cameras.colour_centre[1]
+        column = points[:, 0] / points[:, 2] * cameras.color_focal[0] + cameras.color_center[0]
+        row = points[:, 1] / points[:, 2] * cameras.color_focal[1] + cameras.color_center[1]
         return column, row, points[:, 2]
 
 

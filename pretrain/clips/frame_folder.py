@@ -8,7 +8,7 @@ import av
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pretrain.clips.pictures import Picture
+from pretrain.clips.decoded_frame import Picture
 from pretrain.clips.video_file import (
     END_SLACK_S,
     ClipSpanError,

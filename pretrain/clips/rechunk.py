@@ -19,10 +19,10 @@ import av
 from av.video.frame import PictureType
 from av.video.reformatter import VideoReformatter
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import ConfigurationError, DiskSpaceError, EgoDTMRobotError
 from egodtm_robot.core.processes.maps import unordered_map
-from pretrain.clips.pictures import Picture
+from egodtm_robot.core.storage.atomic_files import write_atomically
+from pretrain.clips.decoded_frame import Picture
 from pretrain.clips.video_file import DecodingError, UnreadableVideoError, VideoFile
 from pretrain.clips.video_pieces import PIECE_SUFFIX, is_video_pieces, piece_starts
 

@@ -21,7 +21,7 @@ BESIDE = 0.12
 """Least distance between the middles of boxes that are left or right of one another."""
 
 NEARER = 0.06
-"""Least difference in median depth between nearer and farther things, metres."""
+"""Least difference in median depth between nearer and farther things, meters."""
 
 NEARER_SHARE = 0.08
 """The same for depth without a unit, as a share of the range of depths in the frame."""
@@ -30,7 +30,7 @@ SHIFT = 0.06
 """Least way of a box's middle through the image that counts as motion."""
 
 APPROACH = 0.05
-"""Least change in median depth that counts as motion, metres."""
+"""Least change in median depth that counts as motion, meters."""
 
 OPPOSITE = {
     "left": "right",
@@ -98,7 +98,7 @@ class Sight:
         spread: a quarter of the pixels of a thing are nearer than the first number by (track,
             frame), a quarter farther than the second.
         least_step: by frame the least difference in depth that counts as nearer.
-        metric: whether depth is in metres: only then are frames compared with one another.
+        metric: whether depth is in meters: only then are frames compared with one another.
     """
 
     boxes: dict[tuple[int, int], np.ndarray]
@@ -149,7 +149,7 @@ class Sight:
                 sight.spread[track, frame] = (float(low), float(high))
         return sight
 
-    def centre(self, track: int, frame: int) -> np.ndarray | None:
+    def center(self, track: int, frame: int) -> np.ndarray | None:
         """Middle of a box, or None where it is not seen."""
         box = self.boxes.get((track, frame))
         return None if box is None else (box[:2] + box[2:]) / 2
@@ -159,15 +159,15 @@ class Sight:
         return sorted(frame for own, frame in self.boxes if own == track)
 
 
-def region(centre: np.ndarray, margin: float = REGION_MARGIN) -> str:
+def region(center: np.ndarray, margin: float = REGION_MARGIN) -> str:
     """The part of the image in which a point lies, or empty near the border of two.
 
     Args:
-        centre: x and y as shares of the image.
+        center: x and y as shares of the image.
         margin: what counts as near.
     """
     names = []
-    for value, (low, high) in ((centre[1], ("upper", "lower")), (centre[0], ("left", "right"))):
+    for value, (low, high) in ((center[1], ("upper", "lower")), (center[0], ("left", "right"))):
         if abs(value - _FIRST_BORDER) < margin or abs(value - _SECOND_BORDER) < margin:
             return ""
         names.append(low if value < _FIRST_BORDER else high if value > _SECOND_BORDER else "")
@@ -197,9 +197,9 @@ def motion(
         first: frame.
         last: frame.
         shift: least way through the image, share of it.
-        approach: least way toward the camera or away from it, metres.
+        approach: least way toward the camera or away from it, meters.
     """
-    start, end = sight.centre(track, first), sight.centre(track, last)
+    start, end = sight.center(track, first), sight.center(track, last)
     if start is None or end is None:
         return ()
     found: list[tuple[float, str]] = []

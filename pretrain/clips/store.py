@@ -30,7 +30,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import (
     ForeignStoreError,
     InvalidClipError,
@@ -40,6 +39,7 @@ from egodtm_robot.core.errors import (
     UnknownNameError,
 )
 from egodtm_robot.core.storage import ROOT_RECORD, CommittedGroup, Problem, record_path
+from egodtm_robot.core.storage.atomic_files import write_atomically
 from pretrain.clips.clip import Boxes, Clip
 
 KIND = "egodtm-robot-clips"

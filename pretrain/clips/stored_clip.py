@@ -6,7 +6,7 @@ import av
 import numpy as np
 
 from pretrain.clips.clip import DepthKind
-from pretrain.clips.pictures import Picture
+from pretrain.clips.decoded_frame import Picture
 
 
 class StoredClip:

@@ -1,6 +1,6 @@
 """High dynamic range to the range of ordinary video.
 
-Phones and headsets record HLG or PQ in BT.2020 colours. Shown as if it were ordinary video, it is
+Phones and headsets record HLG or PQ in BT.2020 colors. Shown as if it were ordinary video, it is
 pale and dim, unlike anything that a model was trained on.
 """
 

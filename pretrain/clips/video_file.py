@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from egodtm_robot.core.errors import EgoDTMRobotError
-from pretrain.clips.pictures import UPRIGHT, Orientation, Picture
+from pretrain.clips.decoded_frame import UPRIGHT, Orientation, Picture
 
 
 class DecodingError(EgoDTMRobotError, RuntimeError):

@@ -4,7 +4,7 @@ import bisect
 import math
 from pathlib import Path
 
-from pretrain.clips.pictures import Picture
+from pretrain.clips.decoded_frame import Picture
 from pretrain.clips.video_file import UnreadableVideoError, VideoFile
 
 PIECE_SUFFIX = ".mp4"

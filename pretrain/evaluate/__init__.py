@@ -1,1 +1,1 @@
-"""What a model has learnt, measured on held-out clips."""
+"""What a model has learned, measured on held-out clips."""

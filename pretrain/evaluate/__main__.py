@@ -6,7 +6,7 @@ Started again with the same settings it goes on where it was stopped.
 """
 
 if __name__ == "__main__":
-    from egodtm_robot.core.startup import prepare_command
+    from egodtm_robot.core.configuration.startup import prepare_command
 
     prepare_command()
 

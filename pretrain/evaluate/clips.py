@@ -120,7 +120,7 @@ class EvaluationClips:
 
     @cached_property
     def depth_unit(self) -> str:
-        """``m`` if all depth among the first clips is in metres, else ``relative``."""
+        """``m`` if all depth among the first clips is in meters, else ``relative``."""
         kinds = set(self.store.read(self.clips[:64], ["depth_kind"])["depth_kind"]) - {None}
         return "m" if kinds == {"metric"} else "relative"
 

@@ -8,7 +8,7 @@ import torch
 
 from pretrain.evaluate.clips import PIECE, EvaluationClips
 from pretrain.evaluate.model import DepthModel, VideoTextModel
-from pretrain.evaluate.pictures import depth_sheet
+from pretrain.evaluate.plots import depth_sheet
 from pretrain.evaluate.task import (
     EvaluationTask,
     Record,
@@ -22,7 +22,7 @@ from pretrain.losses import depth_target
 METRICS = ("delta1", "rmse", "absrel")
 
 NEAREST = 1e-3
-"""Aligned depth is at least so many metres: a ratio needs a positive number."""
+"""Aligned depth is at least so many meters: a ratio needs a positive number."""
 
 
 _MEAN_MAP_CLIPS = 512
@@ -161,10 +161,10 @@ def depth_scores(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def align(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Scale and shift of least squares, applied: float64 (n,), (n,) -> (n,)."""
-    centred = prediction - prediction.mean()
-    variance = (centred**2).mean()
-    scale = (centred * (truth - truth.mean())).mean() / variance if variance > 1e-12 else 0.0
-    return scale * centred + truth.mean()
+    centered = prediction - prediction.mean()
+    variance = (centered**2).mean()
+    scale = (centered * (truth - truth.mean())).mean() / variance if variance > 1e-12 else 0.0
+    return scale * centered + truth.mean()
 
 
 def mean_map(batches: Iterable[torch.Tensor], size: tuple[int, int]) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pretrain.annotate.box_geometry import intersection_over_union
+from pretrain.clips.box_geometry import intersection_over_union
 
 
 @dataclass

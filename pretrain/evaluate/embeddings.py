@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.fingerprints import hash_parts
+from egodtm_robot.core.storage.atomic_files import write_atomically
 from pretrain.evaluate.model import VideoTextModel
 
 if TYPE_CHECKING:

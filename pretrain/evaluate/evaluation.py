@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.configuration import OutputFolder, Threads
 from egodtm_robot.core.errors import ConfigurationError, ResumeMismatchError
+from egodtm_robot.core.intervals import Estimate
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import (
     RESULTS_FILE,
@@ -17,9 +17,9 @@ from egodtm_robot.core.run_folder import (
     package_versions,
     write_results,
 )
-from egodtm_robot.core.statistics import Estimate
+from egodtm_robot.core.storage.atomic_files import write_atomically
 from pretrain.checkpoints.starting import SHIPPED_NAME
-from pretrain.data import HeldOutConfig, make_held_out, open_held_out
+from pretrain.clips.splits import HeldOutConfig, make_held_out, open_held_out
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.measuring import measure_tasks
 from pretrain.evaluate.model import VideoTextModel, make_video_text_model

@@ -10,8 +10,13 @@ from typing import Any, Protocol, cast
 
 import torch
 
+from egodtm_robot.core.configuration.instantiation import (
+    check_options,
+    group_config,
+    import_target,
+    plain,
+)
 from egodtm_robot.core.errors import ConfigurationError
-from egodtm_robot.core.instantiation import check_options, group_config, import_target, plain
 
 GROUP = "video_text_model"
 """Folder of ``configs/`` that names models by their import paths."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from egodtm_robot.core.statistics import wilson_interval
+from egodtm_robot.core.intervals import wilson_interval
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
 from pretrain.evaluate.task import (

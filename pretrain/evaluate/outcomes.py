@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.run_folder import json_values
+from egodtm_robot.core.storage.atomic_files import write_atomically
 from pretrain.evaluate.task import Scores
 
 VERSION = 1

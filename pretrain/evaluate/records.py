@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from egodtm_robot.core.atomic_files import write_atomically
+from egodtm_robot.core.storage.atomic_files import write_atomically
 from pretrain.evaluate.task import EvaluationTaskError, Record
 
 _ROWS = ".rows"

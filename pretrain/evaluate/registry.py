@@ -8,14 +8,14 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from egodtm_robot.core.errors import ConfigurationError
-from egodtm_robot.core.instantiation import (
+from egodtm_robot.core.configuration.instantiation import (
     check_options,
     group_config,
     group_names,
     import_target,
     plain,
 )
+from egodtm_robot.core.errors import ConfigurationError
 from pretrain.evaluate.task import EvaluationTask
 
 GROUP = "evaluation_task"

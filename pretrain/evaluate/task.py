@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from egodtm_robot.core.errors import EgoDTMRobotError
-from egodtm_robot.core.statistics import (
+from egodtm_robot.core.intervals import (
     Estimate,
     Interval,
     bootstrap_mean_interval,

@@ -7,10 +7,10 @@ from typing import Any
 from egodtm_robot.core.configuration import NonNegativeInt, OutputFolder, Seed
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.training.identity import NOT_DECISIVE
-from pretrain.data import DataConfig
+from pretrain.clips.splits import DataConfig
 from pretrain.learning.training_config import TrainingConfig
+from pretrain.losses.objective import ObjectiveConfig
 from pretrain.model import EgoDTMConfig
-from pretrain.objective import ObjectiveConfig
 
 
 @dataclass

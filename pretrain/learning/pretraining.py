@@ -16,15 +16,15 @@ from egodtm_robot.core.run_folder import (
 )
 from pretrain.checkpoints import load_checkpoint, start_from
 from pretrain.clips.dataset import ClipDataset, SampleSpec
-from pretrain.data import make_clips, open_splits
+from pretrain.clips.splits import make_clips, open_splits
 from pretrain.learning.accelerator import make_accelerator
 from pretrain.learning.configuration import PretrainConfig
 from pretrain.learning.results import PretrainResults
 from pretrain.learning.trainer import BEST, LAST, Trainer
 from pretrain.learning.training_config import image_steps
 from pretrain.learning.watch import Watch
+from pretrain.losses.objective import depth_size
 from pretrain.model import EgoDTM
-from pretrain.objective import depth_size
 
 _VERSIONED = ("torch", "accelerate", "numpy", "mujoco", "zarr", "hydra-core")
 

@@ -28,8 +28,8 @@ from egodtm_robot.core.training.states import TrainingStates, saved_states
 from pretrain.checkpoints import save_checkpoint
 from pretrain.clips.dataset import ClipBatch, ClipDataset, StreamSampler, training_loader
 from pretrain.learning.training_config import TrainingConfig, image_steps
+from pretrain.losses.objective import ObjectiveConfig, freeze_unused, objective_losses
 from pretrain.model import EgoDTM
-from pretrain.objective import ObjectiveConfig, freeze_unused, objective_losses
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 """Checkpoints that a run keeps, each with a card beside it."""

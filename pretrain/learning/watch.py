@@ -9,14 +9,14 @@ import numpy as np
 from accelerate import Accelerator
 from PIL import Image
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import ConfigurationError
-from pretrain.data import Part, Splits
+from egodtm_robot.core.storage.atomic_files import write_atomically
+from pretrain.clips.splits import Part, Splits
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.egodtm import EgoDTMModel
 from pretrain.evaluate.measuring import measure_tasks
 from pretrain.evaluate.outcomes import write_outcomes
-from pretrain.evaluate.pictures import curve_sheet
+from pretrain.evaluate.plots import curve_sheet
 from pretrain.evaluate.registry import make_tasks
 from pretrain.evaluate.task import Scores
 from pretrain.learning.configuration import PretrainConfig

@@ -1,6 +1,6 @@
 """Depth estimation on [0, 1], at the decoder's grid.
 
-The published normalisation of targets is not known; ours is in :func:`depth_target`. Every layer's
+The published normalization of targets is not known; ours is in :func:`depth_target`. Every layer's
 prediction is supervised and the layers' losses are summed: the published loss starts at 0.29, which
 is six times the error of an untrained prediction on [0, 1].
 """
@@ -39,10 +39,10 @@ class DepthLossConfig:
     """Squared error of logarithms minus half of the squared mean error."""
 
     gradient: float = 0.0
-    """Differences of the error between neighbours at four scales: sharper edges."""
+    """Differences of the error between neighbors at four scales: sharper edges."""
 
     chamfer: float = 0.0
-    """Squared distances between bin centres and depths; 0.1 in the published code's defaults."""
+    """Squared distances between bin centers and depths; 0.1 in the published code's defaults."""
 
 
 @dataclass
@@ -84,8 +84,8 @@ def depth_target(depth: torch.Tensor, size: tuple[int, int]) -> DepthTarget:
     flat = torch.where(valid, cells, torch.nan).flatten(1)
     edges = torch.tensor([_LOWEST, _HIGHEST], device=depth.device)
     low, high = torch.nanquantile(flat, edges, dim=1).nan_to_num(0.0)[:, :, None, None, None]
-    normalised = (cells - low) / (high - low).clamp(min=1e-6)
-    return DepthTarget(torch.where(valid, normalised.clamp(0, 1), 0.0), valid)
+    normalized = (cells - low) / (high - low).clamp(min=1e-6)
+    return DepthTarget(torch.where(valid, normalized.clamp(0, 1), 0.0), valid)
 
 
 def depth_loss(
@@ -121,7 +121,7 @@ def depth_loss(
         if config.gradient:
             clips = clips + config.gradient * gradient_difference(depth, target)
         if config.chamfer:
-            clips = clips + config.chamfer * chamfer(prediction.centres, target)
+            clips = clips + config.chamfer * chamfer(prediction.centers, target)
         total = total + global_mean(clips, counted)
     return total
 
@@ -139,7 +139,7 @@ def scale_invariant_log(depth: torch.Tensor, target: DepthTarget) -> torch.Tenso
 
 
 def gradient_difference(depth: torch.Tensor, target: DepthTarget) -> torch.Tensor:
-    """Absolute differences of the error between neighbours at four scales: -> (B,).
+    """Absolute differences of the error between neighbors at four scales: -> (B,).
 
     For each scale the mean over pairs of pixels that are both valid; axes and scales are summed.
     """
@@ -155,15 +155,15 @@ def gradient_difference(depth: torch.Tensor, target: DepthTarget) -> torch.Tenso
     return total
 
 
-def chamfer(centres: torch.Tensor, target: DepthTarget) -> torch.Tensor:
-    """Squared distances to the nearest, from centres to depths and back: (B, Q) -> (B,)."""
+def chamfer(centers: torch.Tensor, target: DepthTarget) -> torch.Tensor:
+    """Squared distances to the nearest, from centers to depths and back: (B, Q) -> (B,)."""
     depths, valid = target.depth.flatten(1), target.valid.flatten(1)
-    distances = (centres[:, :, None] - depths[:, None]) ** 2
-    to_centre = _clip_mean(distances.amin(dim=1), valid)
+    distances = (centers[:, :, None] - depths[:, None]) ** 2
+    to_center = _clip_mean(distances.amin(dim=1), valid)
     to_depth = distances.masked_fill(~valid[:, None], torch.inf).amin(dim=2)
     # Without any valid pixel there is nothing near.
     to_depth = torch.where(valid.any(dim=1)[:, None], to_depth, 0.0)
-    return to_centre + to_depth.mean(dim=1)
+    return to_center + to_depth.mean(dim=1)
 
 
 def _clip_mean(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:

@@ -43,12 +43,12 @@ class RegionTarget:
         boxes: float32 (B, T, R, 4): left, top, right, bottom in [0, 1]; the left hand, the right
             hand, then objects. 0 where absent.
         present: bool (B, T, R).
-        labelled: bool (B,), whether a clip's boxes are known at all.
+        labeled: bool (B,), whether a clip's boxes are known at all.
     """
 
     boxes: torch.Tensor
     present: torch.Tensor
-    labelled: torch.Tensor
+    labeled: torch.Tensor
 
 
 def region_target(clips: Sequence[ClipBoxes | None], frames: int, objects: int) -> RegionTarget:
@@ -80,12 +80,12 @@ def region_target(clips: Sequence[ClipBoxes | None], frames: int, objects: int) 
             if not present[where]:
                 boxes[where] = clip.xyxy[row]
                 present[where] = True
-    labelled = torch.tensor([clip is not None for clip in clips], dtype=torch.bool)
-    return RegionTarget(torch.from_numpy(boxes), torch.from_numpy(present), labelled)
+    labeled = torch.tensor([clip is not None for clip in clips], dtype=torch.bool)
+    return RegionTarget(torch.from_numpy(boxes), torch.from_numpy(present), labeled)
 
 
 def region_loss(predictions: Sequence[RegionPrediction], target: RegionTarget) -> torch.Tensor:
-    """Sum over layers of the mean over labelled clips of corner, overlap and presence losses.
+    """Sum over layers of the mean over labeled clips of corner, overlap and presence losses.
 
     Absolute corner differences times 5 and 1 - GIoU times 2, means over the boxes that are there,
     and the binary cross-entropy of presence.
@@ -95,7 +95,7 @@ def region_loss(predictions: Sequence[RegionPrediction], target: RegionTarget) -
         target: of the same clips.
 
     Returns:
-        A scalar, see :mod:`pretrain.losses`; 0 if no clip is labelled.
+        A scalar, see :mod:`pretrain.losses`; 0 if no clip is labeled.
 
     Raises:
         ModelInputError: predictions and target differ in shape.
@@ -107,7 +107,7 @@ def region_loss(predictions: Sequence[RegionPrediction], target: RegionTarget) -
                 f"Expected region targets of shape {tuple(prediction.boxes.shape)}, got "
                 f"{tuple(target.boxes.shape)}; region_target arranges them."
             )
-        total = total + global_mean(_clip_losses(prediction, target), target.labelled)
+        total = total + global_mean(_clip_losses(prediction, target), target.labeled)
     return total
 
 

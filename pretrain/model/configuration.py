@@ -54,10 +54,10 @@ class VisionConfig:
     """Epsilon of the LayerNorms: 1e-6 as published, 1e-5 in OpenAI's CLIP."""
 
     mean: list[float] = field(default_factory=lambda: [0.48145466, 0.4578275, 0.40821073])
-    """By colour, of pixels in [0, 1]. CLIP's own; the recipe names none."""
+    """By color, of pixels in [0, 1]. CLIP's own; the recipe names none."""
 
     std: list[float] = field(default_factory=lambda: [0.26862954, 0.26130258, 0.27577711])
-    """By colour, of pixels in [0, 1]. CLIP's own; the recipe names none."""
+    """By color, of pixels in [0, 1]. CLIP's own; the recipe names none."""
 
     def __post_init__(self) -> None:
         _check_heads("video encoder", self.width, self.heads)
@@ -86,7 +86,7 @@ class TextConfig:
     """Channels of a token inside the transformer."""
 
     token_width: int | None = None
-    """Channels of the token table where it is factorised: ids -> token_width -> width. Null for a
+    """Channels of the token table where it is factorized: ids -> token_width -> width. Null for a
     table of the full width, as published."""
 
     layers: int = 12

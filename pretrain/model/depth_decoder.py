@@ -1,4 +1,4 @@
-"""The 3D-aware decoder: depth of every frame from a few learnt bins.
+"""The 3D-aware decoder: depth of every frame from a few learned bins.
 
 Depth is in [0, 1] of each map's own range (the losses say how targets are brought there). Bins
 adapt to the clip: each query gives the width of its bin and, by comparison with a fine feature map,
@@ -26,11 +26,11 @@ class DepthPrediction:
 
     Attributes:
         depth: float32 (B, T, h, w) in [0, 1].
-        centres: float32 (B, Q), the bins' centres, ascending in [0, 1].
+        centers: float32 (B, Q), the bins' centers, ascending in [0, 1].
     """
 
     depth: torch.Tensor
-    centres: torch.Tensor
+    centers: torch.Tensor
 
 
 @dataclass
@@ -57,7 +57,7 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class NormalisedConvolution(nn.Conv2d):
+class NormalizedConvolution(nn.Conv2d):
     """A convolution without bias, then :class:`ChannelNorm`."""
 
     def __init__(self, channels_in: int, channels_out: int, size: int) -> None:
@@ -87,13 +87,13 @@ class FeaturePyramid(nn.Module):
             layers.append(nn.ConvTranspose2d(channels, channels // 2, kernel_size=2, stride=2))
             channels //= 2
         layers += [
-            NormalisedConvolution(channels, fine_width, 1),
-            NormalisedConvolution(fine_width, fine_width, 3),
+            NormalizedConvolution(channels, fine_width, 1),
+            NormalizedConvolution(fine_width, fine_width, 3),
         ]
         self._fine = f"simfp_{4 - steps}"
         self.add_module(self._fine, nn.Sequential(*layers))
         self.simfp_4 = nn.Sequential(
-            NormalisedConvolution(width, width, 1), NormalisedConvolution(width, width, 3)
+            NormalizedConvolution(width, width, 1), NormalizedConvolution(width, width, 3)
         )
 
     def forward(self, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -129,11 +129,11 @@ class DepthQueryDecoder(QueryDecoder):
 
     def _predict(self, queries: torch.Tensor, mask_features: torch.Tensor) -> DepthPrediction:
         queries = self.decoder_norm(queries)
-        centres = bin_centres(self.class_embed(queries)[..., 0].float())
+        centers = bin_centers(self.class_embed(queries)[..., 0].float())
         masks = torch.einsum("bqc,btchw->bqthw", self.mask_embed(queries), mask_features)
         # No matrix product, because autocast would take it to half precision.
-        depth = (masks.float().softmax(dim=1) * centres[..., None, None, None]).sum(dim=1)
-        return DepthPrediction(depth, centres)
+        depth = (masks.float().softmax(dim=1) * centers[..., None, None, None]).sum(dim=1)
+        return DepthPrediction(depth, centers)
 
 
 class DepthDecoder(nn.Module):
@@ -181,8 +181,8 @@ class DepthDecoder(nn.Module):
         return DepthOutput(self.decoder(memory, mask_features), mask_features)
 
 
-def bin_centres(logits: torch.Tensor) -> torch.Tensor:
-    """Centres (B, Q) of bins that divide [0, 1] in order, from logits (B, Q) of their widths."""
+def bin_centers(logits: torch.Tensor) -> torch.Tensor:
+    """Centers (B, Q) of bins that divide [0, 1] in order, from logits (B, Q) of their widths."""
     widths = functional.relu(logits) + _SMALLEST_WIDTH
     widths = widths / widths.sum(dim=1, keepdim=True)
     upper = widths.cumsum(dim=1)

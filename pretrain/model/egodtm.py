@@ -10,7 +10,7 @@ from torch.nn import functional
 from egodtm_robot.core.errors import ConfigurationError
 from pretrain.model.configuration import EgoDTMConfig
 from pretrain.model.depth_decoder import DepthDecoder, DepthOutput, DepthPrediction
-from pretrain.model.initialisation import initialise
+from pretrain.model.initialization import initialize
 from pretrain.model.region_decoder import RegionDecoder, RegionPrediction
 from pretrain.model.text import TextTransformer
 from pretrain.model.vision import VisionTransformer
@@ -83,7 +83,7 @@ class EgoDTM(nn.Module):
             )
         if seed is not None:
             self.to_empty(device="cpu")
-            initialise(self, torch.Generator().manual_seed(seed))
+            initialize(self, torch.Generator().manual_seed(seed))
         # A parameter, as published, but frozen.
         self.logit_scale = nn.Parameter(
             torch.tensor(math.log(1 / config.temperature)), requires_grad=False
@@ -94,12 +94,12 @@ class EgoDTM(nn.Module):
         class_token, patch_tokens = self.visual(frames)
         size = self.config.vision.patch_size
         grid = (frames.shape[2] // size, frames.shape[3] // size)
-        embedding = _normalised(class_token @ self.image_projection)
+        embedding = _normalized(class_token @ self.image_projection)
         return VideoFeatures(class_token, patch_tokens, embedding, grid)
 
     def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
         """Encode ids int64 (B, 77) -> float32 (B, J), of length 1."""
-        return _normalised(self.textual(tokens))
+        return _normalized(self.textual(tokens))
 
     def decode_depth(
         self, patch_tokens: torch.Tensor, grid: tuple[int, int] | None = None
@@ -144,5 +144,5 @@ class EgoDTM(nn.Module):
         )
 
 
-def _normalised(embeddings: torch.Tensor) -> torch.Tensor:
+def _normalized(embeddings: torch.Tensor) -> torch.Tensor:
     return functional.normalize(embeddings.float(), dim=-1)

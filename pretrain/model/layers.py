@@ -176,9 +176,9 @@ class Transformer(nn.Module):
     """Blocks in a row.
 
     Args:
+        width, heads, hidden, activation, eps: see :class:`Block`.
         layers: number of blocks.
         gradient_checkpointing: compute a block's activations again in the backward pass.
-        others: see :class:`Block`.
     """
 
     def __init__(

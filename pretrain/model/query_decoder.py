@@ -1,4 +1,4 @@
-"""What the decoders have in common: learnt queries that read a memory, layer by layer."""
+"""What the decoders have in common: learned queries that read a memory, layer by layer."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -73,7 +73,7 @@ class MLP(nn.Module):
 
 
 class QueryDecoder(nn.Module):
-    """Learnt queries through layers of cross-attention, self-attention and feed-forward.
+    """Learned queries through layers of cross-attention, self-attention and feed-forward.
 
     Args:
         width: channels of queries and memory.

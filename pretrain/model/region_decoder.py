@@ -74,8 +74,8 @@ class RegionDecoder(QueryDecoder):
 
     def _predict(self, queries: torch.Tensor, frames: int) -> RegionPrediction:
         queries = self.decoder_norm(queries).unflatten(1, (frames, -1))
-        centre, size = self.box_embed(queries).float().sigmoid().chunk(2, dim=-1)
-        boxes = torch.cat([centre - size / 2, centre + size / 2], dim=-1)
+        center, size = self.box_embed(queries).float().sigmoid().chunk(2, dim=-1)
+        boxes = torch.cat([center - size / 2, center + size / 2], dim=-1)
         return RegionPrediction(boxes, self.presence_embed(queries)[..., 0].float())
 
 

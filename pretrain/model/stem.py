@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from egodtm_robot.core.efficientnet import (
+from egodtm_robot.core.published_models.efficientnet import (
     LAYERS,
     MEAN,
     SCALE,
@@ -34,7 +34,7 @@ up to three times as long each."""
 
 
 class EfficientNetStem(nn.Module):
-    """Features of the strides 8 and 16, normalised, for each patch of 16 pixels.
+    """Features of the strides 8 and 16, normalized, for each patch of 16 pixels.
 
     The finer map's four cells of a patch stand beside one another, so that nothing of it is lost.
     The network is frozen unless :meth:`train_network` says otherwise; its BatchNorms are folded
@@ -54,8 +54,8 @@ class EfficientNetStem(nn.Module):
         images = frames.flatten(0, 1)
         parts = images.split(_AT_ONCE) if frames.device.type == "cpu" else (images,)
         patches = torch.cat([self._patches(part) for part in parts])
-        normalised: torch.Tensor = self.norm(patches)
-        return normalised.unflatten(0, frames.shape[:2])
+        normalized: torch.Tensor = self.norm(patches)
+        return normalized.unflatten(0, frames.shape[:2])
 
     def train_network(self, trained: bool) -> None:
         """Let the network learn with what is behind it, or leave it as it is."""

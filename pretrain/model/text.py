@@ -48,7 +48,7 @@ class TextTransformer(nn.Module):
             tokens: int64 (B, context), zero behind the end mark, which is the highest id.
 
         Returns:
-            (B, joint_width), not normalised.
+            (B, joint_width), not normalized.
 
         Raises:
             ModelInputError: another shape or type.

@@ -95,7 +95,7 @@ class VisionTransformer(nn.Module):
     def patches(self, frames: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
         """Cut frames uint8 (B, T, H, W, 3) -> float32 (B, T, L, C), and the grid of L.
 
-        C values of a patch are its pixels ordered (colour, row, column), normalised, or what the
+        C values of a patch are its pixels ordered (color, row, column), normalized, or what the
         stem makes of them.
         """
         size = self.config.patch_size
@@ -114,11 +114,11 @@ class VisionTransformer(nn.Module):
         if self.stem is not None:
             return self.stem(frames), grid
         cut = frames.reshape(batch, count, grid[0], size, grid[1], size, 3)
-        cut = cut.permute(0, 1, 2, 4, 6, 3, 5)  # batch, time, row, column, colour, within the patch
+        cut = cut.permute(0, 1, 2, 4, 6, 3, 5)  # batch, time, row, column, color, within the patch
         mean = torch.tensor(self.config.mean, device=frames.device)[:, None, None]
         scale = 1 / torch.tensor(self.config.std, device=frames.device)[:, None, None]
-        normalised = cut.to(torch.float32) * (scale / 255) - mean * scale
-        return normalised.reshape(batch, count, grid[0] * grid[1], -1), grid
+        normalized = cut.to(torch.float32) * (scale / 255) - mean * scale
+        return normalized.reshape(batch, count, grid[0] * grid[1], -1), grid
 
     def patch_positions(self, grid: tuple[int, int], count: int) -> torch.Tensor:
         """What is added to the patches of ``count`` frames of a grid: (count, L, D).

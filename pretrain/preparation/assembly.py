@@ -15,19 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import (
     CorruptStoreError,
     ForeignStoreError,
     InvalidClipError,
     StoreNotFoundError,
 )
+from egodtm_robot.core.storage.atomic_files import write_atomically
 from pretrain.clips.annotated_clip import AnnotatedClip, Detections
 from pretrain.clips.clip import Boxes, Clip
 from pretrain.clips.sources.base import ClipRequest
 from pretrain.clips.store import ClipStore, ClipStoreWriter, shard_name
 from pretrain.preparation.plan import FOLDER
-from pretrain.preparation.shard import ShardReader
+from pretrain.preparation.shard_reader import ShardReader
 from pretrain.preparation.stage_files import IN_STORE, StageOutput, write_stage
 
 MAKER = "pretrain.prepare"

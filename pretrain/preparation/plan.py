@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import ConfigurationError, CorruptStoreError, ForeignStoreError
 from egodtm_robot.core.kinds import stored_config, stored_kind
+from egodtm_robot.core.storage.atomic_files import write_atomically
 from pretrain.clips.sources.base import ClipRequest, Failure, Source
 from pretrain.clips.store import shard_name
 

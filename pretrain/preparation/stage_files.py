@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from egodtm_robot.core.atomic_files import atomic_file
 from egodtm_robot.core.errors import CorruptStoreError
+from egodtm_robot.core.storage.atomic_files import atomic_file
 from pretrain.clips.annotated_clip import Detections
 from pretrain.clips.clip import Boxes
 from pretrain.clips.store import shard_name

@@ -20,15 +20,15 @@ from pretrain.annotate.errors import AnnotatorRefusedError
 from pretrain.annotate.registry import make_annotator
 from pretrain.annotate.stage import AnnotationFailure, Annotator, Stage
 from pretrain.clips.annotated_clip import AnnotatedClip
-from pretrain.clips.decoding import DecodingConfig
 from pretrain.clips.sources.base import Failure
-from pretrain.clips.sources.decode import decode_requests
+from pretrain.clips.spans import DecodingConfig
 from pretrain.clips.store import shard_name
 from pretrain.preparation.assembly import assemble
+from pretrain.preparation.decode import decode_requests
 from pretrain.preparation.plan import FOLDER, read_requests
-from pretrain.preparation.shard import ShardReader
+from pretrain.preparation.shard_reader import ShardReader
 from pretrain.preparation.stage_files import StageOutput, stage_path, write_stage
-from pretrain.preparation.statistics import stage_statistics
+from pretrain.preparation.stage_numbers import stage_statistics
 
 WorkStage = Literal["decode", Stage, "assemble"]
 WORK_STAGES: tuple[WorkStage, ...] = ("decode", *get_args(Stage), "assemble")

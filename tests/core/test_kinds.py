@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from egodtm_robot.core import instantiation
+from egodtm_robot.core.configuration import instantiation
+from egodtm_robot.core.configuration.instantiation import group_config, group_names, import_target
 from egodtm_robot.core.errors import ConfigurationError
-from egodtm_robot.core.instantiation import group_config, group_names, import_target
 from egodtm_robot.core.kinds import kind_of, restored_config, stored_config, stored_kind
 
 FIRST_IMPORT_PATHS = {

@@ -9,7 +9,7 @@ SPLITS: tuple[Split, ...] = ("demonstrations", "selection", "final", "tuning")
 
 
 def test_splits_and_run_seeds_never_share_an_episode():
-    # The whole range of two neighbouring run seeds and of the first and last one.
+    # The whole range of two neighboring run seeds and of the first and last one.
     ranges = [
         set(episode_seeds(split, seed, 100_000)) for split in SPLITS for seed in (0, 1, 9_999)
     ]

@@ -44,7 +44,7 @@ def test_collection_goes_on_where_it_was_left(tmp_path: Path) -> None:
 def test_a_run_waits_for_another_one_that_collects_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("egodtm_robot.core.locking._NOTICE_SECONDS", 0.1)
+    monkeypatch.setattr("egodtm_robot.core.storage.locking._NOTICE_SECONDS", 0.1)
     collect_demonstrations(LIGHT, tmp_path, 1, workers=0)
     other = DemonstrationStore.open(tmp_path, "a")
     threading.Timer(1.5, other.close).start()

@@ -102,11 +102,18 @@ def test_steps_are_read_by_slice_and_by_index(tmp_path):
             np.testing.assert_array_equal(rows, selected)
 
 
+def test_zarr_python_reads_the_same_rows(tmp_path):
+    group = make_store(tmp_path / "demos", 3).as_zarr()
+    for name, values in flat(3).items():
+        np.testing.assert_array_equal(group[name][:], values)
+    with pytest.raises(ValueError, match="read-only"):
+        group["actions"][0] = 0
+
+
 def test_a_store_grows_after_it_was_closed(tmp_path):
     make_store(tmp_path / "demos", 3)
     with DemonstrationStore.open(tmp_path / "demos", "a") as store:
-        store.append_episode(make_episode(3))
-        store.record_rejected(4)
+        store.append_episode(make_episode(3), rejected_before=4)
         assert store.attempted_episodes == 9
     whole = DemonstrationStore.open(tmp_path / "demos")
     for name, values in flat(4).items():
@@ -118,9 +125,7 @@ def test_the_fingerprint_depends_on_content_and_preset_but_not_on_how_it_was_col
     make_store(tmp_path / "b", 2)
     with DemonstrationStore.open(tmp_path / "b", "a") as second:
         assert second.fingerprint == first.prefix_fingerprint(2) != first.fingerprint
-        second.append_episode(make_episode(2))
-        assert second.fingerprint == first.fingerprint
-        second.record_rejected(3)
+        second.append_episode(make_episode(2), rejected_before=3)
         assert second.fingerprint == first.fingerprint
     others = [
         (dataclasses.replace(ATTRIBUTES, visual="varied"), make_episode(0)),

@@ -9,19 +9,19 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from egodtm_robot.core import efficientnet
-from egodtm_robot.core.efficientnet import (
-    LAYERS,
-    EfficientNetLite0,
-    fold_batch_norms,
-    read_imagenet_weights,
-)
 from egodtm_robot.core.errors import (
     CheckpointMismatchError,
     EncoderInputError,
     EncoderOptionError,
     UnknownNameError,
     WeightsError,
+)
+from egodtm_robot.core.published_models import efficientnet
+from egodtm_robot.core.published_models.efficientnet import (
+    LAYERS,
+    EfficientNetLite0,
+    fold_batch_norms,
+    read_imagenet_weights,
 )
 from egodtm_robot.core.published_models.files import read_tensors
 from egodtm_robot.core.published_models.matching import load_matching
@@ -88,9 +88,9 @@ def draw_traffic_light() -> Image.Image:
     pen = ImageDraw.Draw(picture)
     pen.rectangle((430, 640, 466, 896), fill=(60, 60, 60))
     pen.rounded_rectangle((330, 100, 566, 700), 40, fill=(25, 25, 22))
-    for top, colour in ((120, (230, 40, 30)), (315, (70, 60, 15)), (510, (15, 50, 25))):
+    for top, color in ((120, (230, 40, 30)), (315, (70, 60, 15)), (510, (15, 50, 25))):
         pen.ellipse((370, top, 526, top + 160), fill=(10, 10, 10))
-        pen.ellipse((378, top + 13, 518, top + 153), fill=colour)
+        pen.ellipse((378, top + 13, 518, top + 153), fill=color)
     return picture
 
 
@@ -98,7 +98,7 @@ def draw_traffic_light() -> Image.Image:
 @pytest.mark.parametrize(
     ("draw", "category"), [(draw_crossword, 918), (draw_spider_web, 815), (draw_traffic_light, 920)]
 )
-def test_imagenet_weights_recognise_things(draw: Callable[[], Image.Image], category: int):
+def test_imagenet_weights_recognize_things(draw: Callable[[], Image.Image], category: int):
     """Weights and their names together, on drawings of three of ImageNet's categories."""
     pixels = np.asarray(draw().resize((224, 224), Image.Resampling.LANCZOS))
     encoder = EfficientNetLite0Encoder(layers=["head"], grid=1)
@@ -128,10 +128,10 @@ def test_several_layers_are_concatenated_on_one_grid():
 
 def test_tokens_lie_row_major_from_the_top_left():
     encoder = random_encoder(layers=["stride4"], grid=(2, 4))
-    grey = np.full((1, 1, 64, 64, 3), 127, dtype=np.uint8)
-    marked = grey.copy()
+    gray = np.full((1, 1, 64, 64, 3), 127, dtype=np.uint8)
+    marked = gray.copy()
     marked[:, :, 40:56, 20:28] = 255  # lower half, second quarter from the left: token 1 * 4 + 1
-    change = np.abs(encoder.encode(marked) - encoder.encode(grey)).sum(axis=(0, 2))
+    change = np.abs(encoder.encode(marked) - encoder.encode(gray)).sum(axis=(0, 2))
     assert change.argmax() == 5
 
 
@@ -157,7 +157,7 @@ def test_random_control_leaves_the_global_generator_alone():
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_a_row_does_not_depend_on_its_neighbours():
+def test_a_row_does_not_depend_on_its_neighbors():
     encoder = random_encoder(batch_size=4)
     rows = images(9)
     together = encoder.encode(rows)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from egodtm_robot.core.efficientnet import WEIGHTS_PACKAGE
 from egodtm_robot.core.errors import (
     CheckpointError,
     EncoderInputError,
@@ -16,6 +15,7 @@ from egodtm_robot.core.errors import (
     UnknownNameError,
     WeightsError,
 )
+from egodtm_robot.core.published_models.efficientnet import WEIGHTS_PACKAGE
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.encoders.efficientnet import EfficientNetLite0Encoder
 from egodtm_robot.encoders.egodtm import EgoDTMEncoder

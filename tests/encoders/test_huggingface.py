@@ -111,7 +111,7 @@ def test_models_give_tokens_on_their_grid_and_a_global_one(kind: str, saved: Any
     tokens = encoder.encode(images)
     assert tokens.shape == (3, 16, 32)
     np.testing.assert_array_equal(tokens, encoder.encode(images))
-    # Rows do not depend on neighbours, however many there are.
+    # Rows do not depend on neighbors, however many there are.
     np.testing.assert_allclose(encoder.encode(images[2:]), tokens[2:], atol=1e-6)
     assert np.abs(tokens[0] - tokens[1]).max() > 1e-4
     one = HuggingFaceEncoder(path, output="class")
@@ -132,7 +132,7 @@ def test_tokens_are_those_of_the_model_itself(saved: Any):
     model = transformers.CLIPModel.from_pretrained(path).eval()
     with torch.inference_mode():
         expected = model.vision_model(**pixels)
-    # PIL computes the same filter in fixed point and may round to the next grey level.
+    # PIL computes the same filter in fixed point and may round to the next gray level.
     patches = expected.last_hidden_state[:, 1:]
     np.testing.assert_allclose(encoder.encode(images), patches, atol=0.02)
     found = HuggingFaceEncoder(path, output="class").encode(images)
@@ -193,16 +193,16 @@ def test_preprocessing_equals_the_models_own_processor(shape: tuple[int, int]):
     expected = CLIPImageProcessorPil(**PROCESSOR)(image, return_tensors="np")["pixel_values"]
     ours = Preprocessing.from_processor(PROCESSOR, (32, 32), None)
     found = ours(torch.from_numpy(np.asarray(image).copy())[None])
-    one_grey_level = 1 / 255 / min(PROCESSOR["image_std"])  # type: ignore[type-var]
-    np.testing.assert_allclose(found.numpy(), expected, atol=1.01 * one_grey_level)
+    one_gray_level = 1 / 255 / min(PROCESSOR["image_std"])  # type: ignore[type-var]
+    np.testing.assert_allclose(found.numpy(), expected, atol=1.01 * one_gray_level)
 
 
 def test_masked_autoencoders_see_every_patch_in_its_place(saved: Any):
     encoder = HuggingFaceEncoder(saved("vit_mae"), resolution=32)
-    grey = np.full((1, 1, 32, 32, 3), 120, dtype=np.uint8)
-    marked = grey.copy()
+    gray = np.full((1, 1, 32, 32, 3), 120, dtype=np.uint8)
+    marked = gray.copy()
     marked[:, :, 8:16, 24:32] = 255  # second row, fourth column: token 7
-    change = np.abs(encoder.encode(marked) - encoder.encode(grey)).mean(axis=(0, 2))
+    change = np.abs(encoder.encode(marked) - encoder.encode(gray)).mean(axis=(0, 2))
     assert change.argmax() == 7
 
 

@@ -60,7 +60,7 @@ def test_batch_size_does_not_change_the_fingerprint():
 
 
 def test_a_users_encoder_replaces_the_default_one_by_import_path(users_module: str):
-    """As ``encoder._target_=users_encoders.MeanColour`` does to the composed configuration."""
+    """As ``encoder._target_=users_encoders.MeanColor`` does to the composed configuration."""
     config = {**encoder_config("efficientnet_lite0"), "_target_": f"{users_module}.MeanColour"}
     encoder = make_encoder(config)
     assert isinstance(encoder, Encoder)
@@ -133,7 +133,7 @@ def test_none_gives_rows_without_channels():
     assert features.dtype == np.float32
 
 
-def test_pixels_are_grey_means_of_their_cells():
+def test_pixels_are_gray_means_of_their_cells():
     encoder = make_encoder({"name": "pixels", "size": 2})
     image = np.zeros((1, 1, 4, 4, 3), dtype=np.uint8)
     image[0, 0, :2, 2:] = 255

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from egodtm_robot.core.configuration.instantiation import group_names
 from egodtm_robot.core.errors import (
     ConfigurationError,
     InvalidActionError,
     InvalidStateError,
     UnknownNameError,
 )
-from egodtm_robot.core.instantiation import group_names
 from envs.contract import RobotEnvironment
 from envs.metaworld.sawyer import INSTALL_COMMAND, MetaWorldNotFoundError
 from envs.options import EnvironmentConfig

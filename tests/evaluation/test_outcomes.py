@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from egodtm_robot.core import atomic_files
+from egodtm_robot.core.storage import atomic_files
 from egodtm_robot.evaluation.outcomes import (
     Outcome,
     OutcomesError,
@@ -13,7 +13,7 @@ from egodtm_robot.evaluation.outcomes import (
     read_outcomes,
     write_outcomes,
 )
-from egodtm_robot.rollouts import EpisodeResult
+from egodtm_robot.evaluation.rollouts import EpisodeResult
 
 EPISODES = (
     EpisodeResult(7, success=True, steps=40, solved_step=33, solved_steps=6, progress=1.0),

@@ -1,4 +1,4 @@
-"""Annotators that find coloured squares, and some that fail, raise or die as they are told."""
+"""Annotators that find colored squares, and some that fail, raise or die as they are told."""
 
 import os
 import signal

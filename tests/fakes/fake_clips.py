@@ -1,4 +1,4 @@
-"""Small clips of coloured squares that move: enough to store, load and learn from."""
+"""Small clips of colored squares that move: enough to store, load and learn from."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from pretrain.clips.clip import Boxes, Clip
 from pretrain.clips.store import ClipStoreWriter
 
-COLOURS = {
+COLORS = {
     "red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 220), "white": (240, 240, 240),
 }  # fmt: skip
 DIRECTIONS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
@@ -17,7 +17,7 @@ DIRECTIONS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
 def make_clip(seed: int, *, size: int = 32, grid: int = 8, depth: bool = True) -> Clip:
     """A square that moves over a slope, with words that are true of it."""
     generator = np.random.default_rng([seed, 7])
-    colour = str(generator.choice(list(COLOURS)))
+    color = str(generator.choice(list(COLORS)))
     direction = str(generator.choice(list(DIRECTIONS)))
     step = np.array(DIRECTIONS[direction]) * size // 10
     frames = np.full((4, size, size, 3), generator.integers(60, 120), np.uint8)
@@ -30,7 +30,7 @@ def make_clip(seed: int, *, size: int = 32, grid: int = 8, depth: bool = True) -
     for frame in range(4):
         top, left = corner + step * frame - step * 2
         side = size // 4
-        frames[frame, top : top + side, left : left + side] = COLOURS[colour]
+        frames[frame, top : top + side, left : left + side] = COLORS[color]
         ratio = grid / size
         rows = slice(int(top * ratio), int(np.ceil((top + side) * ratio)))
         columns = slice(int(left * ratio), int(np.ceil((left + side) * ratio)))
@@ -46,17 +46,17 @@ def make_clip(seed: int, *, size: int = 32, grid: int = 8, depth: bool = True) -
         boxes=Boxes(
             frame=np.arange(4, dtype=np.int16),
             track=np.zeros(4, np.int16),
-            category=[f"{colour} square"] * 4,
+            category=[f"{color} square"] * 4,
             side=np.zeros(4, np.int8),
             contact=np.zeros(4, bool),
             xyxy=np.array(boxes, np.float32),
         ),
         camera_pose=None,
-        narration=f"#C C moves the {colour} square",
-        caption=f"#C C moves the {colour} square {direction}",
+        narration=f"#C C moves the {color} square",
+        caption=f"#C C moves the {color} square {direction}",
         distractors=(
-            f"#C C hides the {colour} square {direction}",
-            *(f"#C C moves the {colour} square {name}" for name in others),
+            f"#C C hides the {color} square {direction}",
+            *(f"#C C moves the {color} square {name}" for name in others),
         ),
         key=f"square/{seed}",
         scene=f"slope {seed}",

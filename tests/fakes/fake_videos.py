@@ -16,7 +16,7 @@ TICKS = 90_000
 
 
 def number_frame(number: int, width: int = 96, height: int = 64) -> np.ndarray:
-    """A grey picture with a number in its middle, uint8 (height, width, 3)."""
+    """A gray picture with a number in its middle, uint8 (height, width, 3)."""
     image = np.full((height, width, 3), 128, np.uint8)
     left, top = (width - SIDE) // 2, (height - SIDE) // 2
     for bit in range(16):
@@ -29,9 +29,9 @@ def number_frame(number: int, width: int = 96, height: int = 64) -> np.ndarray:
 def read_number(square: np.ndarray) -> int:
     """The number of a square picture cut from the middle of such a frame, of any size."""
     side = len(square)
-    centres = ((np.arange(4) + 0.5) * side / 4).astype(int)
-    grey = square[np.ix_(centres, centres)].mean(axis=2).ravel()
-    return sum(1 << bit for bit in range(16) if grey[bit] > 128)
+    centers = ((np.arange(4) + 0.5) * side / 4).astype(int)
+    gray = square[np.ix_(centers, centers)].mean(axis=2).ravel()
+    return sum(1 << bit for bit in range(16) if gray[bit] > 128)
 
 
 def write_video(

@@ -54,7 +54,7 @@ def test_actions_are_float32_within_their_limits(settings):
 
 
 @pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
-def test_a_row_does_not_depend_on_its_neighbours_to_the_bit(settings):
+def test_a_row_does_not_depend_on_its_neighbors_to_the_bit(settings):
     policy = make(settings)
     observation = observe(2 * INFERENCE_BATCH + 5)
     together, _ = policy.predict(observation)

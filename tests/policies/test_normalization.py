@@ -33,7 +33,7 @@ def test_a_dimension_that_hardly_moves_is_not_blown_up():
     assert standardizer(values + 0.01)[:, 1:].abs().max() < 0.02
 
 
-def test_constant_values_are_centred():
+def test_constant_values_are_centered():
     standardizer = Standardizer(2)
     standardizer.fit(torch.full((10, 2), 3.0))
     assert standardizer(torch.full((1, 2), 3.5)).tolist() == [[0.5, 0.5]]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from egodtm_robot.core.configuration.instantiation import group_config
 from egodtm_robot.core.errors import (
     ConfigurationError,
     PolicyOptionError,
@@ -14,7 +15,7 @@ from egodtm_robot.core.errors import (
 )
 from policies.mlp import MLPPolicy, MLPPolicyConfig
 from policies.pooling import PoolingConfig
-from policies.registry import choose_policy, policy_config, policy_names
+from policies.registry import choose_policy, policy_names
 from policies.spec import FeatureShape, PolicySpec
 
 SPEC = PolicySpec(2, 2, {"left": FeatureShape(1, 3)})
@@ -67,10 +68,10 @@ SHIPPED = [name for name in policy_names() if name != "custom"]
 @pytest.mark.parametrize("name", SHIPPED)
 def test_files_name_every_option_of_their_policy(name: str):
     """So that each is set on the command line without a plus sign."""
-    written = {key for key in policy_config(name) if key not in ("name", "_target_")}
+    written = {key for key in group_config("policy", name) if key not in ("name", "_target_")}
     fields = dataclasses.fields(choose_policy(name).policy_class.config_class)
     assert written == {field.name for field in fields}
-    assert policy_config(name)["name"] == name
+    assert group_config("policy", name)["name"] == name
 
 
 @pytest.mark.parametrize("name", ["mlp", "knn"])
@@ -100,9 +101,9 @@ def test_what_is_stored_names_the_kind_and_is_read_again():
 def test_a_users_policy_replaces_the_default_one_by_import_path(users_module: str):
     """As ``policy._target_=users_policies.Linear`` does to the composed configuration."""
     path = f"{users_module}.Linear"
-    choice = choose_policy({**policy_config("mlp"), "_target_": path})
+    choice = choose_policy({**group_config("policy", "mlp"), "_target_": path})
     assert choice.kind == "users_linear"
-    clean = choose_policy({**policy_config("custom"), "_target_": path, "bias": False})
+    clean = choose_policy({**group_config("policy", "custom"), "_target_": path, "bias": False})
     assert clean.config.bias is False
     stored = clean.to_json()
     assert stored["_target_"] == path, "there is no other way to find it again"

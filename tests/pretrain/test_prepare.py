@@ -433,8 +433,8 @@ def test_the_command_refuses_what_cannot_be(overrides, capsys, tmp_path):
         compose(PrepareConfig, "prepare", overrides(stages="[caption]"))
     with pytest.raises(ConfigurationError, match="captions=none"):
         PrepareConfig(out="x", stages=["captions"])
-    with pytest.raises(ConfigurationError, match="shard_clips"):
-        PrepareConfig(out="x", shard_clips=0)
+    with pytest.raises(ConfigurationError, match="shard_clips at least 1, got 0"):
+        compose(PrepareConfig, "prepare", overrides(shard_clips=0))
     with pytest.raises(ConfigurationError, match=r"depth\.model"):
         PrepareConfig(out="x", depth={"_target_": "a.B", "model": "???"})
     with pytest.raises(UnknownNameError, match="runner 'slurm'"):

@@ -36,7 +36,7 @@ name of its own for each run.
 The module of a command begins, before it imports what is slow or may be shadowed, with::
 
     if __name__ == "__main__":
-        from egodtm_robot.core.startup import prepare_command
+        from egodtm_robot.core.configuration.startup import prepare_command
 
         prepare_command()
 """

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from egodtm_robot.core.configuration.composition import checked, composer
 from egodtm_robot.core.configuration.reference import module_reference, reference_text
 from egodtm_robot.core.configuration.schema import output_paths, schema_of
+from egodtm_robot.core.configuration.shadowing import check_shadowing
 from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError, OutputPathError
-from egodtm_robot.core.shadowing import check_shadowing
 
 EXIT_USER_ERROR = 2
 """Exit code of a command that stops because of something the user can put right."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from egodtm_robot.core.configuration.instantiation import check_options, import_target, plain
 from egodtm_robot.core.errors import ConfigurationError
-from egodtm_robot.core.instantiation import check_options, import_target, plain
 from egodtm_robot.core.processes.executor import Answer, Executor, Task, WorkerFactory
 
 LOCAL_RUNNER = {"_target_": "egodtm_robot.core.processes.local.LocalRunner"}

@@ -19,7 +19,6 @@ from egodtm_robot.core.errors import (
     StoreArrayError,
     StoreExistsError,
 )
-from egodtm_robot.core.locking import FileLock
 from egodtm_robot.core.storage.array_spec import ArraySpec
 from egodtm_robot.core.storage.commit_record import (
     FORMAT,
@@ -33,6 +32,7 @@ from egodtm_robot.core.storage.commit_record import (
 from egodtm_robot.core.storage.committed_array import CommittedArray
 from egodtm_robot.core.storage.digests import digest_of
 from egodtm_robot.core.storage.files import TEMPORARY_SUFFIX, naming_full_disk, write_files
+from egodtm_robot.core.storage.locking import FileLock
 from egodtm_robot.core.storage.verification import Problem, verify_snapshot
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*")
@@ -50,6 +50,8 @@ class CommittedGroup:
         root: folder of the Zarr hierarchy.
         name: name of the commit record; several groups may live in one hierarchy, each with its
             own record, lock and arrays.
+        record: the commit record, as it was read.
+        lock: of that record; held by the one process that may write.
     """
 
     def __init__(self, root: Path, name: str, record: dict[str, Any], lock: FileLock) -> None:

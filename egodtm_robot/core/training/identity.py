@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from egodtm_robot.core.instantiation import current_import_path
+from egodtm_robot.core.configuration.instantiation import current_import_path
 
 NOT_DECISIVE: Mapping[str, Any] = MappingProxyType({"decisive": False})
 """Metadata of a dataclass's field that may differ between the parts of a run."""

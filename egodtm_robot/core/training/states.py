@@ -1,4 +1,4 @@
-"""States that a training goes on from: weights, moments of the optimiser, and a record.
+"""States that a training goes on from: weights, moments of the optimizer, and a record.
 
 Each is one safetensors file, written whole or not at all, with the record as JSON in its header;
 nothing is pickled. The two newest are kept: a damaged one costs the steps since the one before.
@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from egodtm_robot.core.atomic_files import write_atomically
 from egodtm_robot.core.errors import ResumeMismatchError
+from egodtm_robot.core.storage.atomic_files import write_atomically
 from egodtm_robot.core.training.identity import decisive, differences, listed
 
 _KEPT = 2

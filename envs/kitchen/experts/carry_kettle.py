@@ -8,7 +8,7 @@ from envs.kitchen.experts.geometry import pointing, ramp
 from envs.kitchen.experts.scene_view import HandTarget, SceneView
 
 HANDLE_HEIGHT = 0.259
-"""Of the kettle's handle over its foot, metres."""
+"""Of the kettle's handle over its foot, meters."""
 
 AHEAD = np.array([0.0, 1.0, 0.0])
 
@@ -22,17 +22,17 @@ class CarryKettle:
     Attributes:
         site: of the handle, which lies along x.
         pitch: of the hand upwards, radians.
-        depth: of the end effector along +y relative to the handle, metres.
-        below: of the end effector under the handle while going in, metres.
-        loaded: of the end effector under the handle when it carries it, metres.
-        standoff: how far before the handle the hand lines up, metres.
-        aligned: error across +y up to which the hand goes in, metres.
-        astray: such error from which the hand stays out, metres.
-        lift: how high the kettle is carried, metres.
-        lead: how far ahead of the kettle the hand moves, metres.
-        short: how far before the goal to put it, metres: it swings on as the hand stops.
+        depth: of the end effector along +y relative to the handle, meters.
+        below: of the end effector under the handle while going in, meters.
+        loaded: of the end effector under the handle when it carries it, meters.
+        standoff: how far before the handle the hand lines up, meters.
+        aligned: error across +y up to which the hand goes in, meters.
+        astray: such error from which the hand stays out, meters.
+        lift: how high the kettle is carried, meters.
+        lead: how far ahead of the kettle the hand moves, meters.
+        short: how far before the goal to put it, meters: it swings on as the hand stops.
         placed: largest distance to the goal along x or y at which to begin to set the kettle
-            down, and at which it is let be, metres.
+            down, and at which it is let be, meters.
         rotation_weights: see :class:`HandTarget`.
     """
 

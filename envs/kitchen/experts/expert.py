@@ -15,7 +15,7 @@ APPROACH_GAIN = 0.6
 """Share of the hand's error that a step removes when it is small."""
 
 HAND_SPEED = 0.06
-"""Largest displacement of the hand that a step asks for, metres."""
+"""Largest displacement of the hand that a step asks for, meters."""
 
 HAND_TURN = 0.2
 """Largest rotation of the hand that a step asks for, radians."""

@@ -19,13 +19,13 @@ class HookDoor:
         yaw: of the hand to the left when the door is shut, radians.
         yaw_per_angle: how much further the hand turns with the door.
         pitch: of the hand upwards, radians.
-        height: of the hand over the handle's middle, metres.
-        depth: of the end effector past the handle, metres.
-        standoff: how far before the handle the hand lines up, metres.
-        aligned: lateral error up to which the hand goes in, metres.
-        astray: lateral error from which the hand stays out, metres.
+        height: of the hand over the handle's middle, meters.
+        depth: of the end effector past the handle, meters.
+        standoff: how far before the handle the hand lines up, meters.
+        aligned: lateral error up to which the hand goes in, meters.
+        astray: lateral error from which the hand stays out, meters.
         lead: how far ahead of the door the hand pulls, radians.
-        grip: opening of each finger around the handle, metres; with OPEN the fingers never close
+        grip: opening of each finger around the handle, meters; with OPEN the fingers never close
             and one of them pulls as a hook.
         rotation_weights: see :class:`HandTarget`.
     """

@@ -14,9 +14,9 @@ class Contact:
     """Where and whereto a lever is pushed in its present position.
 
     Attributes:
-        point: on the lever, world metres, (3,).
+        point: on the lever, world meters, (3,).
         direction: unit vector of the push, (3,).
-        remaining: how far to go on pushing, metres.
+        remaining: how far to go on pushing, meters.
     """
 
     point: np.ndarray
@@ -30,20 +30,20 @@ class PushLever:
 
     Attributes:
         contact: finds the contact in the present state.
-        behind: distance of the fingertip behind the contact point when touching, metres.
-        depth: of the fingertip relative to the contact point along +y, metres.
-        clearance: further distance along -y at which the hand passes freely, metres.
-        margin: extra distance behind the contact while going in, metres.
-        lead: how far beyond the touching position the hand pushes, metres.
+        behind: distance of the fingertip behind the contact point when touching, meters.
+        depth: of the fingertip relative to the contact point along +y, meters.
+        clearance: further distance along -y at which the hand passes freely, meters.
+        margin: extra distance behind the contact while going in, meters.
+        lead: how far beyond the touching position the hand pushes, meters.
         hold: while pushing, how many times over errors across the push are corrected, since the
             push itself would drown them.
         yaw: of the hand to the left, radians; it makes up for the fingers' taper, which would wedge
             against the lever's edge.
         pitch: of the hand upwards, radians.
         across_tolerance: error to the side of the push up to which the hand goes in, and from
-            which it stays out, metres.
+            which it stays out, meters.
         rotation_weights: see :class:`HandTarget`.
-        opening: of each finger, metres.
+        opening: of each finger, meters.
     """
 
     contact: Callable[[SceneView], Contact]

@@ -11,13 +11,13 @@ from envs.kitchen.inverse_kinematics import rotation_vector
 from envs.kitchen.scene import END_EFFECTOR_SITE, KETTLE_JOINT, KITCHEN_BODY
 
 OPEN = 0.04
-"""Widest opening of each finger, metres."""
+"""Widest opening of each finger, meters."""
 
 FINGERTIP = 0.043
-"""How far the middle of the fingertips lies before the end effector's site, metres."""
+"""How far the middle of the fingertips lies before the end effector's site, meters."""
 
 KITCHEN_REST = np.array([-0.1, 0.75, 0.0])
-"""Where the kitchen's body stands in the original scene, world metres."""
+"""Where the kitchen's body stands in the original scene, world meters."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class HandTarget:
     """Where the hand should go and how far its fingers should open.
 
     Attributes:
-        position: of the end effector's site, world metres, (3,).
+        position: of the end effector's site, world meters, (3,).
         rotation: of the hand, (3, 3), see :class:`envs.kitchen.inverse_kinematics.HandPose`.
-        rotation_weights: metres that a radian of error about each axis of the hand counts, (3,).
-        opening: of each finger, 0 (closed) to 0.04 metres.
+        rotation_weights: meters that a radian of error about each axis of the hand counts, (3,).
+        opening: of each finger, 0 (closed) to 0.04 meters.
     """
 
     position: np.ndarray
@@ -63,41 +63,41 @@ class SceneView:
 
     @property
     def hand(self) -> np.ndarray:
-        """Position of the end effector's site, world metres, (3,)."""
+        """Position of the end effector's site, world meters, (3,)."""
         return self.data.site(END_EFFECTOR_SITE).xpos
 
     @property
     def fingertip(self) -> np.ndarray:
-        """Middle between the two fingertips, world metres, (3,)."""
+        """Middle between the two fingertips, world meters, (3,)."""
         site = self.data.site(END_EFFECTOR_SITE)
         return site.xpos + FINGERTIP * site.xmat.reshape(3, 3)[:, 2]
 
     @property
     def fingers(self) -> np.ndarray:
-        """Opening of each finger, metres, (2,)."""
+        """Opening of each finger, meters, (2,)."""
         return self.data.qpos[self._env.robot_qpos[-2:]]
 
     def site(self, name: str) -> np.ndarray:
-        """Position of a site, world metres, (3,)."""
+        """Position of a site, world meters, (3,)."""
         return self.data.site(name).xpos
 
     def joint(self, name: str) -> float:
-        """Position of a hinge or slide joint of the kitchen, radians or metres."""
+        """Position of a hinge or slide joint of the kitchen, radians or meters."""
         return float(self.data.qpos[self.model.joint(name).qposadr[0]])
 
     def anchor(self, name: str) -> np.ndarray:
-        """A point on a hinge's axis, world metres, (3,)."""
+        """A point on a hinge's axis, world meters, (3,)."""
         return self.data.xanchor[self.model.joint(name).id]
 
     @property
     def kettle(self) -> np.ndarray:
-        """Position of the kettle's foot, world metres, (3,)."""
+        """Position of the kettle's foot, world meters, (3,)."""
         address = self.model.joint(KETTLE_JOINT).qposadr[0]
         return self.data.qpos[address : address + 3]
 
     @property
     def kettle_goal(self) -> np.ndarray:
-        """Where the task wants the kettle, world metres, (3,)."""
+        """Where the task wants the kettle, world meters, (3,)."""
         shift = self.data.body(KITCHEN_BODY).xpos - KITCHEN_REST
         return np.asarray(self._env.task.kettle_goal) + shift
 

@@ -20,7 +20,7 @@ class OpenThen:
         door: how to open the door.
         released: angle from which the hand lets go, radians, positive.
         following: what to do after that.
-        clearance: distance before the handle from which the hand moves freely, metres.
+        clearance: distance before the handle from which the hand moves freely, meters.
     """
 
     door: HookDoor

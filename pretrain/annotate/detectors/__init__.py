@@ -1,1 +1,1 @@
-"""Detectors of hands and objects: how they are trained."""
+"""Detectors of hands and objects, ready-made and trained here."""

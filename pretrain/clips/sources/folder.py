@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pretrain.clips.pictures import check_crop
+from pretrain.clips.decoded_frame import check_crop
 from pretrain.clips.sources.base import ClipRequest, Failure
 from pretrain.clips.sources.tables import Row, RowError, checked, read_table
 
@@ -38,8 +38,8 @@ class FolderSource:
         videos: the folder.
         name: of the data set, as clips name their source.
         licence: under which the clips may be passed on.
-        depth_unit_m: metres that one step of depth pictures counts for.
-        depth_calibration: ``aligned`` where depth pictures show what the colour pictures show, or
+        depth_unit_m: meters that one step of depth pictures counts for.
+        depth_calibration: ``aligned`` where depth pictures show what the color pictures show, or
             the name of a pair of cameras, see :mod:`pretrain.clips.depth_frames`.
     """
 

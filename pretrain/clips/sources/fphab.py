@@ -1,4 +1,4 @@
-"""First-Person Hand Action: colour and depth of hands at work.
+"""First-Person Hand Action: color and depth of hands at work.
 
 Garcia-Hernando et al., CVPR 2018 (arXiv 1704.02463): ``Subject_1/put_salt/1/color/color_0000.jpeg``
 and ``depth/depth_0000.png`` beside it, 30 a second, from two cameras of one sensor.
@@ -16,7 +16,7 @@ FPS = 30.0
 
 
 class FphabSource:
-    """One clip a sequence, named by its folder; depth comes with it, registered to the colour.
+    """One clip a sequence, named by its folder; depth comes with it, registered to the color.
 
     Args:
         videos: folder of the subjects (``Video_files``).
@@ -42,15 +42,15 @@ class FphabSource:
             raise AnnotationFileError(
                 f"Expected sequences such as Subject_1/put_salt/1/color in {self.videos}, got none."
             )
-        for colour in found:
-            sequence = colour.parent
+        for color in found:
+            sequence = color.parent
             key = str(sequence.relative_to(self.videos))
             extra: dict[str, object] = {"fps": FPS}
             if self.depth:
                 extra["depth"] = {"folder": str(sequence / "depth"), "calibration": "fphab"}
             yield ClipRequest(
                 key=key,
-                video=colour,
+                video=color,
                 start_s=0.0,
                 end_s=math.inf,
                 narration=sequence.parent.name.replace("_", " "),

@@ -1,7 +1,7 @@
 """H2O: two hands and eight objects, with depth.
 
 Kwon et al., ICCV 2021 (arXiv 2104.11181). Lists and folders as in the data set's repository; the
-head camera is ``cam4``, and its depth pictures show what its colour pictures show.
+head camera is ``cam4``, and its depth pictures show what its color pictures show.
 """
 
 from collections.abc import Iterator
@@ -44,12 +44,12 @@ class H2OSource:
     """Actions of H2O; frames are folders of pictures.
 
     The list of the test set names no actions. It is read all the same, with the narration
-    "unlabelled", for depth and detection.
+    "unlabeled", for depth and detection.
 
     Args:
         annotations: ``action_train.txt``, ``action_val.txt`` or ``action_test.txt``.
         videos: folder of the sequences.
-        video: path of a sequence's colour pictures below it, a pattern of ``{path}``.
+        video: path of a sequence's color pictures below it, a pattern of ``{path}``.
         depth: path of its depth pictures, the same; None to leave depth alone.
     """
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from egodtm_robot.core.errors import EgoDTMRobotError
-from pretrain.clips.decoding import check_span
 from pretrain.clips.sources.base import ClipRequest, Failure
+from pretrain.clips.spans import check_span
 from pretrain.clips.video_file import ClipSpanError
 
 _DELIMITERS = (",", "\t", ";", " ")

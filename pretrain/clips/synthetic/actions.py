@@ -108,7 +108,7 @@ def _path(
         grip: how it holds.
         rotation: of the wrist, (3, 3) or (T, 3, 3).
         points: where the middle of its grip belongs, (T, 3).
-        reach: 0 where it is still ``away`` metres off and open, 1 where it holds, (T,).
+        reach: 0 where it is still ``away`` meters off and open, 1 where it holds, (T,).
         away: (3,).
     """
     count = len(points)
@@ -116,7 +116,7 @@ def _path(
     reach = np.asarray(reach)
     # The hand opens and closes close to the object, not on the way there.
     grasped = smooth((reach - 0.45) / 0.55)
-    position = points + (1 - reach)[:, None] * away - np.einsum("tij,j->ti", rotation, grip.centre)
+    position = points + (1 - reach)[:, None] * away - np.einsum("tij,j->ti", rotation, grip.center)
     closure = grip.opened + grasped[:, None] * (grip.closure - grip.opened)
     return HandPath(
         wrist=pose(rotation, position),
@@ -205,7 +205,7 @@ def _hold_both(
         else:
             rotation = _turned(side, (-0.22, 0.92, -0.3), (0.95, 0.2, 0.05), bearing)
             base = hand.flat(side)
-            grip = Grip(flat_grip, base.centre, 0.55, 0.35, flat_grip * 0.6)
+            grip = Grip(flat_grip, base.center, 0.55, 0.35, flat_grip * 0.6)
             point = np.array([mirror * half, -0.01, low + 0.1 * extent[2]])
         points = path + about("z", bearing) @ point
         away = about("z", bearing) @ np.array([mirror * 0.1, -0.09, 0.05])
@@ -380,7 +380,7 @@ def _slide(rng: np.random.Generator, room: Room, u: np.ndarray, action: str) -> 
         else:
             rotation = _turned(side, (-0.25, 0.42, -0.88), (0.1, 0.86, 0.45), 0.0)
             grip = Grip(
-                grip.closure + 0.1, grip.centre + np.array([0, 0.0, -0.05]), 0.2, 0.3, grip.opened
+                grip.closure + 0.1, grip.center + np.array([0, 0.0, -0.05]), 0.2, 0.3, grip.opened
             )
             away = np.array([mirror * 0.04, 0.03, 0.13])
         points = path - way * reach_in + np.array([0.0, 0.0, height])
@@ -427,15 +427,15 @@ def _pour(rng: np.random.Generator, room: Room, u: np.ndarray) -> Performance | 
     above = target.position + np.array([0.0, 0.0, target.kind.extent[2] / 2 + 0.06])
     spin = about("y", tilt)
     full = about("y", tilt[-1])
-    centre = above - full @ mouth
-    start = centre + np.array([mirror * 0.05, -0.03, 0.0])
-    centre_path = start + smooth((u - 0.0) / 0.6)[:, None] * (centre - start)
+    center = above - full @ mouth
+    start = center + np.array([mirror * 0.05, -0.03, 0.0])
+    center_path = start + smooth((u - 0.0) / 0.6)[:, None] * (center - start)
     grip = hand.wrap(side, float(np.clip(min(extent[:2]) / 2, 0.012, 0.046)))
     upright = _turned(side, (-0.12, 0.97, -0.1), (0.97, 0.12, 0.2), 0.0)
     rotation = spin @ upright
-    path = _path(side, grip, rotation, centre_path, np.ones_like(u), np.zeros(3))
+    path = _path(side, grip, rotation, center_path, np.ones_like(u), np.zeros(3))
     yaw = 0.0 if _is_round(item) else np.pi / 2 if extent[0] > extent[1] else 0.0
-    poses = pose(spin @ about("z", yaw), centre_path)
+    poses = pose(spin @ about("z", yaw), center_path)
     flowing = np.abs(tilt) > 1.2
     lip = transform(poses, mouth)
     bottom = target.position[2] - 0.2 * target.kind.extent[2]
@@ -458,7 +458,7 @@ def _pour(rng: np.random.Generator, room: Room, u: np.ndarray) -> Performance | 
         hands={side: path},
         item_poses={first: poses},
         mover_values={},
-        focus=0.4 * centre_path + 0.6 * target.position,
+        focus=0.4 * center_path + 0.6 * target.position,
         stand=stand,
         extras=[stream],
     )
@@ -549,8 +549,8 @@ def _handle_grip(
     elif mover.grip == "bar":
         grip = hand.wrap(side, mover.radius)
         # A bar is held in the fingers, not in the palm, whose back stays off the door.
-        centre = grip.centre + np.array([0.0, -0.012, -0.022])
-        grip = Grip(grip.closure, centre, grip.opposition, 0.1, grip.opened)
+        center = grip.center + np.array([0.0, -0.012, -0.022])
+        grip = Grip(grip.closure, center, grip.opposition, 0.1, grip.opened)
     else:
         grip = hand.pinch(side, 2 * mover.radius)
     return grip, rotation, outward
@@ -565,7 +565,7 @@ def _touch(rng: np.random.Generator, room: Room, u: np.ndarray) -> Performance |
     side: Side = "right" if rng.random() < 0.5 else "left"
     movers = _reachable(room, (*_OPENED, "knob", "switch"))
     if movers and rng.random() < 0.5:
-        chosen = _favour(rng, room, movers)
+        chosen = _favor(rng, room, movers)
         values = np.full_like(u, room.values[chosen])
         return _work_mover(rng, room, chosen, "touch", "none", side, values, reach, 0.0)
     index = _choose(rng, list(range(len(room.items))))
@@ -597,7 +597,7 @@ def _touch(rng: np.random.Generator, room: Room, u: np.ndarray) -> Performance |
     )
 
 
-def _favour(rng: np.random.Generator, room: Room, options: list[int]) -> int:
+def _favor(rng: np.random.Generator, room: Room, options: list[int]) -> int:
     """One of some movers: each kind is as likely, and those below the counter a third as much."""
     kinds = sorted({room.movers[index].kind for index in options})
     kind = kinds[int(rng.integers(len(kinds)))]
@@ -619,7 +619,7 @@ def _swing(rng: np.random.Generator, room: Room, u: np.ndarray, action: str) -> 
     options = _reachable(room, _OPENED)
     if not options:
         return None
-    chosen = _favour(rng, room, options)
+    chosen = _favor(rng, room, options)
     mover = room.movers[chosen]
     wide = mover.limit * rng.uniform(0.62, 0.98)
     rest = mover.limit * rng.uniform(0.0, 0.06)

@@ -93,7 +93,7 @@ def holding_hand(
         rng: chances.
         side: which hand.
         stand: where the wearer stands.
-        extent: width, depth and height of what is held, metres.
+        extent: width, depth and height of what is held, meters.
         count: frames.
     """
     mirror = sign(side)
@@ -107,7 +107,7 @@ def holding_hand(
     points = start + np.cumsum(rng.normal(0, 0.006, (count, 3)), axis=0)
     grip = hand.wrap(side, float(np.clip(min(extent[:2]) / 2, 0.012, 0.046)))
     rotation = frame(np.array([-mirror * 0.4, 0.9, -0.1]), np.array([mirror * 0.9, 0.35, 0.25]))
-    position = points - rotation @ grip.centre
+    position = points - rotation @ grip.center
     path = HandPath(
         wrist=pose(np.broadcast_to(rotation, (count, 3, 3)), position),
         closure=np.tile(grip.closure, (count, 1)),

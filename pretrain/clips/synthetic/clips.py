@@ -229,8 +229,8 @@ class SyntheticClips:
             entry = said[int(index)]
             if entry[1] not in [other for _, other, _ in kept]:
                 kept.append(entry)
-        centre = sight.centre(subject_track, 0)
-        where = "" if centre is None else region(centre)
+        center = sight.center(subject_track, 0)
+        where = "" if center is None else region(center)
         idle_side = next((side for side in SIDES if side not in performance.hands), None)
         if idle_side is not None and idle:
             seen = any((SIDES.index(idle_side), frame) in sight.boxes for frame in range(last + 1))

@@ -17,7 +17,7 @@ from pretrain.clips.synthetic.stage import Part
 
 
 class Paint(NamedTuple):
-    """Surface in the bank and colour."""
+    """Surface in the bank and color."""
 
     surface: int
     color: tuple[float, float, float, float]
@@ -50,11 +50,11 @@ class Mover:
         base: float (4, 4), its frame in the world when closed.
         axis: float (3,), direction of sliding or of the hinge, in its frame.
         slides: rather than turns.
-        limit: how far it goes, metres or radians, signed; closed is 0.
+        limit: how far it goes, meters or radians, signed; closed is 0.
         handle: float (4, 4), in its frame: -z is where the fingers point that come to hold it,
             x (of the right hand's wrist) along the bar.
         grip: how it is held.
-        radius: of bar or knob, metres.
+        radius: of bar or knob, meters.
         track: number in masks, set by the room.
     """
 
@@ -106,12 +106,12 @@ _TURNS = {
 }
 
 
-def box(centre: Sequence[float], half: Sequence[float], paint: Paint) -> Part:
+def box(center: Sequence[float], half: Sequence[float], paint: Paint) -> Part:
     """A cuboid along the axes."""
     rotation, order = _TURNS[min(range(3), key=half.__getitem__)]
     size = (float(half[order[0]]), float(half[order[1]]), float(half[order[2]]))
     return Part(
-        "box", size, pose(rotation, np.asarray(centre, dtype=float)), paint.surface, paint.color
+        "box", size, pose(rotation, np.asarray(center, dtype=float)), paint.surface, paint.color
     )
 
 
@@ -223,21 +223,21 @@ def _door(
     """Solids of a door whose hinge is at the origin's vertical axis, and its handle's frame."""
     way = 1.0 if hinge_left else -1.0
     w, h, t = width / 2, height / 2, 0.009
-    centre = way * w
+    center = way * w
     parts = []
     if window:
         rim = 0.16 * min(width, height)
         parts += [
-            box((centre, 0, h - rim / 2), (w, t, rim / 2), look.front),
-            box((centre, 0, -h + rim / 2), (w, t, rim / 2), look.front),
-            box((centre - w + rim / 2, 0, 0), (rim / 2, t, h - rim), look.front),
-            box((centre + w - rim / 2, 0, 0), (rim / 2, t, h - rim), look.front),
-            box((centre, 0, 0), (w - rim, t * 0.5, h - rim), look.dark),
+            box((center, 0, h - rim / 2), (w, t, rim / 2), look.front),
+            box((center, 0, -h + rim / 2), (w, t, rim / 2), look.front),
+            box((center - w + rim / 2, 0, 0), (rim / 2, t, h - rim), look.front),
+            box((center + w - rim / 2, 0, 0), (rim / 2, t, h - rim), look.front),
+            box((center, 0, 0), (w - rim, t * 0.5, h - rim), look.dark),
         ]
     else:
-        parts.append(box((centre, 0, 0), (w, t, h), look.front))
+        parts.append(box((center, 0, 0), (w, t, h), look.front))
         if style == 1:
-            parts.append(box((centre, -t, 0), (w * 0.72, 0.004, h * 0.78), look.body))
+            parts.append(box((center, -t, 0), (w * 0.72, 0.004, h * 0.78), look.body))
     x = way * (width - 0.035)
     length = min(0.09, 0.35 * height)
     z = {0: 0.0, 1: -h * 0.35, 2: h * 0.35}[style % 3] if height > 0.3 else 0.0
@@ -496,7 +496,7 @@ def switch_plate(count: int, look: Look) -> Furniture:
 
 
 def button_box(colors: Sequence[tuple[str, Paint]], look: Look) -> Furniture:
-    """A sloping box with coloured buttons in a row."""
+    """A sloping box with colored buttons in a row."""
     width = 0.075 * len(colors) + 0.02
     parts = [box((0, 0.05, 0.04), (width / 2, 0.05, 0.04), look.body)]
     movers = []

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from egodtm_robot.core.drawing.gl import select_backend
 from egodtm_robot.core.errors import (
     ForeignStoreError,
     StoreExistsError,
     StoreNotFoundError,
 )
-from egodtm_robot.core.gl import select_backend
 from egodtm_robot.core.processes.dispatch import run_tasks
 from egodtm_robot.core.processes.local import start_local
 from egodtm_robot.core.progress import Progress

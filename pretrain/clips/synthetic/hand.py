@@ -18,10 +18,10 @@ SIDES: tuple[Side, Side] = ("left", "right")
 
 FINGERS = ("thumb", "index-finger", "middle-finger", "ring-finger", "pinky-finger")
 FINGER_RADIUS = 0.0075
-"""Half the thickness of a finger, metres."""
+"""Half the thickness of a finger, meters."""
 
 PALM = 0.019
-"""Distance of the palm's skin from the wrist's plane, metres."""
+"""Distance of the palm's skin from the wrist's plane, meters."""
 
 
 def sign(side: Side) -> float:
@@ -38,7 +38,7 @@ class HandShape:
         parents: index of each bone's parent, -1 for the wrist.
         bind: float (25, 4, 4), poses of the bones in the skin's own frame.
         relative: float (25, 4, 4), poses relative to the parent.
-        vertices: float (1360, 3), metres; faces, texture coordinates, and for each bone the
+        vertices: float (1360, 3), meters; faces, texture coordinates, and for each bone the
             indices and weights of the vertices that follow it.
     """
 
@@ -151,14 +151,14 @@ class Grip:
 
     Attributes:
         closure: float (5,), thumb to little finger.
-        centre: float (3,), where the middle of what is held lies in the wrist's frame, metres.
+        center: float (3,), where the middle of what is held lies in the wrist's frame, meters.
         opposition: of the thumb.
         spread: of the fingers.
         opened: float (5,), the closure on the way there and after letting go.
     """
 
     closure: np.ndarray
-    centre: np.ndarray
+    center: np.ndarray
     opposition: float
     spread: float
     opened: np.ndarray
@@ -168,7 +168,7 @@ def _for_side(grip: Grip, side: Side) -> Grip:
     if side == "right":
         return grip
     return Grip(
-        grip.closure, grip.centre * [-1.0, 1.0, 1.0], grip.opposition, grip.spread, grip.opened
+        grip.closure, grip.center * [-1.0, 1.0, 1.0], grip.opposition, grip.spread, grip.opened
     )
 
 
@@ -177,7 +177,7 @@ def wrap(side: Side, radius: float) -> Grip:
 
     Args:
         side: which hand.
-        radius: of the bar, metres, up to about 0.05.
+        radius: of the bar, meters, up to about 0.05.
     """
     return _for_side(_wrap(round(radius, 3)), side)
 
@@ -186,9 +186,9 @@ _STEPS = 41
 
 
 def _clearance(
-    closure: np.ndarray, opposition: np.ndarray, centre: np.ndarray, radius: float
+    closure: np.ndarray, opposition: np.ndarray, center: np.ndarray, radius: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How far each finger's bones keep from a bar along x through ``centre``, metres.
+    """How far each finger's bones keep from a bar along x through ``center``, meters.
 
     Returns:
         Least distance of each finger's skin from the bar's, (n, 5), negative inside; and that of
@@ -204,7 +204,7 @@ def _clearance(
         points = joints[:, :-1] * (1 - along) + joints[:, 1:] * along
         # The knuckle lies at the palm, whatever the finger does; so does the thumb's root.
         points = points.reshape(count, -1, 1, 2)[:, 5 if finger == 0 else 2 :]
-        distance = np.linalg.norm(points - centre[1:], axis=-1) - radius - FINGER_RADIUS
+        distance = np.linalg.norm(points - center[1:], axis=-1) - radius - FINGER_RADIUS
         least[:, finger] = distance.min(axis=(1, 2))
         tips[:, finger] = distance[:, -1, -1]
     return least, tips
@@ -213,9 +213,9 @@ def _clearance(
 @functools.lru_cache(maxsize=256)
 def _wrap(radius: float) -> Grip:
     # Thick bars lie beyond the knuckles, to leave room for the thumb.
-    centre = np.array([0.0, -(PALM + 1.3 * radius), -0.084 - 0.35 * radius])
+    center = np.array([0.0, -(PALM + 1.3 * radius), -0.084 - 0.35 * radius])
     steps = np.linspace(0.0, 1.0, _STEPS)
-    least, _ = _clearance(steps[:, None].repeat(5, 1), np.ones(_STEPS), centre, radius)
+    least, _ = _clearance(steps[:, None].repeat(5, 1), np.ones(_STEPS), center, radius)
     closure = np.empty(5)
     for finger in range(1, 5):
         # The first closure that touches, or a loose fist around something thin.
@@ -225,16 +225,16 @@ def _wrap(radius: float) -> Grip:
     opposition, bend = (
         values.ravel() for values in np.meshgrid(np.linspace(-1.2, 1, 12), steps[::2])
     )
-    least, tips = _clearance(bend[:, None].repeat(5, 1), opposition, centre, radius)
+    least, tips = _clearance(bend[:, None].repeat(5, 1), opposition, center, radius)
     score = np.abs(tips[:, 0]) + 20 * np.maximum(0.0, -0.003 - least[:, 0])
     best = int(np.argmin(score))
     closure[0] = bend[best]
     opened = closure * 0.25 + 0.05
-    return Grip(closure, centre, float(opposition[best]), 0.25, opened)
+    return Grip(closure, center, float(opposition[best]), 0.25, opened)
 
 
 def pinch(side: Side, width: float) -> Grip:
-    """Thumb against index and middle finger, across something of that width in metres.
+    """Thumb against index and middle finger, across something of that width in meters.
 
     Raises nothing for what is too wide: the hand then opens as far as it can.
     """
@@ -242,7 +242,7 @@ def pinch(side: Side, width: float) -> Grip:
 
 
 PINCH_WIDEST = 0.092
-"""What the hand spans between thumb and fingers, metres."""
+"""What the hand spans between thumb and fingers, meters."""
 
 
 @functools.lru_cache(maxsize=256)
@@ -254,13 +254,13 @@ def _pinch(width: float) -> Grip:
     fingers = (poses[:, 9, :3, 3] + poses[:, 14, :3, 3]) / 2
     gap = np.linalg.norm(thumb - fingers, axis=1) - 2 * FINGER_RADIUS
     best = int(np.argmin(np.abs(gap - width)))
-    centre = (thumb[best] + fingers[best]) / 2
+    center = (thumb[best] + fingers[best]) / 2
     wider = int(np.argmin(np.abs(gap - min(width + 0.04, gap.max()))))
-    return Grip(closures[best], centre, 1.0, 0.3, closures[wider])
+    return Grip(closures[best], center, 1.0, 0.3, closures[wider])
 
 
 def flat(side: Side) -> Grip:
-    """The open hand; its centre is the palm's middle, for pushing."""
+    """The open hand; its center is the palm's middle, for pushing."""
     return _for_side(
         Grip(
             np.array([0.15, 0.12, 0.12, 0.14, 0.16]),
@@ -287,7 +287,7 @@ def _point() -> Grip:
 
 
 def point(side: Side) -> Grip:
-    """The index finger stretched; its centre is the fingertip."""
+    """The index finger stretched; its center is the fingertip."""
     return _for_side(_point(), side)
 
 

@@ -18,7 +18,7 @@ class Mesh:
     """A surface with texture coordinates.
 
     Attributes:
-        vertices: float (V, 3), metres.
+        vertices: float (V, 3), meters.
         faces: int (F, 3), counter-clockwise from outside.
         texture: float (3 F, 2), coordinates of each corner of each face in turn: once round the
             vertical axis, once from the bottom to the top.
@@ -30,12 +30,12 @@ class Mesh:
 
     @property
     def extent(self) -> np.ndarray:
-        """Sides (3,) of the box around it, metres."""
+        """Sides (3,) of the box around it, meters."""
         return np.ptp(self.vertices, axis=0)
 
 
 def _mesh(vertices: np.ndarray, faces: np.ndarray) -> Mesh:
-    """Centres a surface on its bounding box and wraps the texture around it."""
+    """Centers a surface on its bounding box and wraps the texture around it."""
     vertices = np.asarray(vertices, dtype=np.float64)
     vertices = vertices - (vertices.min(0) + vertices.max(0)) / 2
     faces = np.asarray(faces, dtype=np.int64)
@@ -84,13 +84,13 @@ def _turned(
 
 
 def _cuboid(
-    size: Sequence[float], centre: Sequence[float] = (0, 0, 0)
+    size: Sequence[float], center: Sequence[float] = (0, 0, 0)
 ) -> tuple[np.ndarray, np.ndarray]:
     corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) / 2
     quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
     faces = [face for a, b, c, d in quads for face in ((a, b, c), (a, c, d))]
     # Sides do not share vertices, so that edges stay sharp.
-    vertices = corners[np.array(faces).ravel()] * np.asarray(size) + np.asarray(centre)
+    vertices = corners[np.array(faces).ravel()] * np.asarray(size) + np.asarray(center)
     return vertices, np.arange(36).reshape(-1, 3)
 
 
@@ -118,7 +118,7 @@ def _rod(
 
 
 def _ring(
-    radius: float, thickness: float, centre: Sequence[float], turn: np.ndarray
+    radius: float, thickness: float, center: Sequence[float], turn: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """A handle: a torus about the y axis, turned."""
     around, across = 14, 6
@@ -139,7 +139,7 @@ def _ring(
             p, q = i * across + j, i * across + (j + 1) % across
             r, s = (i + 1) % around * across + (j + 1) % across, (i + 1) % around * across + j
             faces += [(p, q, r), (p, r, s)]
-    return vertices @ turn.T + np.asarray(centre), np.array(faces)
+    return vertices @ turn.T + np.asarray(center), np.array(faces)
 
 
 def _joined(*pieces: tuple[np.ndarray, np.ndarray]) -> Mesh:
@@ -331,9 +331,9 @@ def _roof(side: float, height: float, rise: float) -> tuple[np.ndarray, np.ndarr
     return np.array([p[i] for face in triangles for i in face]), np.arange(18).reshape(-1, 3)
 
 
-def _bulb(centre: Sequence[float], radii: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def _bulb(center: Sequence[float], radii: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     vertices, faces = _turned([(np.sin(a), -np.cos(a)) for a in np.linspace(0, np.pi, 7)], 12)
-    return vertices * np.asarray(radii) + np.asarray(centre), faces
+    return vertices * np.asarray(radii) + np.asarray(center), faces
 
 
 _ARM_RINGS = (
@@ -385,7 +385,7 @@ _LYING: dict[str, np.ndarray] = {
 
 @functools.cache
 def all_meshes() -> dict[str, Mesh]:
-    """Every mesh by name: objects as they stand on a table, centred; limbs from the joint up z."""
+    """Every mesh by name: objects as they stand on a table, centered; limbs from the joint up z."""
     arrays = assets.load("household_objects")
     meshes = {}
     for key, vertices in arrays.items():

@@ -1,4 +1,4 @@
-"""The vocabulary of objects: their names, how they are held, and which colours they have."""
+"""The vocabulary of objects: their names, how they are held, and which colors they have."""
 
 import functools
 import math
@@ -53,12 +53,12 @@ class ObjectKind:
 
     @functools.cached_property
     def extent(self) -> np.ndarray:
-        """Width, depth, height, metres."""
+        """Width, depth, height, meters."""
         return all_meshes()[self.mesh].extent
 
     @functools.cached_property
     def radius(self) -> float:
-        """Of the circle around its outline on the table, metres."""
+        """Of the circle around its outline on the table, meters."""
         return 0.5 * math.hypot(self.extent[0], self.extent[1])
 
 

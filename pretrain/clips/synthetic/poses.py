@@ -13,7 +13,7 @@ def cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def pose(rotation: np.ndarray | None = None, position: np.ndarray | None = None) -> np.ndarray:
-    """Matrices (..., 4, 4) of rotations (..., 3, 3) and positions (..., 3), metres."""
+    """Matrices (..., 4, 4) of rotations (..., 3, 3) and positions (..., 3), meters."""
     lead = () if rotation is None else np.shape(rotation)[:-2]
     if position is not None and np.ndim(position) - 1 >= len(lead):
         lead = np.broadcast_shapes(lead, np.shape(position)[:-1])

@@ -1,7 +1,7 @@
 """Rooms: a counter or desk before a wall, furniture on, below and above it, and things to handle.
 
 The counter's top is z = 0, its front edge y = 0; who wears the camera stands at y < 0 and looks
-along +y. Metres throughout.
+along +y. Meters throughout.
 """
 
 import math
@@ -39,9 +39,9 @@ class Item:
 
     Attributes:
         kind: what it is.
-        color: its colour's name.
+        color: its color's name.
         part: how it is drawn, in its own frame, which is the middle of its bounding box.
-        position: of the middle, metres.
+        position: of the middle, meters.
         yaw: turn about the vertical, radians.
         track: number in masks and boxes.
     """
@@ -479,7 +479,7 @@ class RoomMaker:
         yaw: float,
         track: int,
     ) -> Item:
-        """An object of that colour, with a surface of its own."""
+        """An object of that color, with a surface of its own."""
         shade = np.clip(np.array(COLORS[color]) * rng.uniform(0.85, 1.1), 0, 1)
         rgba = _opaque(shade)
         part = Part(kind.mesh, (0.1, 0.1, 0.1), np.eye(4), self.surface(rng, kind.families), rgba)

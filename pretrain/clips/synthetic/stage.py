@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 import mujoco
 import numpy as np
 
-from egodtm_robot.core.rendering import OffscreenRenderer
+from egodtm_robot.core.drawing.offscreen import OffscreenRenderer
 from pretrain.clips.synthetic.hand import SIDES, Side, hand_shape
 from pretrain.clips.synthetic.meshes import all_meshes
 from pretrain.clips.synthetic.poses import quaternions
 from pretrain.clips.synthetic.textures import Surface
 
 NEAR, FAR = 0.03, 12.0
-"""Nearest and farthest distance that is drawn, metres."""
+"""Nearest and farthest distance that is drawn, meters."""
 
 POOL = 300
 """Most parts of a scene."""
@@ -44,7 +44,7 @@ class Part:
 
     Attributes:
         shape: a name in :data:`SHAPES` or of a mesh.
-        size: MuJoCo's half sizes, metres; of meshes, nothing.
+        size: MuJoCo's half sizes, meters; of meshes, nothing.
         local: float (4, 4), its pose on the thing.
         surface: index in the bank of surfaces, -1 for none.
         color: red, green, blue, opacity.
@@ -65,7 +65,7 @@ class Thing:
         parts: its solids.
         poses: float (T, 4, 4), in the world.
         track: number in masks and boxes; None for the room.
-        opacity: float (T,) that multiplies the colours' own, or None.
+        opacity: float (T,) that multiplies the colors' own, or None.
     """
 
     parts: list[Part]
@@ -79,7 +79,7 @@ class Light:
     """A lamp in the room, or the sun.
 
     Attributes:
-        position: metres.
+        position: meters.
         direction: where it shines.
         color: red, green, blue.
         kind: ``point``, ``spot`` or ``directional``.
@@ -103,7 +103,7 @@ class Picture:
         lights: up to three.
         ambient: light without direction, 0 to 1.
         headlight: light from the camera, 0 to 1.
-        skin: colour of the hands.
+        skin: color of the hands.
     """
 
     things: list[Thing]
@@ -126,7 +126,7 @@ class Drawing:
 
     Attributes:
         frames: uint8 (T, H, W, 3).
-        depth: float32 (T, h, w), metres along the optical axis at the centres of the map's pixels.
+        depth: float32 (T, h, w), meters along the optical axis at the centers of the map's pixels.
         masks: uint8 (T, h, w), track + 1, 0 for the room.
     """
 

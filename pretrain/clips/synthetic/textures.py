@@ -1,7 +1,7 @@
 """Procedural surfaces: pictures that repeat without a seam, made of noise and regular patterns.
 
 Each split has a bank of its own, so that the surfaces of held-out scenes are new as well. What is
-drawn is a picture of the bank times a colour.
+drawn is a picture of the bank times a color.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Surface:
     Attributes:
         family: what it may be used for, such as ``wood`` or ``stripes``.
         image: uint8 (128, 128, 3).
-        repeat: pictures a metre on boxes and the like; pictures round and up on meshes with
+        repeat: pictures a meter on boxes and the like; pictures round and up on meshes with
             texture coordinates.
         specular: strength of highlights.
         coordinates: for meshes that bring texture coordinates.

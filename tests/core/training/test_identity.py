@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from egodtm_robot.core.instantiation import FORMER_IMPORT_PATHS
+from egodtm_robot.core.configuration.instantiation import FORMER_IMPORT_PATHS
 from egodtm_robot.core.training.identity import NOT_DECISIVE, decisive, differences, listed
 
 

@@ -28,7 +28,7 @@ def test_hydra_lists_and_mappings_work():
     ("position", "target"),
     [((1.5, 0.3, 2.2), (0.0, 0.4, 1.8)), ((0.0, 0.0, 3.0), (0.0, 0.0, 0.0))],
 )
-def test_look_at_centres_the_target_upright(position, target):
+def test_look_at_centers_the_target_upright(position, target):
     rotation = np.empty(9)
     mujoco.mju_quat2Mat(rotation, np.array(look_at_quaternion(position, target)))
     right, up, back = rotation.reshape(3, 3).T
@@ -81,7 +81,7 @@ def test_the_wrist_camera_sees_both_fingers_and_what_is_between():
     )
     assert len(left) > 40
     assert len(right) > 40
-    # One on each side, with the grip's centre between them, in the picture.
+    # One on each side, with the grip's center between them, in the picture.
     columns = sorted([left[:, 1].mean(), right[:, 1].mean()])
     assert columns[0] < 32 < columns[1]
     camera = env.data.camera("wrist")

@@ -12,7 +12,7 @@ import torch
 
 from egodtm_robot.core.errors import CheckpointError, CheckpointMismatchError, EncoderOptionError
 from egodtm_robot.encoders.egodtm import EgoDTMEncoder
-from pretrain.annotate.depth_egodtm import EgoDTMDepth
+from pretrain.annotate.depth.egodtm import EgoDTMDepth
 from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.checkpoints import load_model, save_checkpoint, start_from
 from pretrain.checkpoints.families import read_published

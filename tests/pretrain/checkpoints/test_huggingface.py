@@ -10,7 +10,7 @@ from egodtm_robot.core.errors import WeightsError
 from pretrain.checkpoints import (
     from_huggingface_clip,
     huggingface_clip_tensors,
-    initialise_from,
+    initialize_from,
 )
 from pretrain.model import EgoDTM, EgoDTMConfig
 
@@ -78,7 +78,7 @@ def test_training_begins_from_clip_with_a_decoder_of_its_own(saved: Path):
     config.text.causal = False
     model = EgoDTM(config)
     theirs = transformers.CLIPModel.from_pretrained(saved)
-    kept = initialise_from(model, huggingface_clip_tensors(theirs.state_dict()), "clip")
+    kept = initialize_from(model, huggingface_clip_tensors(theirs.state_dict()), "clip")
     assert {"image_projection", "visual.temporal_embedding"} <= set(kept)
     clip_block = theirs.vision_model.encoder.layers[1].self_attn
     block = model.visual.transformer.resblocks[1].attn

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from egodtm_robot.core.errors import CheckpointMismatchError, WeightsError
-from pretrain.checkpoints import initialise_from, load_published, our_names
+from pretrain.checkpoints import initialize_from, load_published, our_names
 from pretrain.model import EgoDTM
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
@@ -129,7 +129,7 @@ def test_another_joint_space_keeps_the_models_own_projections(source: EgoDTM):
     config.text = source.config.text
     config.joint_width = 24
     model = EgoDTM(config, seed=2)
-    kept = initialise_from(model, our_names(as_openai(source.state_dict())), "clip")
+    kept = initialize_from(model, our_names(as_openai(source.state_dict())), "clip")
     assert {"image_projection", "textual.text_projection"} <= set(kept)
 
 
@@ -139,7 +139,7 @@ def test_embeddings_of_place_and_time_are_resampled(source: EgoDTM):
     config.vision.frames = 8
     config.vision.image_size = 64
     model = EgoDTM(config, seed=2)
-    initialise_from(model, our_names(source.state_dict()), "here")
+    initialize_from(model, our_names(source.state_dict()), "here")
     frames = torch.randint(0, 256, (1, 8, 64, 64, 3), dtype=torch.uint8)
     # The same function as interpolating in the forward pass.
     torch.testing.assert_close(
@@ -162,14 +162,14 @@ def test_what_does_not_match_is_listed_and_nothing_loaded(damage: str, source: E
     model = EgoDTM(source.config, seed=2)
     before = model.visual.conv1.weight.clone()
     with pytest.raises(CheckpointMismatchError, match=r"1 tensors of there"):
-        initialise_from(model, our_names(published), "there")
+        initialize_from(model, our_names(published), "there")
     assert torch.equal(model.visual.conv1.weight, before)
 
 
 def test_a_timesformer_is_refused_by_name(source: EgoDTM):
     tensors = {"module.visual.blocks.0.timeattn.qkv.weight": torch.zeros(1)}
     with pytest.raises(CheckpointMismatchError, match="TimeSformer"):
-        initialise_from(source, our_names(tensors), "lavila_tsf.pt")
+        initialize_from(source, our_names(tensors), "lavila_tsf.pt")
 
 
 def test_a_pickle_that_runs_code_is_refused(source: EgoDTM, tmp_path: Path):

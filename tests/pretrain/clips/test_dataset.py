@@ -22,7 +22,6 @@ from pretrain.clips.dataset import (
     crop_boxes,
     crop_depth,
     crop_frames,
-    evaluation_batches,
     jitter,
     random_crop,
     training_loader,
@@ -133,11 +132,6 @@ def test_evaluation_has_no_randomness_and_reads_the_caption(store):
     np.testing.assert_allclose(batch.depth[0].numpy(), clip.depth, atol=1e-4)
     np.testing.assert_allclose(batch.boxes[0].xyxy, clip.boxes.xyxy, atol=1e-6)
     assert torch.equal(batch.tokens, tokenize([clip.caption]))
-    order = [5, 2, 9, 0, 10]
-    parts = list(evaluation_batches(dataset, order, 2))
-    assert torch.cat([part.index for part in parts]).tolist() == order
-    assert torch.equal(parts[0].frames[1], batch.frames[0])
-    assert list(evaluation_batches(dataset, [], 2)) == []
 
 
 def test_both_texts_are_drawn_about_equally_often(store):
@@ -241,7 +235,7 @@ def test_stores_that_do_not_suffice_are_refused(store, tmp_path):
         ClipDataset(ClipStore.open([*store.paths, tmp_path / "short"]), SPEC)
 
 
-# -- crops and colours -----------------------------------------------------------------------------
+# -- crops and colors -----------------------------------------------------------------------------
 
 
 def test_crops_stay_within_the_frame_and_keep_enough_of_it():
@@ -313,7 +307,7 @@ def test_boxes_mostly_outside_a_crop_are_dropped():
     found.check(1)
 
 
-def test_colours_change_alike_in_all_frames_and_no_change_means_none():
+def test_colors_change_alike_in_all_frames_and_no_change_means_none():
     frames = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8), 4, 0)
     changed = jitter(frames, AugmentationConfig(), np.random.default_rng(1))
     assert (changed.dtype, changed.shape) == (np.uint8, frames.shape)

@@ -10,8 +10,8 @@ import pytest
 from egodtm_robot.core.errors import ConfigurationError, DiskSpaceError, ResumeMismatchError
 from pretrain import rechunk as command
 from pretrain.clips import rechunk as module
-from pretrain.clips.decoding import Span, decode_clip, decode_spans, open_video
 from pretrain.clips.rechunk import RechunkConfig, RechunkError, rechunk, rechunk_video
+from pretrain.clips.spans import Span, decode_clip, decode_spans, open_video
 from pretrain.clips.video_file import VideoFile
 from pretrain.clips.video_pieces import VideoPieces
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from egodtm_robot.core.statistics import wilson_interval
+from egodtm_robot.core.intervals import wilson_interval
 from pretrain.evaluate.multiple_choice import MultipleChoice
 
 

@@ -13,7 +13,7 @@ def test_objects_count_with_the_query_that_fits_best_and_hands_with_their_own():
     target = RegionTarget(
         boxes=torch.tensor([[[left, left, other, left]]]),
         present=torch.tensor([[[True, True, True, False]]]),
-        labelled=torch.tensor([True]),
+        labeled=torch.tensor([True]),
     )
     # The left hand is missed, the right hand and the object are found.
     assert box_overlap(boxes, target)[0] == pytest.approx(2 / 3, abs=1e-5)

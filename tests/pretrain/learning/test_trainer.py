@@ -25,8 +25,8 @@ from pretrain.clips.dataset import ClipDataset, Draw, SampleSpec
 from pretrain.learning.accelerator import make_accelerator
 from pretrain.learning.trainer import BEST, LAST, Trainer, make_optimizer
 from pretrain.learning.training_config import TrainingConfig
+from pretrain.losses.objective import ObjectiveConfig, freeze_unused, objective_losses
 from pretrain.model import EgoDTM
-from pretrain.objective import ObjectiveConfig, freeze_unused, objective_losses
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
 from fake_clips import make_store

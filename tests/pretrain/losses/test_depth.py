@@ -80,14 +80,14 @@ def test_each_part_is_its_formula(fast: Callable[..., torch.Tensor], slow: Calla
 
 def test_chamfer_is_its_formula():
     _, target = batch()
-    centres = torch.rand(3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    found = chamfer(centres, target)
+    centers = torch.rand(3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = chamfer(centers, target)
     for clip in range(2):
         depths = [
             float(target.depth[clip][p]) for p in np.ndindex(*SHAPE[1:]) if target.valid[clip][p]
         ]
-        there = [min((float(c) - d) ** 2 for d in depths) for c in centres[clip]]
-        back = [min((float(c) - d) ** 2 for c in centres[clip]) for d in depths]
+        there = [min((float(c) - d) ** 2 for d in depths) for c in centers[clip]]
+        back = [min((float(c) - d) ** 2 for c in centers[clip]) for d in depths]
         expected = sum(there) / len(there) + sum(back) / len(back)
         assert float(found[clip]) == pytest.approx(expected, abs=1e-12)
     assert float(found[2]) == 0
@@ -96,27 +96,27 @@ def test_chamfer_is_its_formula():
 @pytest.mark.parametrize("part", ["mse", "scale_invariant_log", "gradient", "chamfer"])
 def test_gradients_are_those_of_finite_differences(part: str):
     depth, target = batch()
-    centres = torch.rand(3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    centers = torch.rand(3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     config = DepthLossConfig(**{"mse": 0.0, part: 1.0})
 
-    def loss(depth: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
-        return depth_loss([DepthPrediction(depth, centres)], target, config)
+    def loss(depth: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
+        return depth_loss([DepthPrediction(depth, centers)], target, config)
 
     assert torch.autograd.gradcheck(
-        loss, (depth.requires_grad_(), centres.requires_grad_()), atol=1e-4
+        loss, (depth.requires_grad_(), centers.requires_grad_()), atol=1e-4
     )
 
 
 def test_layers_are_summed_parts_weighted_and_clips_without_depth_not_counted():
     depth, target = batch()
-    centres = torch.full((3, 4), 0.5, dtype=torch.float64)
+    centers = torch.full((3, 4), 0.5, dtype=torch.float64)
     config = DepthLossConfig(mse=2.0, gradient=0.5, scale_invariant_log=0.25, chamfer=0.1)
-    layers = [DepthPrediction(depth, centres), DepthPrediction(depth**2, centres)]
+    layers = [DepthPrediction(depth, centers), DepthPrediction(depth**2, centers)]
     expected = sum(
         2.0 * squared_error(layer.depth, target)[:2].mean()
         + 0.5 * gradient_difference(layer.depth, target)[:2].mean()
         + 0.25 * scale_invariant_log(layer.depth, target)[:2].mean()
-        + 0.1 * chamfer(centres, target)[:2].mean()
+        + 0.1 * chamfer(centers, target)[:2].mean()
         for layer in layers
     )
     torch.testing.assert_close(depth_loss(layers, target, config), expected)

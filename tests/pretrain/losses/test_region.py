@@ -25,12 +25,12 @@ def batch(
     present = torch.rand(*shape, generator=generator) < 0.7
     boxes = random_boxes(*shape, generator=generator)
     logits = torch.randn(*shape, generator=generator, dtype=torch.float64)
-    labelled = torch.ones(clips, dtype=torch.bool)
-    labelled[-1] = clips == 1
+    labeled = torch.ones(clips, dtype=torch.bool)
+    labeled[-1] = clips == 1
     target = RegionTarget(
         torch.where(present[..., None], random_boxes(*shape, generator=generator), 0.0),
         present,
-        labelled,
+        labeled,
     )
     return RegionPrediction(boxes, logits), target
 
@@ -80,7 +80,7 @@ def test_the_loss_is_its_formula_with_hungarian_matching():
         )
         for i in range(2)
     ]
-    # The third clip is not labelled; two layers are summed.
+    # The third clip is not labeled; two layers are summed.
     found = region_loss([prediction, prediction], target)
     assert float(found) == pytest.approx(2 * sum(expected) / 2, abs=1e-9)
 
@@ -111,12 +111,10 @@ def test_gradients_are_those_of_finite_differences():
 def test_order_of_objects_is_free_but_hands_have_sides():
     prediction, target = batch()
     swapped = torch.tensor([0, 1, 4, 2, 3])
-    again = RegionTarget(
-        target.boxes[:, :, swapped], target.present[:, :, swapped], target.labelled
-    )
+    again = RegionTarget(target.boxes[:, :, swapped], target.present[:, :, swapped], target.labeled)
     torch.testing.assert_close(region_loss([prediction], target), region_loss([prediction], again))
     hands = torch.tensor([1, 0, 2, 3, 4])
-    other = RegionTarget(target.boxes[:, :, hands], target.present[:, :, hands], target.labelled)
+    other = RegionTarget(target.boxes[:, :, hands], target.present[:, :, hands], target.labeled)
     assert region_loss([prediction], target) != region_loss([prediction], other)
 
 
@@ -124,7 +122,7 @@ def test_a_batch_without_labels_costs_nothing_and_pulls_nowhere():
     prediction, target = batch()
     prediction.boxes.requires_grad_()
     loss = region_loss(
-        [prediction], RegionTarget(target.boxes, target.present, target.labelled & False)
+        [prediction], RegionTarget(target.boxes, target.present, target.labeled & False)
     )
     assert loss.item() == 0
     (gradient,) = torch.autograd.grad(loss, [prediction.boxes])
@@ -166,7 +164,7 @@ def test_targets_put_hands_in_their_places_and_touched_objects_first():
         (0, 3, "fork", NO_SIDE, False, 0.7),
     )
     target = region_target([clip, None, Boxes.empty()], frames=2, objects=2)
-    assert target.labelled.tolist() == [True, False, True]
+    assert target.labeled.tolist() == [True, False, True]
     assert target.present[0].tolist() == [[False, True, False, True], [True, True, True, True]]
     np.testing.assert_allclose(target.boxes[0, 1, :, 0], [0.2, 0.1, 0.6, 0.5])
     assert not target.present[1:].any()

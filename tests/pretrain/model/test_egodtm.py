@@ -21,7 +21,7 @@ from pretrain.model import (
     TextConfig,
     VisionConfig,
 )
-from pretrain.model.depth_decoder import bin_centres
+from pretrain.model.depth_decoder import bin_centers
 from pretrain.model.layers import CrossAttention, SelfAttention
 from pretrain.model.tokenizer import tokenize
 
@@ -71,7 +71,7 @@ def test_any_number_of_frames_and_resolution_is_a_clip(
     for layer in out.depths:
         assert layer.depth.shape == (2, frames, 4 * rows, 4 * columns)
         assert 0 <= layer.depth.min() <= layer.depth.max() <= 1
-        assert layer.centres.shape == (2, 4)
+        assert layer.centers.shape == (2, 4)
     assert out.boxes is not None
     assert len(out.boxes) == 2
     for boxes in out.boxes:
@@ -165,14 +165,14 @@ def test_attention_is_that_of_torch():
 
 
 def test_bins_divide_the_unit_interval():
-    centres = bin_centres(torch.tensor([[0.0, 0.0, 0.0, 0.0], [-5.0, 0.9, -1.0, 0.9]]))
-    torch.testing.assert_close(centres[0], torch.tensor([0.125, 0.375, 0.625, 0.875]))
+    centers = bin_centers(torch.tensor([[0.0, 0.0, 0.0, 0.0], [-5.0, 0.9, -1.0, 0.9]]))
+    torch.testing.assert_close(centers[0], torch.tensor([0.125, 0.375, 0.625, 0.875]))
     widths = torch.tensor([0.1, 1.0, 0.1, 1.0]) / 2.2
-    torch.testing.assert_close(centres[1], widths.cumsum(0) - widths / 2)
+    torch.testing.assert_close(centers[1], widths.cumsum(0) - widths / 2)
 
 
 @pytest.mark.parametrize("upsampling", [2, 4])
-def test_depth_can_be_learnt(upsampling: int):
+def test_depth_can_be_learned(upsampling: int):
     """A few steps on one clip: the decoder's last layer learns a ramp that it starts far from."""
     config = tiny_config()
     config.depth_decoder.upsampling = upsampling

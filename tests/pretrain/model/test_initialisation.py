@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from pretrain.model import EgoDTM
-from pretrain.model.initialisation import plane_waves, waves
+from pretrain.model.initialization import plane_waves, waves
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
 from tiny_model import tiny_config
@@ -23,7 +23,7 @@ def test_places_and_times_can_be_told_apart_from_the_beginning():
     places = plane_waves(8, 192)
     assert places.shape == (64, 192)
     distances = torch.cdist(places, places) + 100 * torch.eye(64)
-    # The nearest other place is a neighbour in row or column.
+    # The nearest other place is a neighbor in row or column.
     nearest = distances.argmin(dim=1)
     steps = (nearest // 8 - torch.arange(64) // 8).abs() + (
         nearest % 8 - torch.arange(64) % 8

@@ -5,8 +5,8 @@ import importlib.util
 import pytest
 import torch
 
-from egodtm_robot.core import efficientnet
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError, WeightsError
+from egodtm_robot.core.published_models import efficientnet
 from egodtm_robot.encoders.efficientnet import EfficientNetLite0Encoder
 from pretrain.model.configuration import VisionConfig
 from pretrain.model.stem import EfficientNetStem
@@ -28,7 +28,7 @@ def frames(count: int = 3) -> torch.Tensor:
 
 
 @needs_weights
-def test_a_patch_shows_the_encoders_features_of_its_place_normalised():
+def test_a_patch_shows_the_encoders_features_of_its_place_normalized():
     stem = EfficientNetStem()
     stem.load_imagenet()
     clips = frames()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from egodtm_robot.core.configuration import compose
-from pretrain.annotate.detector_model import new_detector, save_detector
+from pretrain.annotate.detectors.model import new_detector, save_detector
 from pretrain.clips import ClipStore
 from pretrain.prepare import PrepareConfig, prepare
 

@@ -2,7 +2,7 @@
 
 ``right_hand.npz``: a rigged hand of the WebXR input profiles (MIT; ``LICENSE.right_hand.md``).
 ``household_objects.npz``: meshes of objects from MyoSuite's object_sim (Apache-2.0;
-``LICENSE.household_objects``), decimated to 1,800 faces each and centred.
+``LICENSE.household_objects``), decimated to 1,800 faces each and centered.
 """
 
 import functools
@@ -15,7 +15,7 @@ _FOLDER = "pretrain.clips.synthetic.assets"
 
 @functools.cache
 def load(name: str) -> dict[str, np.ndarray]:
-    """The arrays of ``name``.npz, metres.
+    """The arrays of ``name``.npz, meters.
 
     Args:
         name: ``right_hand`` or ``household_objects``.

@@ -199,16 +199,16 @@ def test_statements_hold_by_boxes_masks_and_depth(clips):
                 assert {1: "left", 2: "right"}[int(clip.boxes.side[acts][0])] == value
                 continue
             own = boxes_of(clip, track)
-            centre = {f: ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) for f, box in own.items()}
+            center = {f: ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) for f, box in own.items()}
             if kind == "region":
-                x, y = centre[0]
+                x, y = center[0]
                 assert ("left" in value) == (x < 0.36)
                 assert ("right" in value) == (x > 0.64)
                 assert (value in ("top", "upper left", "upper right")) == (y < 0.36)
                 assert (value in ("bottom", "lower left", "lower right")) == (y > 0.64)
                 assert value in clip.caption
             elif kind == "motion":
-                dx, dy = (centre[last][axis] - centre[first][axis] for axis in (0, 1))
+                dx, dy = (center[last][axis] - center[first][axis] for axis in (0, 1))
                 if value in ("left", "right"):
                     assert dx * (1 if value == "right" else -1) > 0.05
                 elif value in ("up", "down"):
@@ -219,7 +219,7 @@ def test_statements_hold_by_boxes_masks_and_depth(clips):
             elif kind in ("to the left of", "to the right of"):
                 other = boxes_of(clip, value)[0]
                 middle = (other[0] + other[2]) / 2
-                assert (centre[0][0] < middle) == (kind == "to the left of")
+                assert (center[0][0] < middle) == (kind == "to the left of")
                 assert f"{kind} the {noun_of(clip, value)}" in clip.caption
             else:
                 nearer = median_depth(clip, track, 0) < median_depth(clip, value, 0)

@@ -145,7 +145,7 @@ def test_fingers_close_around_a_bar_without_entering_it(radius):
     grip = hand.wrap("right", radius)
     bones = hand.bones("right", np.eye(4), grip.closure, grip.spread, grip.opposition)
     tips = bones[[9, 14, 19], 1:3, 3]
-    distance = np.linalg.norm(tips - grip.centre[1:], axis=1)
+    distance = np.linalg.norm(tips - grip.center[1:], axis=1)
     assert (distance > radius - 0.001).all()
     # Behind the bar as seen from the palm, if it is thick enough to reach around.
     assert (distance < radius + 0.045).all()

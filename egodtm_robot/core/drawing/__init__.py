@@ -1,0 +1,1 @@
+"""Drawing MuJoCo scenes without a window."""

@@ -1,0 +1,302 @@
+"""Features of demonstrations, computed once, and the pipeline that computes the same ones live.
+
+The cache in the demonstration store holds an encoder's own tokens under the encoder's fingerprint:
+they cost the time, and they serve every choice of episodes and of reduction. The reduction to a
+few channels is fitted on them and applied when they are read, which takes seconds.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from egodtm_robot.core.errors import (
+    CheckpointMismatchError,
+    DatasetError,
+    UnknownNameError,
+    WeightsError,
+)
+from egodtm_robot.core.fingerprints import hash_parts
+from egodtm_robot.core.history import history_windows
+from egodtm_robot.core.progress import Progress
+from egodtm_robot.core.storage import check_free_space, format_bytes
+from egodtm_robot.core.storage.atomic_files import write_atomically
+from egodtm_robot.core.storage.locking import UNTIL_FREE
+from egodtm_robot.demos.store import DemonstrationStore, estimate_bytes
+from egodtm_robot.encoders.base import Encoder
+from egodtm_robot.encoders.reducer import FIT_TOKENS, MAXIMUM_CHANNELS, Reducer
+
+STATE_STREAM = "state"
+"""Name of the one stream of features of an encoder that reads no camera."""
+
+_ROWS_A_COMMIT = 256
+
+PIPELINE_FILE = "features.safetensors"
+"""What a run saves of its feature pipeline: fingerprints and the fitted reducer."""
+
+
+@dataclass
+class FeaturePipeline:
+    """An encoder and, for wide token grids, a fitted reducer: what a policy's features come from.
+
+    Attributes:
+        encoder: see :class:`Encoder`.
+        reducer: None where the encoder's tokens are narrow enough, or there is only one.
+    """
+
+    encoder: Encoder
+    reducer: Reducer | None = None
+
+    @classmethod
+    def fit(
+        cls,
+        encoder: Encoder,
+        tokens: Mapping[str, np.ndarray],
+        num_steps: int | None = None,
+        channels: int = MAXIMUM_CHANNELS,
+    ) -> Self:
+        """Fit the reducer, if one is needed, on an even subsample of steps.
+
+        Args:
+            encoder: made the tokens.
+            tokens: float32 (N, L, D) a stream, as :func:`embed_demonstrations` returns them.
+            num_steps: fit on the first ones only, None for all.
+            channels: at most so many a token afterwards.
+
+        Raises:
+            DatasetError: there are fewer than two steps to fit on.
+        """
+        if encoder.num_tokens == 1 or encoder.dimension <= channels:
+            return cls(encoder)
+        steps = min(len(array) for array in tokens.values())
+        steps = steps if num_steps is None else min(steps, num_steps)
+        if steps < 2:
+            raise DatasetError(f"Expected at least 2 steps to fit a reducer on, got {steps}.")
+        wanted = max(2, FIT_TOKENS // (encoder.num_tokens * len(tokens)))
+        chosen = np.unique(np.linspace(0, steps - 1, min(wanted, steps)).astype(np.int64))
+        return cls(encoder, Reducer.fit([array[chosen] for array in tokens.values()], channels))
+
+    @property
+    def name(self) -> str:
+        """The encoder's name."""
+        return self.encoder.name
+
+    @property
+    def source(self) -> Literal["rgb", "privileged", "none"]:
+        """What the encoder reads."""
+        return self.encoder.source
+
+    @property
+    def history(self) -> int:
+        """Frames T of a window."""
+        return self.encoder.history
+
+    @property
+    def batch_size(self) -> int:
+        """Windows a forward pass of the encoder; 1 where it has none."""
+        return int(getattr(self.encoder, "batch_size", 1))
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of the tokens, None for a global feature."""
+        return self.encoder.grid
+
+    @property
+    def num_tokens(self) -> int:
+        """L, tokens a window."""
+        return self.encoder.num_tokens
+
+    @property
+    def dimension(self) -> int:
+        """Channels a token, after the reduction."""
+        return self.encoder.dimension if self.reducer is None else self.reducer.dimension
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits over the encoder and the reducer's parameters."""
+        reducer = None if self.reducer is None else self.reducer.fingerprint
+        return hash_parts("pipeline", self.encoder.fingerprint, reducer)
+
+    def streams(self, cameras: Sequence[str]) -> tuple[str, ...]:
+        """Names of the features: the cameras, or one for an encoder that reads none."""
+        return tuple(cameras) if self.source == "rgb" else (STATE_STREAM,)
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Windows (B, T, ...) as the encoder takes them -> float32 (B, L, dimension)."""
+        return self.reduce(self.encoder.encode(images))
+
+    def reduce(self, tokens: np.ndarray) -> np.ndarray:
+        """The encoder's tokens (N, L, D) -> float32 (N, L, dimension)."""
+        return tokens if self.reducer is None else self.reducer.transform(tokens)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move the encoder to ``device``."""
+        self.encoder.to(device)
+        return self
+
+    def save(self, path: Path) -> None:
+        """Write the reducer and both fingerprints to a safetensors file, atomically."""
+        tensors = {} if self.reducer is None else self.reducer.tensors()
+        metadata = {"encoder": self.encoder.fingerprint, "pipeline": self.fingerprint}
+        write_atomically(path, safetensors.torch.save(tensors, {"features": json.dumps(metadata)}))
+
+    @classmethod
+    def load(cls, path: Path, encoder: Encoder) -> Self:
+        """The pipeline that :meth:`save` wrote, with ``encoder`` in its place.
+
+        Raises:
+            WeightsError: the file is missing or unreadable.
+            CheckpointMismatchError: it was saved with another encoder than ``encoder``.
+        """
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                metadata = json.loads((file.metadata() or {})["features"])
+            saved = str(metadata["encoder"]), str(metadata["pipeline"])
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise WeightsError(
+                f"Expected a feature pipeline that a run saved at {path}, could not read one "
+                f"({type(error).__name__}: {error})."
+            ) from error
+        if saved[0] != encoder.fingerprint:
+            raise CheckpointMismatchError(
+                f"Expected the encoder of fingerprint {saved[0]} that {path} was saved with, got "
+                f"{encoder.name} of fingerprint {encoder.fingerprint}: its weights, options or "
+                "code differ. Use the encoder configuration of that run."
+            )
+        pipeline = cls(encoder, Reducer.from_tensors(tensors) if tensors else None)
+        if saved[1] != pipeline.fingerprint:
+            raise CheckpointMismatchError(
+                f"Expected {path} to give the fingerprint {saved[1]} that it names, got "
+                f"{pipeline.fingerprint}: the file was changed."
+            )
+        return pipeline
+
+
+def embed_demonstrations(
+    store: DemonstrationStore,
+    encoder: Encoder,
+    cameras: Sequence[str],
+    modality: str = "rgb",
+    progress: bool = True,
+) -> dict[str, np.ndarray]:
+    """The encoder's tokens for every step of a store, from its cache where they are there.
+
+    What is missing is computed and committed to the store in pieces: a run that was interrupted
+    goes on behind the last piece, and a store that has grown is embedded from where it had ended.
+
+    Args:
+        store: open in either mode.
+        encoder: on the device that it is to run on.
+        cameras: whose images to embed, at least one for an encoder of images; of no effect on
+            others.
+        modality: which images of the cameras, ``rgb`` for those of the resolution that was
+            collected.
+        progress: whether to write size, rate and remaining time to standard error.
+
+    Returns:
+        float32 (N, L, D) a camera; under ``STATE_STREAM`` for an encoder that reads no camera.
+
+    Raises:
+        DatasetError: the store is empty, or no camera is named.
+        UnknownNameError: the store has no images of a camera.
+        DiskSpaceError: the cache does not fit on the disk.
+    """
+    if store.num_steps == 0:
+        raise DatasetError(f"Expected demonstrations in {store.path}, it holds none.")
+    if encoder.source != "rgb":
+        return {STATE_STREAM: _embed_state(store, encoder)}
+    if not cameras:
+        raise DatasetError(f"Encoder {encoder.name} reads images; name at least one camera.")
+    for camera in cameras:
+        if f"{modality}/{camera}" not in store.array_names:
+            known = [n for n in store.array_names if n.split("/")[0].startswith("rgb")]
+            raise UnknownNameError(f"images of {store.path}", f"{modality}/{camera}", known)
+    result = {}
+    for camera in cameras:
+        stream = camera if modality == "rgb" else f"{modality}/{camera}"
+        cached = store.read_features(encoder.fingerprint, stream)
+        if cached is None:
+            _embed_camera(store, encoder, f"{modality}/{camera}", stream, progress)
+            cached = store.read_features(encoder.fingerprint, stream)
+            assert cached is not None
+        result[camera] = cached
+    return result
+
+
+def demonstration_features(
+    store: DemonstrationStore,
+    encoder: Encoder,
+    cameras: Sequence[str],
+    episodes: int | None = None,
+    modality: str = "rgb",
+    progress: bool = True,
+) -> tuple[FeaturePipeline, dict[str, np.ndarray]]:
+    """Embed demonstrations, fit the pipeline on them, and return both.
+
+    Args:
+        store: see :func:`embed_demonstrations`.
+        encoder: see :func:`embed_demonstrations`.
+        cameras: see :func:`embed_demonstrations`.
+        episodes: fit on the first so many, and return features of these only; None for all.
+        modality: see :func:`embed_demonstrations`.
+        progress: see :func:`embed_demonstrations`.
+
+    Returns:
+        The pipeline, and float32 (N, L, dimension) a stream.
+    """
+    steps = store.num_steps if episodes is None else int(store.episode_offsets[episodes])
+    tokens = embed_demonstrations(store, encoder, cameras, modality, progress)
+    tokens = {stream: array[:steps] for stream, array in tokens.items()}
+    pipeline = FeaturePipeline.fit(encoder, tokens)
+    return pipeline, {stream: pipeline.reduce(array) for stream, array in tokens.items()}
+
+
+def _embed_state(store: DemonstrationStore, encoder: Encoder) -> np.ndarray:
+    if encoder.source == "none":
+        return encoder.encode(np.zeros((store.num_steps, encoder.history, 0), dtype=np.float32))
+    states = store.steps(slice(0, store.num_steps), ("privileged",))["privileged"]
+    return encoder.encode(states[history_windows(store.episode_offsets, encoder.history)])
+
+
+def _embed_camera(
+    store: DemonstrationStore, encoder: Encoder, images: str, stream: str, progress: bool
+) -> None:
+    """Compute and commit the rows of one camera that the cache lacks."""
+    windows = history_windows(store.episode_offsets, encoder.history)
+    shape = (encoder.num_tokens, encoder.dimension)
+    with store.add_features(encoder.fingerprint, stream, shape, timeout_s=UNTIL_FREE) as writer:
+        start = writer.next_row
+        missing = store.num_steps - start
+        size = estimate_bytes(missing, {stream: (shape, np.float32)})
+        check_free_space(store.path, size)
+        report = None
+        if progress and missing:  # nothing is, if another run embedded it in the meantime
+            print(
+                f"embedding {missing} steps of {images} with {encoder.name}: "
+                f"{shape[0]} x {shape[1]} numbers a step, {format_bytes(size)} of disk",
+                file=sys.stderr,
+            )
+            report = Progress("embed", store.num_steps, start=start)
+        while not writer.complete:
+            first = writer.next_row
+            chosen = windows[first : first + _ROWS_A_COMMIT]
+            # Windows of consecutive steps lie in one run of frames: each is read and decoded once.
+            oldest = int(chosen.min())
+            frames = store.steps(slice(oldest, int(chosen.max()) + 1), (images,))[images]
+            rows = []
+            for begin in range(0, len(chosen), 32):
+                rows.append(encoder.encode(frames[chosen[begin : begin + 32] - oldest]))
+                if report is not None:
+                    report(min(first + begin + 32, store.num_steps - 1))
+            writer.append(np.concatenate(rows))
+        if report is not None:
+            report(store.num_steps)

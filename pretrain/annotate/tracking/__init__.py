@@ -1,0 +1,1 @@
+"""Annotators that follow hands and objects through a clip."""

@@ -1,0 +1,278 @@
+"""Clips out of videos: a frame for each equal segment, decoded once for all clips that show it."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Protocol, Self
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from egodtm_robot.core.configuration import Bounds, Seed
+from egodtm_robot.core.errors import ConfigurationError
+from pretrain.clips.decoded_frame import Picture, Shares
+from pretrain.clips.frame_folder import FrameFolder
+from pretrain.clips.video_file import (
+    END_SLACK_S,
+    ClipSpanError,
+    DecodingError,
+    UnreadableVideoError,
+    VideoFile,
+)
+from pretrain.clips.video_pieces import VideoPieces, is_video_pieces
+
+Sampling = Literal["central", "random"]
+"""Where in its segment a frame is taken."""
+
+DEFAULT_FPS = 30.0
+"""Of a folder of frames whose rate is not told."""
+
+
+@dataclass
+class DecodingConfig:
+    """What a clip's frames are like."""
+
+    frames: int = 4
+    """T, frames a clip, one from each of as many equal segments."""
+
+    resolution: int = 224
+    """Side of the square frames, pixels."""
+
+    sampling: Sampling = "central"
+    """``central``, the middle of each segment, for a fixed set; ``random`` in it, to train on."""
+
+    seed: Seed = 0
+    """Of random sampling: a clip's frames depend on this and on its key, on nothing else."""
+
+    threads: Annotated[int, Bounds(0, 1024)] = 1
+    """Of one decoder: 1 where many processes decode, 0 for one on each core."""
+
+    depth_size: int = 56
+    """Rows and columns of depth maps that a source brings along: the grid trained on."""
+
+    def __post_init__(self) -> None:
+        if min(self.frames, self.resolution, self.depth_size) < 1 or self.threads < 0:
+            raise ConfigurationError(
+                "Expected frames, resolution and depth_size of at least 1 and no fewer than 0 "
+                f"threads, got {self.frames}, {self.resolution}, {self.depth_size} and "
+                f"{self.threads}."
+            )
+
+
+@dataclass
+class DecodedClip:
+    """A clip's frames.
+
+    Attributes:
+        frames: uint8 (T, S, S, 3), RGB.
+        times: float64 (T,), when each is first shown, seconds from the video's start.
+    """
+
+    frames: np.ndarray
+    times: np.ndarray
+
+
+@dataclass(frozen=True)
+class Span:
+    """A clip to be decoded.
+
+    Attributes:
+        start_s: where it begins, seconds from the video's start.
+        end_s: where it ends.
+        crop: the part of the picture to take; None for all of it.
+        generator: draws the time in each segment; None takes the middle.
+    """
+
+    start_s: float
+    end_s: float
+    crop: Shares | None = None
+    generator: np.random.Generator | None = None
+
+
+class Video(Protocol):
+    """What frames are taken from: a file, a folder of frames or of pieces, a stored clip.
+
+    Times that grow from call to call are read in one pass.
+    """
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds, None if that shows only at its end."""
+        ...
+
+    def at(self, time_s: float) -> Picture:
+        """The picture shown at a time: the last that does not come after it."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def open_video(path: str | Path, *, threads: int = 1, fps: float | None = None) -> Video:
+    """Open whatever kind of video lies at a path.
+
+    Args:
+        path: a file, a folder of numbered pictures, or one of pieces that rechunking wrote.
+        threads: of the decoder of files.
+        fps: pictures a second of a folder; None for DEFAULT_FPS.
+
+    Raises:
+        DecodingError: one of its kinds: nothing is there, or nothing that decodes.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return VideoFile(path, threads)
+    if is_video_pieces(path):
+        return VideoPieces(path, threads)
+    return FrameFolder(path, fps or DEFAULT_FPS)
+
+
+def segment_times(
+    start_s: float, end_s: float, frames: int, generator: np.random.Generator | None = None
+) -> np.ndarray:
+    """One time in each of ``frames`` equal segments: its middle, or drawn from it.
+
+    Returns:
+        float64 (frames,), ascending.
+    """
+    inside = np.full(frames, 0.5) if generator is None else generator.random(frames)
+    return start_s + (np.arange(frames) + inside) * ((end_s - start_s) / frames)
+
+
+def decode_clip(
+    path: str | Path,
+    start_s: float,
+    end_s: float,
+    *,
+    frames: int = 4,
+    resolution: int = 224,
+    crop: Shares | None = None,
+    generator: np.random.Generator | None = None,
+    fps: float | None = None,
+    threads: int = 1,
+) -> DecodedClip:
+    """One clip of a video.
+
+    Args:
+        path: see :func:`open_video`.
+        start_s: where it begins, seconds from the video's start.
+        end_s: where it ends.
+        frames: T, one from each of as many equal segments.
+        resolution: S, side of the frames.
+        crop: the part of the picture to take; None for all of it.
+        generator: draws the time in each segment; None takes the middle.
+        fps: of a folder of pictures.
+        threads: of the decoder.
+
+    Raises:
+        DecodingError: one of its kinds, saying what is wrong with the video or the span.
+    """
+    with open_video(path, threads=threads, fps=fps) as video:
+        span = Span(start_s, end_s, crop, generator)
+        (_, found), *_ = decode_spans(video, [span], frames, resolution)
+    if isinstance(found, DecodingError):
+        raise found
+    return found
+
+
+def decode_spans(
+    video: Video, spans: Sequence[Span], frames: int, resolution: int
+) -> Iterator[tuple[int, DecodedClip | DecodingError]]:
+    """Clips of one video in a single pass: what neighbors and overlapping ones share is decoded
+    once, and what lies far between two is jumped over.
+
+    Args:
+        video: opened.
+        spans: in any order.
+        frames: T.
+        resolution: S.
+
+    Yields:
+        The number of a span and its clip, or why there is none: at first spans that do not fit the
+        video, then clips in the order of their last frames.
+    """
+    wanted: list[tuple[float, int, int]] = []
+    clips: dict[int, DecodedClip] = {}
+    for number, span in enumerate(spans):
+        try:
+            start_s, end_s = check_span(span.start_s, span.end_s, video.duration_s)
+            if math.isinf(end_s):
+                raise ClipSpanError(
+                    "Expected the end of a clip in seconds for a video whose length only shows "
+                    "when it is read through, got none."
+                )
+        except ClipSpanError as error:
+            yield number, error
+            continue
+        times = segment_times(start_s, end_s, frames, span.generator)
+        wanted += [(time_s, number, place) for place, time_s in enumerate(times.tolist())]
+        clips[number] = DecodedClip(
+            np.empty((frames, resolution, resolution, 3), np.uint8), np.empty(frames)
+        )
+    reformatter = VideoReformatter()
+    squares: dict[Shares | None, np.ndarray] = {}
+    shown_s = math.nan
+    for time_s, number, place in sorted(wanted):
+        clip = clips.get(number)
+        if clip is None:
+            continue
+        crop = spans[number].crop
+        try:
+            picture = video.at(time_s)
+            if picture.time_s != shown_s:
+                shown_s = picture.time_s
+                squares.clear()
+            if crop not in squares:
+                squares[crop] = _square(picture, resolution, reformatter, crop)
+        except DecodingError as error:
+            del clips[number]
+            yield number, error
+            continue
+        clip.frames[place] = squares[crop]
+        clip.times[place] = picture.time_s
+        if place == frames - 1:
+            yield number, clips.pop(number)
+
+
+def _square(
+    picture: Picture, resolution: int, reformatter: VideoReformatter, crop: Shares | None
+) -> np.ndarray:
+    try:
+        return picture.square(resolution, reformatter, crop)
+    except av.error.FFmpegError as error:
+        raise UnreadableVideoError(
+            f"Expected {picture.frame.format.name} pictures that can be made RGB, but FFmpeg "
+            f"refuses those of {picture.frame.width} x {picture.frame.height}: {error}."
+        ) from error
+
+
+def check_span(
+    start_s: float, end_s: float, duration_s: float | None = None
+) -> tuple[float, float]:
+    """A span within a video; what lies END_SLACK_S or less outside of it is cut off.
+
+    Args:
+        start_s: where the clip begins, seconds.
+        end_s: where it ends; infinity for the video's end.
+        duration_s: of the video, None if not known.
+
+    Raises:
+        ClipSpanError: its length is nothing or less, or it does not lie in the video.
+    """
+    span = f"{start_s:g} to {end_s:g} s"
+    if not math.isfinite(start_s) or math.isnan(end_s):
+        raise ClipSpanError(f"Expected a clip's start and end in seconds, got {span}.")
+    if start_s == end_s:
+        raise ClipSpanError(f"Expected a clip of some length, got one of none: {span}.")
+    if start_s > end_s:
+        raise ClipSpanError(f"Expected a clip that ends after its start, got {span}.")
+    if start_s < -END_SLACK_S or end_s <= 0:
+        raise ClipSpanError(f"Expected a clip that starts at 0 s or later, got {span}.")
+    last_s = math.inf if duration_s is None else duration_s
+    to_the_end = math.isinf(end_s)
+    if (end_s > last_s + END_SLACK_S and not to_the_end) or start_s >= last_s:
+        raise ClipSpanError(f"Expected a clip within the video's {last_s:.3f} s, got {span}.")
+    return max(0.0, start_s), min(end_s, last_s)

@@ -1,0 +1,1 @@
+"""Clips as a page to look at."""

@@ -1,0 +1,152 @@
+"""What a model is trained for: the weighted losses of one batch."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from egodtm_robot.core.errors import ConfigurationError
+from pretrain.clips.dataset import ClipBatch, Text
+from pretrain.losses import (
+    DepthLossConfig,
+    RegionTarget,
+    contrastive_loss,
+    depth_loss,
+    depth_target,
+    region_loss,
+    region_target,
+    text_groups,
+)
+from pretrain.model import EgoDTM, EgoDTMConfig, EgoDTMOutput
+
+
+@dataclass
+class ObjectiveConfig:
+    """The ``objective`` part of the configuration."""
+
+    name: str = "text_depth"
+    """What tables and cards call it."""
+
+    text: float = 1.0
+    """Weight of the contrastive loss between videos and texts; 0 leaves the text encoder out."""
+
+    depth: float = 1.0
+    """Weight of depth estimation; 0 leaves the depth decoder out. The published ratio is 1 : 1."""
+
+    region: float = 0.0
+    """Weight of the boxes of hands and objects, the 2D counterpart of depth."""
+
+    texts: Text = "random"
+    """Text that a clip is trained with: ``narration``, ``caption`` (which adds space and motion),
+    or ``random``, one of the two drawn for every sample, as published."""
+
+    negatives: int = 0
+    """Captions that differ from the true one in action, direction or hand, as far as a clip has
+    them: so many, drawn for every sample whose text is its caption, are added to what the video is
+    compared with. Without them the object's name alone tells most clips of a small batch apart."""
+
+    depth_loss: DepthLossConfig = field(default_factory=DepthLossConfig)
+    """Parts of the depth loss."""
+
+    def __post_init__(self) -> None:
+        """Refuse what the types let through.
+
+        Raises:
+            ConfigurationError: a weight is negative, or all are zero.
+        """
+        weights = (self.text, self.depth, self.region)
+        if min(weights) < 0 or max(weights) == 0:
+            raise ConfigurationError(
+                "Expected weights text, depth and region of 0 or more, one of them above 0, got "
+                f"{self.text}, {self.depth} and {self.region}."
+            )
+        if self.negatives < 0:
+            raise ConfigurationError(f"Expected negatives >= 0, got {self.negatives}.")
+
+
+def freeze_unused(model: EgoDTM, objective: ObjectiveConfig) -> None:
+    """Freeze the parts of a model that an objective does not reach.
+
+    They get no gradients, and processes that train together would wait for them.
+
+    Raises:
+        ConfigurationError: the objective needs a part that the model was configured without.
+    """
+    if objective.region and model.region_decoder is None:
+        raise ConfigurationError(
+            "Expected a model with a region decoder; set model.region_decoder.enabled=true."
+        )
+    if not objective.text:
+        model.textual.requires_grad_(False)
+        model.image_projection.requires_grad_(False)
+    if not objective.depth:
+        model.depth_decoder.requires_grad_(False)
+    if not objective.region and model.region_decoder is not None:
+        model.region_decoder.requires_grad_(False)
+
+
+def objective_losses(
+    model: nn.Module, batch: ClipBatch, objective: ObjectiveConfig, config: EgoDTMConfig
+) -> dict[str, torch.Tensor]:
+    """Losses of a batch, unweighted, and their weighted sum as ``total``.
+
+    Args:
+        model: an :class:`EgoDTM`, or what wraps it to train in many processes.
+        batch: on the model's device, this process's share of the global batch.
+        objective: which losses.
+        config: of the model.
+    """
+    tokens = batch.tokens
+    present = None
+    if batch.negatives is not None:
+        present = batch.negatives[..., 0] != 0
+        tokens = torch.cat([tokens, batch.negatives[present]])
+    output: EgoDTMOutput = model(
+        batch.frames,
+        tokens if objective.text else None,
+        depth=objective.depth > 0,
+        regions=objective.region > 0,
+    )
+    parts: dict[str, torch.Tensor] = {}
+    if objective.text:
+        assert output.text is not None
+        text, rest = output.text[: len(batch)], output.text[len(batch) :]
+        negatives = None
+        if present is not None:
+            negatives = text.new_zeros((*present.shape, text.shape[1]))
+            negatives[present] = rest
+        parts["text"] = contrastive_loss(
+            output.video.embedding,
+            text,
+            output.logit_scale,
+            text_groups(batch.tokens),
+            negatives,
+        )
+    if objective.depth:
+        assert output.depths is not None
+        assert batch.depth is not None
+        rows, columns = output.depths[-1].depth.shape[-2:]
+        target = depth_target(batch.depth, (rows, columns))
+        parts["depth"] = depth_loss(output.depths, target, objective.depth_loss)
+    if objective.region:
+        assert output.boxes is not None
+        parts["region"] = region_loss(output.boxes, batch_regions(batch, config))
+    weights = {"text": objective.text, "depth": objective.depth, "region": objective.region}
+    total = torch.stack([weights[name] * loss for name, loss in parts.items()]).sum()
+    return {"total": total, **parts}
+
+
+def batch_regions(batch: ClipBatch, config: EgoDTMConfig) -> RegionTarget:
+    """The boxes of a batch by role, on the batch's device."""
+    assert batch.boxes is not None
+    target = region_target(batch.boxes, batch.frames.shape[1], config.region_decoder.objects)
+    device = batch.frames.device
+    return RegionTarget(
+        target.boxes.to(device), target.present.to(device), target.labeled.to(device)
+    )
+
+
+def depth_size(config: EgoDTMConfig, resolution: int) -> tuple[int, int]:
+    """Rows and columns of a model's depth maps for square frames of a side in pixels."""
+    side = resolution // config.vision.patch_size * config.depth_decoder.upsampling
+    return (side, side)
