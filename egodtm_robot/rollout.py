@@ -60,7 +60,7 @@ class RolloutConfig:
     """File for the outcomes as JSON, an entry an episode."""
 
     device: str = "auto"
-    """Where encoder and policy run."""
+    """Where the encoder runs; the policy runs on the CPU, as in the evaluation of its training."""
 
     workers: Workers = 2
     """Processes that step and draw."""
