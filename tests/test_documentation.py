@@ -11,7 +11,6 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 PAGES = (README, *sorted(DOCS.rglob("*.md")))
-# Named by the pages and brought by other branches; remove an entry once it is there.
 FIGURES = ("results_chart", "data_flow", "floors")
 
 
