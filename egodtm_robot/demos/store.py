@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 import zarr
+from numpy.typing import DTypeLike
 
 from egodtm_robot.core.errors import (
     CorruptStoreError,
@@ -180,7 +181,8 @@ class DemonstrationStore:
     def as_zarr(self) -> zarr.Group:
         """The store as a read-only group of zarr-python, for tools that take one.
 
-        It holds the rows of the commit that was the last when it was opened.
+        It holds the rows of the commit that was the last when it was opened, in arrays named as at
+        the top of this module, such as ``observations/rgb/left``.
         """
         return zarr.open_group(self.path, mode="r")
 
@@ -452,7 +454,7 @@ class DemonstrationStore:
         self,
         name: str,
         row_shape: Sequence[int],
-        dtype: Any,
+        dtype: DTypeLike,
         *,
         camera_pose: Mapping[str, Any] | None = None,
         timeout_s: float = 10.0,
@@ -636,7 +638,7 @@ class DerivedWriter:
         self.close()
 
 
-def estimate_bytes(num_steps: int, rows: Mapping[str, tuple[Sequence[int], Any]]) -> int:
+def estimate_bytes(num_steps: int, rows: Mapping[str, tuple[Sequence[int], DTypeLike]]) -> int:
     """Disk that steps will take at most: uncompressed, whole chunks.
 
     Args:
