@@ -55,7 +55,7 @@ def main(config: RenderConfig) -> None:
         read_environment(config.env),
         config.modalities,
         config.workers,
-        progress=lambda n, t: Progress(n, t),
+        progress=Progress,
     )
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     print(f"{path}: wrote {', '.join(written) or 'nothing, all was there'} ({format_bytes(size)})")

@@ -6,7 +6,7 @@ if __name__ == "__main__":
     prepare_command()
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -119,17 +119,7 @@ def rollout(config: RolloutConfig) -> dict[str, Any]:
     return success_summary(len(outcome.episodes), outcome.successes) | {
         "checkpoint": str(folder),
         "env": env.name,
-        "episode_results": [
-            {
-                "seed": episode.seed,
-                "success": episode.success,
-                "steps": episode.steps,
-                "solved_step": episode.solved_step,
-                "solved_steps": episode.solved_steps,
-                "progress": episode.progress,
-            }
-            for episode in outcome.episodes
-        ],
+        "episode_results": [asdict(episode) for episode in outcome.episodes],
         "videos": [str(video) for video in videos],
     }
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from egodtm_robot.core.constant_batches import constant_batches
 from egodtm_robot.core.errors import ConfigurationError, ObservationError, PolicyOptionError
 from egodtm_robot.core.history import advance_windows
-from policies.sampling import RowGenerators, row_seed
+from egodtm_robot.core.seeding import hashed_seed
+from policies.sampling import RowGenerators
 from policies.spec import FEATURES_PREFIX, PROPRIOCEPTION, PolicySpec
 
 INFERENCE_BATCH = 16
@@ -400,5 +401,5 @@ def _next_seeds(
             content = b"".join(frame[row].cpu().numpy().tobytes() for frame in frames.values())
         else:
             content = result[row].tobytes()
-        result[row] = row_seed(content)
+        result[row] = hashed_seed(content)
     return result

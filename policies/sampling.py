@@ -1,6 +1,5 @@
 """Random numbers of a policy that samples, drawn for each environment by itself."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,8 +31,3 @@ class RowGenerators:
         """Uniform numbers in [0, 1), float32 (B, *shape)."""
         drawn = [torch.rand(shape, generator=generator) for generator in self._generators]
         return torch.stack(drawn).to(self._device)
-
-
-def row_seed(content: bytes) -> int:
-    """A seed in [0, 2**63) that is the same for the same bytes and unlike for others."""
-    return int.from_bytes(hashlib.sha256(content).digest()[:8], "little") >> 1

@@ -1,10 +1,11 @@
-"""Seeds of episodes: disjoint ranges for everything that must not be seen twice.
+"""Seeds of episodes, in disjoint ranges for everything that must not be seen twice.
 
 One run seed enters. Demonstrations, tuning, checkpoint selection and final evaluation draw their
 episode seeds from ranges that cannot meet, and different run seeds cannot meet either, so that a
 reported success rate never contains an episode that shaped the policy or its hyper-parameters.
 """
 
+import hashlib
 from typing import Literal
 
 import numpy as np
@@ -48,3 +49,8 @@ def episode_seeds(split: Split, seed: int, count: int, start: int = 0) -> np.nda
         )
     first = _SPLIT_BASE[split] + seed * _EPISODES_PER_RUN_SEED + start
     return np.arange(first, first + count, dtype=np.int64)
+
+
+def hashed_seed(content: bytes) -> int:
+    """A seed in [0, 2**63) that is the same for the same bytes and far away for others."""
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "little") >> 1

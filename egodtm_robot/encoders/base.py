@@ -78,9 +78,9 @@ class Encoder(ABC):
         """
 
     def expect_states(self, size: int) -> None:  # noqa: B027
-        """Be told the length of the environment's privileged state, before anything is encoded.
+        """Take the length of the environment's privileged state, before anything is encoded.
 
-        Only encoders of states care.
+        Encoders of images ignore it.
 
         Args:
             size: V, length of the privileged state.
@@ -201,5 +201,5 @@ def check_images(images: np.ndarray, history: int, encoder: str) -> None:
         raise EncoderInputError(
             f"Encoder {encoder} expects uint8 RGB windows of shape (B, {history}, H, W, 3), "
             f"got {getattr(images, 'dtype', type(images).__name__)} of shape {shape}. "
-            "Images go in as they come from the camera; the encoder normalises them itself."
+            "Images go in as they come from the camera; the encoder normalizes them itself."
         )

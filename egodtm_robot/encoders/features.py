@@ -69,7 +69,7 @@ class FeaturePipeline:
             encoder: made the tokens.
             tokens: float32 (N, L, D) a stream, as :func:`embed_demonstrations` returns them.
             num_steps: fit on the first ones only, None for all.
-            channels: at most so many a token afterwards.
+            channels: most channels of a reduced token.
 
         Raises:
             DatasetError: there are fewer than two steps to fit on.
@@ -246,7 +246,7 @@ def demonstration_features(
         store: see :func:`embed_demonstrations`.
         encoder: see :func:`embed_demonstrations`.
         cameras: see :func:`embed_demonstrations`.
-        episodes: fit on the first so many, and return features of these only; None for all.
+        episodes: number of first episodes to fit on and to return features of; None for all.
         modality: see :func:`embed_demonstrations`.
         progress: see :func:`embed_demonstrations`.
 

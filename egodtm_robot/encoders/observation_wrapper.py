@@ -65,7 +65,7 @@ class FeatureObservation(gymnasium.Wrapper[dict[str, Any], Any, dict[str, Any], 
         return self._features(observation), info
 
     def step(
-        self, action: Any
+        self, action: np.ndarray
     ) -> tuple[dict[str, np.ndarray], SupportsFloat, bool, bool, dict[str, Any]]:
         """Take a step."""
         observation, reward, terminated, truncated, info = self.env.step(action)

@@ -163,7 +163,7 @@ def write_contact_sheet(path: Path, films: Sequence[EpisodeFilm], columns: int =
 
 
 def _thinned(frames: list[np.ndarray], stride: int) -> list[np.ndarray]:
-    """Every so many frames, and the last one, which says how the episode ended."""
+    """Each ``stride``-th frame and the last one, which says how the episode ended."""
     kept = frames[::stride]
     return kept if (len(frames) - 1) % stride == 0 else [*kept, frames[-1]]
 

@@ -10,7 +10,6 @@ from egodtm_robot.core import run_folder
 from egodtm_robot.core.errors import EgoDTMRobotError
 from egodtm_robot.core.intervals import wilson_interval
 from egodtm_robot.core.run_folder import RESULTS_FILE
-from egodtm_robot.core.storage.atomic_files import write_atomically
 from egodtm_robot.evaluation.outcomes import Outcome, read_outcomes
 
 SCHEMA_VERSION = 1
@@ -77,9 +76,8 @@ class RunResults:
 
     def save(self, run_dir: Path) -> Path:
         """Writes ``results.json`` so that a reader sees the old file or the new, never a part."""
-        path = run_dir / RESULTS_FILE
-        write_atomically(path, (json.dumps(dataclasses.asdict(self), indent=2) + "\n").encode())
-        return path
+        run_folder.write_results(run_dir, dataclasses.asdict(self))
+        return run_dir / RESULTS_FILE
 
     @classmethod
     def load(cls, run_dir: Path) -> "RunResults":

@@ -6,7 +6,6 @@ same weights, bit for bit.
 """
 
 import dataclasses
-import hashlib
 import json
 import math
 import time
@@ -20,10 +19,8 @@ import torch
 from torch import Tensor
 
 from egodtm_robot.core.configuration import Threads
-from egodtm_robot.core.errors import (
-    ConfigurationError,
-    DatasetError,
-)
+from egodtm_robot.core.errors import ConfigurationError, DatasetError
+from egodtm_robot.core.seeding import hashed_seed
 from egodtm_robot.core.training.curve import StepMeans
 from egodtm_robot.core.training.guard import check_finite
 from egodtm_robot.core.training.parameter_groups import parameter_groups, set_learning_rate
@@ -73,7 +70,8 @@ class BehaviorCloningConfig:
     """Steps between two states to resume from."""
 
     threads: Threads = 1
-    """CPU threads. A head this small loses time to more, and the number changes rounding."""
+    """CPU threads. A policy as small as the MLP loses time to more, and the number changes
+    rounding."""
 
     def __post_init__(self) -> None:
         positive = (
@@ -390,8 +388,7 @@ def _identity(
 
 def _mix(seed: int, stream: int) -> int:
     """One 63-bit seed for each (seed, stream), far from its neighbors'."""
-    digest = hashlib.sha256(f"{seed}:{stream}".encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
+    return hashed_seed(f"{seed}:{stream}".encode())
 
 
 def _event_writer(event_dir: Path | None, step: int) -> Any:

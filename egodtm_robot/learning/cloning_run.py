@@ -1,6 +1,7 @@
 """The main job from its configuration to its results: collect, embed, clone, evaluate."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,10 +17,7 @@ from egodtm_robot.core.configuration import (
     Workers,
 )
 from egodtm_robot.core.devices import pick_device
-from egodtm_robot.core.errors import (
-    DatasetError,
-    StoreNotFoundError,
-)
+from egodtm_robot.core.errors import DatasetError, StoreNotFoundError
 from egodtm_robot.core.kinds import stored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir
@@ -189,9 +187,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
 
     with clock("evaluate"):
         films = FilmCollector(environment, config.videos)
-        selection, chosen, final = _evaluate(
-            config, env, run_dir, trained, pipeline, films, device
-        )
+        selection, chosen, final = _evaluate(config, env, run_dir, trained, pipeline, films, device)
         videos = films.write(run_dir / "videos")
         outcomes = outcomes_of(
             final.episodes,
@@ -250,7 +246,7 @@ def provide_demonstrations(
     environment: EnvironmentDescription,
     episodes: int,
 ) -> Path:
-    """The store's folder, with at least so many episodes in it.
+    """The store's folder, with at least ``episodes`` demonstrations in it.
 
     Raises:
         ForeignStoreError: the store was not made in this environment.
@@ -333,9 +329,8 @@ def _evaluate(
         )
         if protocol.selection_episodes:
             progress = Progress("select", len(trained.checkpoints), start=len(selection))
-            for index, checkpoint in enumerate(trained.checkpoints[len(selection) :]):
-                number = len(selection)
-                seeds = protocol.selection_seeds(config.seed, number)
+            for checkpoint in trained.checkpoints[len(selection) :]:
+                seeds = protocol.selection_seeds(config.seed, len(selection))
                 policy = load_policy(checkpoint.path, device).policy
                 outcome = evaluate(policy, pipeline, cameras, pool, seeds)
                 selection.append(
@@ -347,7 +342,6 @@ def _evaluate(
                 )
                 write_atomically(selection_file, json.dumps(selection).encode())
                 progress(len(selection), f"step {checkpoint.step}: {outcome.success_rate:.0%}")
-                del index
         chosen = trained.checkpoints[
             protocol.choose(trained.checkpoints, [entry["successes"] for entry in selection])
         ]
@@ -366,6 +360,6 @@ def _evaluate(
     return selection, chosen, final
 
 
-def _drawing_progress(name: str, steps: int) -> Any:
+def _drawing_progress(name: str, steps: int) -> Callable[[int], None]:
     progress = Progress("draw", steps)
     return lambda done: progress(done, name)

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from egodtm_robot.core.errors import ConfigurationError
-from egodtm_robot.core.seeding import Split, episode_seeds
+from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.core.training.identity import NOT_DECISIVE
 from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 
@@ -70,16 +70,15 @@ class ProtocolConfig:
                 "protocol.training.validation_fraction."
             )
 
-    def selection_seeds(self, seed: int, checkpoint: int, split: Split = "selection") -> np.ndarray:
+    def selection_seeds(self, seed: int, checkpoint: int) -> np.ndarray:
         """Episode seeds for the rollouts of a checkpoint.
 
         Args:
             seed: the run's.
             checkpoint: its index among the run's checkpoints.
-            split: ``tuning`` while hyper-parameters are being chosen.
         """
         start = checkpoint * self.selection_episodes if self.fresh_selection_seeds else 0
-        return episode_seeds(split, seed, self.selection_episodes, start)
+        return episode_seeds("selection", seed, self.selection_episodes, start)
 
     def choose(
         self, checkpoints: Sequence[PolicyCheckpoint], successes: Sequence[int] | None = None

@@ -83,7 +83,7 @@ def test_no_episode_is_met_twice():
         for seed in (0, 1)
         for values in (
             *(config.selection_seeds(seed, checkpoint) for checkpoint in range(20)),
-            *(config.selection_seeds(seed, checkpoint, "tuning") for checkpoint in range(20)),
+            episode_seeds("tuning", seed, config.final_episodes),
             episode_seeds("final", seed, config.final_episodes),
         )
     ]

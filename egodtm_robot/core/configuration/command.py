@@ -82,7 +82,7 @@ def command_line(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def answer_help(module: Path, arguments: Sequence[str]) -> None:
-    """Print what a command can be told and end the process, if ``--help`` is among the arguments.
+    """Print the settings of a command and end the process, if ``--help`` is among the arguments.
 
     Args:
         module: the file that the command is defined in; it is read, not imported.

@@ -1,4 +1,4 @@
-"""What a command can be told: its groups and fields, with type, default and meaning.
+"""The settings of a command: its groups and fields, with type, default and meaning.
 
 The source is the code: field docstrings, type hints, the ``Args`` of constructors that
 ``_target_`` names, and the files in ``configs/``. Nothing is imported for it, so that ``--help``
@@ -84,7 +84,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class CommandReference:
-    """All that a command can be told."""
+    """All settings of a command."""
 
     name: str
     """Of its primary file, such as ``train_bc``."""
@@ -111,7 +111,7 @@ def command_modules() -> dict[str, str]:
 
 
 def configuration_reference(command_name: str, overrides: Sequence[str] = ()) -> CommandReference:
-    """Everything that a command can be told.
+    """All settings of a command.
 
     Args:
         command_name: such as ``train_bc``.

@@ -12,6 +12,7 @@ from typing import Any
 import google_crc32c
 import numpy as np
 from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
+from numpy.typing import DTypeLike
 
 from egodtm_robot.core.errors import StoreArrayError
 
@@ -51,7 +52,7 @@ class ArraySpec:
     compressed: bool
 
     @classmethod
-    def for_rows(cls, dtype: Any, row_shape: Sequence[int]) -> "ArraySpec":
+    def for_rows(cls, dtype: DTypeLike, row_shape: Sequence[int]) -> "ArraySpec":
         """Specification for rows of a type and shape, with this module's chunk size.
 
         Raises:

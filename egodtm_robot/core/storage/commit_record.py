@@ -61,21 +61,21 @@ def read_record(root: Path, name: str) -> dict[str, Any]:
     if content != whole:
         raise CorruptStoreError(
             f"Commit record {path}: checksum does not match, bytes were changed or cut off. "
-            f"Restore the file from a copy, or {_make_anew(root, name)}."
+            f"Restore the file from a copy, or {_make_again(root, name)}."
         )
     record: dict[str, Any] = json.loads(body)
     if record.get("format") != FORMAT or record.get("version") != FORMAT_VERSION:
         raise CorruptStoreError(
             f"Commit record {path}: expected format {FORMAT} version {FORMAT_VERSION}, got "
             f"{record.get('format')} version {record.get('version')}. To go on, "
-            f"{_make_anew(root, name)}."
+            f"{_make_again(root, name)}."
         )
     return record
 
 
-def _make_anew(root: Path, name: str) -> str:
+def _make_again(root: Path, name: str) -> str:
     if name == ROOT_RECORD:
-        return "make the store anew"
+        return "make the store again"
     return f"remove it and the folder {root / name} to have their content computed again"
 
 

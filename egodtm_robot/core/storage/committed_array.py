@@ -57,7 +57,7 @@ class CommittedArray:
         file = self.folder / self.spec.chunk_file(index)
         return CorruptStoreError(
             f"Array {self.name!r}, chunk {index} ({file}): {reason}. Restore the file from a copy, "
-            "or make the store anew."
+            "or make the store again."
         )
 
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:

@@ -166,13 +166,8 @@ class CommittedGroup:
 
     def _load_arrays(self) -> None:
         for name, stored in self._record["arrays"].items():
-            spec = ArraySpec(
-                dtype=stored["dtype"],
-                row_shape=tuple(stored["row_shape"]),
-                chunk_rows=stored["chunk_rows"],
-                compressed=stored["compressed"],
-            )
-            self.arrays[name] = CommittedArray(self.root / name, name, spec, stored["rows"])
+            folder = self.root / name
+            self.arrays[name] = CommittedArray(folder, name, _spec(stored), stored["rows"])
 
     # What is committed
 
@@ -400,13 +395,7 @@ class CommittedGroup:
         arrays = {}
         groups = {""} if self.name == ROOT_RECORD else set()
         for name, stored in record["arrays"].items():
-            spec = ArraySpec(
-                stored["dtype"],
-                tuple(stored["row_shape"]),
-                stored["chunk_rows"],
-                stored["compressed"],
-            )
-            arrays[f"{name}/zarr.json"] = spec.metadata(stored["rows"])
+            arrays[f"{name}/zarr.json"] = _spec(stored).metadata(stored["rows"])
             groups.update(str(parent) for parent in Path(name).parents if str(parent) != ".")
         files = {}
         for group in sorted(groups):
@@ -433,6 +422,16 @@ class CommittedGroup:
             # Metadata of a commit that came while we were reading is no damage: look again.
             if not problems or sequence == last._record["sequence"]:
                 return problems
+
+
+def _spec(stored: Mapping[str, Any]) -> ArraySpec:
+    """The specification of an array that a commit record describes."""
+    return ArraySpec(
+        dtype=stored["dtype"],
+        row_shape=tuple(stored["row_shape"]),
+        chunk_rows=stored["chunk_rows"],
+        compressed=stored["compressed"],
+    )
 
 
 def _lock(root: Path, name: str) -> FileLock:
