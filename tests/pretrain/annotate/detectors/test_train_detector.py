@@ -30,8 +30,9 @@ from pretrain.annotate.detectors.examples import (
 from pretrain.annotate.detectors.model import new_detector, published_detector, save_detector
 from pretrain.annotate.detectors.trained import TrainedDetector
 from pretrain.annotate.detectors.training import DetectorTrainer
+from pretrain.clips.augmentation import AugmentationConfig
 from pretrain.clips.clip import HAND, LEFT, RIGHT, Boxes, Clip
-from pretrain.clips.dataset import AugmentationConfig, Draw
+from pretrain.clips.dataset import Draw
 from pretrain.clips.store import ClipStoreWriter
 from pretrain.train_detector import TrainDetectorConfig, main, train_detector
 
