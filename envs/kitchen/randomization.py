@@ -1,4 +1,4 @@
-"""What a reset draws anew: where the robot (or the kitchen) stands and how the joints start.
+"""What a reset randomizes: where the robot (or the kitchen) stands and how the joints start.
 
 ===========  ===================  ==========================================  ==================
 preset       what moves           box, meters                                 horizon, steps
