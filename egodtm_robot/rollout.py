@@ -60,7 +60,8 @@ class RolloutConfig:
     """File for the outcomes as JSON, an entry an episode."""
 
     device: str = "auto"
-    """Where the encoder runs; the policy runs on the CPU, as in the evaluation of its training."""
+    """Where the encoder and the policy run: cpu, cuda, cuda:1, ...; auto takes a GPU if there is
+    one."""
 
     workers: Workers = 2
     """Processes that step and draw."""
@@ -91,9 +92,10 @@ def rollout(config: RolloutConfig) -> dict[str, Any]:
     if config.episodes < 1:
         raise ConfigurationError(f"Expected episodes >= 1, got {config.episodes}.")
     folder, run_dir = find_checkpoint(Path(config.checkpoint))
-    loaded = load_policy(folder)
+    device = pick_device(config.device)
+    loaded = load_policy(folder, device)
     encoder_config = restored_config("encoder", loaded.provenance["encoder_config"])
-    encoder = make_encoder(encoder_config).to(pick_device(config.device))
+    encoder = make_encoder(encoder_config).to(device)
     env = read_environment({**loaded.provenance["environment"], **config.env})
     environment = describe_environment(env)
     encoder.expect_states(environment.privileged_size)

@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 
 from egodtm_robot.core.configuration.instantiation import import_target
-from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError
+from egodtm_robot.core.errors import EgoDTMRobotError
 from envs.cameras import Camera
 from envs.options import EnvironmentConfig
 
@@ -244,10 +244,5 @@ def import_environment(target: str) -> type[RobotEnvironment]:
     Raises:
         ConfigurationError: the path leads nowhere, or to something that is no environment.
     """
-    found = import_target("env", target)
-    if not (isinstance(found, type) and issubclass(found, RobotEnvironment)):
-        raise ConfigurationError(
-            "Expected env._target_ to name a subclass of envs.contract.RobotEnvironment, got "
-            f"{target!r}, which is {found!r}."
-        )
+    found: type[RobotEnvironment] = import_target("env", target, base=RobotEnvironment)
     return found

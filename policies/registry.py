@@ -5,7 +5,6 @@ There is no table of policies: a file in ``configs/policy`` names the class by i
 """
 
 import dataclasses
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -57,25 +56,22 @@ def choose_policy(config: str | Mapping[str, Any]) -> PolicyChoice:
     """The policy that a configuration names.
 
     Args:
-        config: a name of :func:`policy_names` for that policy with its defaults, or a mapping with
-            ``_target_`` (import path of a :class:`Policy` class), ``name`` or ``kind``, and the
-            class's options; see :func:`egodtm_robot.core.configuration.instantiation.choose`.
+        config: a name of :func:`policy_names` for that policy with its defaults, the import path of
+            a :class:`Policy` class, or a mapping with ``_target_`` (such a path), ``name`` or
+            ``kind``, and the class's options; see
+            :func:`egodtm_robot.core.configuration.instantiation.choose`.
 
     Raises:
         UnknownNameError: no policy of that name or kind, or no such option.
-        PolicyOptionError: the import path leads nowhere or to something that is no policy.
+        PolicyOptionError: no policy is named, or the import path leads nowhere or to something
+            that is no policy.
         ConfigurationError: an option has the wrong type or is out of range.
     """
-    given = {"name": config} if isinstance(config, str) else plain(config)
-    if not given:
-        raise PolicyOptionError(
-            f"Expected a policy's name ({', '.join(policy_names())}) or import path, got none."
-        )
-    if "kind" in given:
-        policy_class = find_policy(str(given.pop("kind")), given.pop("_target_", None))
-        options = given
+    if not isinstance(config, str) and "kind" in config:
+        options = plain(config)
+        policy_class = find_policy(str(options.pop("kind")), options.pop("_target_", None))
     else:
-        choice = choose("policy", given, PolicyOptionError)
+        choice = choose("policy", config, PolicyOptionError, Policy)
         policy_class, options = _check_policy(choice.target), choice.options
     return PolicyChoice(policy_class, typed_options("policy", policy_class.config_class, options))
 
@@ -94,7 +90,7 @@ def find_policy(kind: str, path: str | None = None) -> type[Policy]:
     path = shipped_target("policy", kind) or path
     if path is None:
         raise UnknownNameError("kind of policy", kind, shipped_kinds("policy"))
-    found = _check_policy(import_target("policy", path, PolicyOptionError))
+    found = _check_policy(import_target("policy", path, PolicyOptionError, Policy))
     if found.kind != kind:
         raise PolicyOptionError(
             f"Expected a policy of kind {kind!r} at {path}, got one of kind {found.kind!r}."
@@ -109,11 +105,7 @@ def user_import_path(policy_class: type[Policy]) -> str | None:
     return f"{policy_class.__module__}.{policy_class.__qualname__}"
 
 
-def _check_policy(found: Any) -> type[Policy]:
-    if not (inspect.isclass(found) and issubclass(found, Policy)):
-        raise PolicyOptionError(
-            f"Expected policy._target_ to name a subclass of policies.base.Policy, got {found!r}."
-        )
+def _check_policy(found: type[Policy]) -> type[Policy]:
     kind = declared_kind(found)
     if not isinstance(kind, str):
         raise PolicyOptionError(

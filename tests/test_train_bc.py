@@ -14,15 +14,18 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+import egodtm_robot.rollout
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import ForeignStoreError, ResumeMismatchError
 from egodtm_robot.demos.collection import collect_demonstrations
 from egodtm_robot.demos.drawing import add_images
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.evaluation.results import FinishedRun, RunResults
+from egodtm_robot.evaluation.rollouts import EpisodeResult, EvaluationResult
 from egodtm_robot.learning.cloning_run import TrainBCConfig, train_bc
 from egodtm_robot.rollout import RolloutConfig, find_checkpoint, rollout
 from envs.registry import read_environment
+from policies.base import Policy
 from policies.checkpoints import DESCRIPTION
 
 SMALL = [
@@ -241,6 +244,19 @@ def test_rollouts_of_the_checkpoint_repeat_the_final_evaluation(run: Run, tmp_pa
     assert [Path(video).suffix for video in summary["videos"]] == [".mp4", ".gif", ".png"]
     again = rollout(replace(settings, video=None))
     assert again["episode_results"] == summary["episode_results"]
+
+
+def test_the_policy_runs_on_the_chosen_device(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = []
+
+    def evaluate(policy: Policy, *_: object, **__: object) -> EvaluationResult:
+        devices.append(policy.device.type)
+        return EvaluationResult((EpisodeResult(0, True, 1, 1, 1, None),), {})
+
+    monkeypatch.setattr(egodtm_robot.rollout, "evaluate", evaluate)
+    for device in ("cpu", "meta"):
+        rollout(RolloutConfig(str(run.folder), episodes=1, workers=0, device=device))
+    assert devices == ["cpu", "meta"]
 
 
 def test_a_policy_names_its_encoder_by_kind_and_one_by_import_path_is_still_rolled_out(

@@ -4,7 +4,6 @@ There is no table of encoders: a file in ``configs/encoder`` names the class by 
 (``_target_``), so a new encoder is a module and a file, and a user's own is an import path.
 """
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,9 +35,10 @@ def make_encoder(config: str | Mapping[str, Any]) -> Encoder:
     """Build an encoder.
 
     Args:
-        config: a name of :func:`encoder_names` for that encoder with its defaults, or a mapping
-            with ``_target_`` (import path of an :class:`Encoder` class), ``name`` (optional, what
-            results call it) and the class's options; see :func:`core.instantiation.choose`.
+        config: a name of :func:`encoder_names` for that encoder with its defaults, the import path
+            of an :class:`Encoder` class, or a mapping with ``_target_`` (such a path), ``name``
+            (optional, what results call it) and the class's options; see
+            :func:`egodtm_robot.core.configuration.instantiation.choose`.
 
     Returns:
         The encoder, on the CPU.
@@ -48,14 +48,9 @@ def make_encoder(config: str | Mapping[str, Any]) -> Encoder:
         EncoderOptionError: the import path leads nowhere or to something that is no encoder, or an
             option is unknown or missing.
     """
-    choice = choose("encoder", config, EncoderOptionError)
-    if not (inspect.isclass(choice.target) and issubclass(choice.target, Encoder)):
-        raise EncoderOptionError(
-            f"Expected encoder._target_ to name a subclass of egodtm_robot.encoders.Encoder, got "
-            f"{choice.target!r}."
-        )
+    choice = choose("encoder", config, EncoderOptionError, Encoder)
     check_options("encoder", choice.target, choice.options, EncoderOptionError)
-    encoder = choice.target(**choice.options)
+    encoder: Encoder = choice.target(**choice.options)
     if choice.name is not None:
         encoder.name = choice.name
     return encoder

@@ -103,8 +103,8 @@ class TrainBCConfig:
     chosen on the episodes that are reported."""
 
     device: str = field(default="auto", metadata=NOT_DECISIVE)
-    """Where the encoder runs and the head is trained: cpu, cuda, cuda:1, ...; auto takes a GPU if
-    there is one."""
+    """Where the encoder runs and the policy is trained and evaluated: cpu, cuda, cuda:1, ...; auto
+    takes a GPU if there is one."""
 
     workers: Workers = field(default=2, metadata=NOT_DECISIVE)
     """Processes that collect, draw and step environments; 0 or 1 works in the main one."""
@@ -189,7 +189,9 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
 
     with clock("evaluate"):
         films = FilmCollector(environment, config.videos)
-        selection, chosen, final = _evaluate(config, env, run_dir, trained, pipeline, films)
+        selection, chosen, final = _evaluate(
+            config, env, run_dir, trained, pipeline, films, device
+        )
         videos = films.write(run_dir / "videos")
         outcomes = outcomes_of(
             final.episodes,
@@ -318,6 +320,7 @@ def _evaluate(
     trained: TrainResult,
     pipeline: FeaturePipeline,
     films: FilmCollector,
+    device: torch.device,
 ) -> tuple[list[dict[str, int]], PolicyCheckpoint, EvaluationResult]:
     """Rolls out checkpoints as the protocol says, chooses one, and meets fresh episodes with it."""
     protocol = config.protocol
@@ -333,7 +336,7 @@ def _evaluate(
             for index, checkpoint in enumerate(trained.checkpoints[len(selection) :]):
                 number = len(selection)
                 seeds = protocol.selection_seeds(config.seed, number)
-                policy = load_policy(checkpoint.path).policy
+                policy = load_policy(checkpoint.path, device).policy
                 outcome = evaluate(policy, pipeline, cameras, pool, seeds)
                 selection.append(
                     {
@@ -348,7 +351,7 @@ def _evaluate(
         chosen = trained.checkpoints[
             protocol.choose(trained.checkpoints, [entry["successes"] for entry in selection])
         ]
-        policy = load_policy(chosen.path).policy
+        policy = load_policy(chosen.path, device).policy
         seeds = episode_seeds(final_split, config.seed, protocol.final_episodes)
         progress = Progress("evaluate", len(seeds))
         final = evaluate(

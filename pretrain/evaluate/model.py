@@ -10,12 +10,7 @@ from typing import Any, Protocol, cast
 
 import torch
 
-from egodtm_robot.core.configuration.instantiation import (
-    check_options,
-    group_config,
-    import_target,
-    plain,
-)
+from egodtm_robot.core.configuration.instantiation import check_options, choose
 from egodtm_robot.core.errors import ConfigurationError
 
 GROUP = "video_text_model"
@@ -99,18 +94,13 @@ def make_video_text_model(config: str | Mapping[str, Any]) -> VideoTextModel:
         UnknownNameError: there is no such file, or no such option.
         ConfigurationError: the import path leads nowhere or to something that is no such model.
     """
-    if isinstance(config, str):
-        given = {"_target_": config} if "." in config else group_config(GROUP, config)
-    else:
-        given = plain(config)
-    target = str(given.pop("_target_", None))
-    found = import_target(GROUP, target)
-    check_options(GROUP, found, given)
-    model = found(**given)
+    choice = choose(GROUP, config)
+    check_options(GROUP, choice.target, choice.options)
+    model = choice.target(**choice.options)
     missing = [name for name in _NEEDED if not hasattr(model, name)]
     if missing:
         raise ConfigurationError(
-            f"Expected {GROUP}._target_ to give a model with {', '.join(_NEEDED)}; {target} lacks "
-            f"{', '.join(missing)}. See pretrain/evaluate/model.py."
+            f"Expected {GROUP}._target_ to give a model with {', '.join(_NEEDED)}; {choice.path} "
+            f"lacks {', '.join(missing)}. See pretrain/evaluate/model.py."
         )
     return cast(VideoTextModel, model)

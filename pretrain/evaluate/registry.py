@@ -4,16 +4,13 @@ There is no table of tasks: a file in ``configs/evaluation_task`` names the clas
 (``_target_``), so a new task is a module and a file, and a user's own is an import path.
 """
 
-import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from egodtm_robot.core.configuration.instantiation import (
     check_options,
-    group_config,
+    choose,
     group_names,
-    import_target,
-    plain,
 )
 from egodtm_robot.core.errors import ConfigurationError
 from pretrain.evaluate.task import EvaluationTask
@@ -39,29 +36,15 @@ def make_task(config: str | Mapping[str, Any]) -> EvaluationTask:
         ConfigurationError: the import path leads nowhere or to no task, an option is missing, or
             the task has no name.
     """
-    name = None
-    if not isinstance(config, str):
-        given = plain(config)
-        name = given.pop("name", None)
-    elif "." in config:
-        given = {"_target_": config}
-    else:
-        given, name = group_config(GROUP, config), config
-    target = str(given.pop("_target_", None))
-    found = import_target(GROUP, target)
-    if not (inspect.isclass(found) and issubclass(found, EvaluationTask)):
-        raise ConfigurationError(
-            f"Expected {GROUP}._target_ to name a subclass of "
-            f"pretrain.evaluate.task.EvaluationTask, got {target!r}, which is {found!r}."
-        )
-    check_options(GROUP, found, given)
-    task = found(**given)
-    task.options = given
-    if name is not None:
-        task.name = str(name)
+    choice = choose(GROUP, config, base=EvaluationTask)
+    check_options(GROUP, choice.target, choice.options)
+    task: EvaluationTask = choice.target(**choice.options)
+    task.options = choice.options
+    if choice.name is not None:
+        task.name = choice.name
     if not task.name.isidentifier():
         raise ConfigurationError(
-            f"Expected {target} to have a name of letters, digits and underscores, got "
+            f"Expected {choice.path} to have a name of letters, digits and underscores, got "
             f"{task.name!r}. Set the attribute name of the class."
         )
     return task

@@ -72,6 +72,7 @@ def test_a_users_encoder_replaces_the_default_one_by_import_path(users_module: s
     assert make_encoder(clean).batch_size == 8
     scaled = make_encoder({"_target_": f"{users_module}.MeanColour", "scale": 2.0})
     assert scaled.fingerprint != encoder.fingerprint
+    assert make_encoder(f"{users_module}.MeanColour").fingerprint == encoder.fingerprint
 
 
 def test_a_users_options_are_still_checked(users_module: str):
@@ -91,8 +92,15 @@ def test_an_import_path_that_leads_nowhere_is_named(users_module: str, target: s
 
 
 def test_a_class_that_is_no_encoder_is_refused(users_module: str):
-    with pytest.raises(EncoderOptionError, match="subclass"):
+    with pytest.raises(EncoderOptionError, match="subclass.*Encoder, got 'users_encoders.NotAn"):
         make_encoder({"_target_": f"{users_module}.NotAnEncoder"})
+    with pytest.raises(EncoderOptionError, match="subclass"):
+        make_encoder("egodtm_robot.encoders.make_encoder")
+
+
+def test_a_configuration_that_chooses_nothing_lists_the_names():
+    with pytest.raises(EncoderOptionError, match="egodtm.*pixels.*got neither"):
+        make_encoder({"size": 4})
 
 
 def test_options_that_a_user_has_to_give_are_asked_for():

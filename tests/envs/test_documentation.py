@@ -30,8 +30,8 @@ SMALL = [
 
 @pytest.fixture
 def my_envs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The example as a module of the user's."""
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    """The page's first example as a module of the user's."""
+    example, *_ = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     (tmp_path / "my_envs.py").write_text(example)
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path

@@ -108,6 +108,7 @@ def test_a_users_policy_replaces_the_default_one_by_import_path(users_module: st
     stored = clean.to_json()
     assert stored["_target_"] == path, "there is no other way to find it again"
     assert choose_policy(stored) == clean
+    assert choose_policy(path) == choose_policy({"_target_": path})
 
 
 def test_a_constructors_weights_come_from_the_generator_alone(users_module: str):

@@ -1,7 +1,7 @@
 """Objects from configuration files that name their class by its import path (``_target_``).
 
-There are no tables of encoders, sources or annotators: a file in ``configs/<group>`` names the
-class, so a new one is a module and a file, and a user's own is an import path.
+There are no tables of encoders, policies or evaluation tasks: a file in ``configs/<group>`` names
+the class, so a new one is a module and a file, and a user's own is an import path.
 """
 
 import dataclasses
@@ -103,39 +103,54 @@ class Choice:
     """What a configuration names, not made yet.
 
     Attributes:
+        path: the import path, as the configuration or the file spells it.
         target: the class, or the function that makes the object.
         options: what it is to be called with.
         name: of the file in the group that the options come from; None for a user's own class.
     """
 
+    path: str
     target: Any
     options: dict[str, Any]
     name: str | None
 
 
 def choose(
-    group: str, config: str | Mapping[str, Any], error: type[EgoDTMRobotError] = ConfigurationError
+    group: str,
+    config: str | Mapping[str, Any],
+    error: type[EgoDTMRobotError] = ConfigurationError,
+    base: type | None = None,
 ) -> Choice:
     """Find what a configuration names.
 
     Args:
         group: of configuration.
-        config: a name of the group for that choice with its defaults, or a mapping with
-            ``_target_`` (an import path), ``name`` (a file of the group) and options. A mapping
-            without ``_target_`` takes it and all options not given from the file of its ``name``.
+        config: a name of the group for that choice with its defaults; an import path, which has a
+            dot; or a mapping with ``_target_`` (an import path), ``name`` (a file of the group) and
+            options. A mapping without ``_target_`` takes it and all options not given from the file
+            of its ``name``.
 
             Where ``_target_`` is not that of the named file (``<group>._target_=my.module.Mine``
             on the command line leaves the options of the default choice in place), options that
             still have the file's values belong to the other class and are dropped.
             ``<group>=custom`` has none to begin with.
-        error: raised where the import path leads nowhere.
+        error: raised where nothing is chosen, or the import path leads nowhere.
+        base: class that the target must be a subclass of; None allows any class or function.
 
     Raises:
         UnknownNameError: the group has no such name.
     """
-    given = {"name": config} if isinstance(config, str) else plain(config)
+    if isinstance(config, str):
+        given: dict[str, Any] = {"_target_" if "." in config else "name": config}
+    else:
+        given = plain(config)
     name = given.pop("name", None)
     path = given.pop("_target_", None)
+    if name is None and path is None:
+        raise error(
+            f"Expected a name of configs/{group} ({', '.join(group_names(group))}) or an import "
+            f"path in {group}._target_, got neither."
+        )
     defaults: dict[str, Any] = {}
     if path is None or name in group_names(group):
         defaults = group_config(group, str(name))
@@ -146,7 +161,7 @@ def choose(
             given = {**defaults, **given}
     else:
         own_path = path
-    target = import_target(group, str(path), error)
+    target = import_target(group, str(path), error, base)
     if current_import_path(str(path)) != current_import_path(str(own_path)):
         name = None
         given = {
@@ -154,7 +169,7 @@ def choose(
             for key, value in given.items()
             if key not in defaults or value != defaults[key]
         }
-    return Choice(target, given, None if name is None else str(name))
+    return Choice(str(path), target, given, None if name is None else str(name))
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -171,13 +186,19 @@ def current_import_path(path: str) -> str:
     return FORMER_IMPORT_PATHS.get(path, path)
 
 
-def import_target(group: str, path: str, error: type[EgoDTMRobotError] = ConfigurationError) -> Any:
+def import_target(
+    group: str,
+    path: str,
+    error: type[EgoDTMRobotError] = ConfigurationError,
+    base: type | None = None,
+) -> Any:
     """What ``<group>._target_`` names.
 
     Args:
         group: of configuration.
         path: package.module.Class; one of :data:`FORMER_IMPORT_PATHS` gives the class of today.
-        error: raised where the path leads to nothing that can be called.
+        error: raised where the path leads to nothing that can be called, or to no such subclass.
+        base: class that the target must be a subclass of; None allows any class or function.
     """
     module_name, _, class_name = current_import_path(path).rpartition(".")
     try:
@@ -189,6 +210,11 @@ def import_target(group: str, path: str, error: type[EgoDTMRobotError] = Configu
         ) from reason
     if not callable(found):
         raise error(f"Expected {group}._target_ to name a class, got {path!r}, which is {found!r}.")
+    if base is not None and not (inspect.isclass(found) and issubclass(found, base)):
+        raise error(
+            f"Expected {group}._target_ to name a subclass of {base.__module__}."
+            f"{base.__qualname__}, got {path!r}, which is {found!r}."
+        )
     return found
 
 

@@ -1,12 +1,11 @@
 """Where work is done: the ``runner`` group of the configuration."""
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from egodtm_robot.core.configuration.instantiation import check_options, import_target, plain
+from egodtm_robot.core.configuration.instantiation import check_options, choose
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.processes.executor import Answer, Executor, Task, WorkerFactory
 
@@ -69,27 +68,22 @@ class Runner(ABC):
         """
 
 
-def make_runner(config: Mapping[str, Any]) -> Runner:
+def make_runner(config: str | Mapping[str, Any]) -> Runner:
     """The runner that the ``runner`` group names.
 
     Args:
-        config: ``_target_`` (import path of a :class:`Runner` class) and the options of the class.
+        config: a name that has a file in ``configs/runner``, the import path of a :class:`Runner`
+            class, or a mapping with ``_target_`` (such a path) and the options of the class.
 
     Raises:
-        UnknownNameError: no such option.
+        UnknownNameError: no such file, or no such option.
         ConfigurationError: the import path leads nowhere or to no runner, or a value does not fit.
         MissingPackageError: a package that the runner needs is not installed.
     """
-    options = plain(config)
-    target = options.pop("_target_", None)
-    found = import_target("runner", str(target))
-    if not (inspect.isclass(found) and issubclass(found, Runner)):
-        raise ConfigurationError(
-            "Expected runner._target_ to name a subclass of "
-            f"egodtm_robot.core.processes.runner.Runner, got {target!r}."
-        )
-    check_options("runner", found, options)
+    choice = choose("runner", config, base=Runner)
+    check_options("runner", choice.target, choice.options)
     try:
-        return found(**options)
+        runner: Runner = choice.target(**choice.options)
     except TypeError as error:
         raise ConfigurationError(f"A value of runner.* has the wrong type: {error}.") from error
+    return runner
