@@ -189,9 +189,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
 
     with clock("evaluate"):
         films = FilmCollector(environment, config.videos)
-        selection, chosen, final = _evaluate(
-            config, env, run_dir, trained, pipeline, films, device
-        )
+        selection, chosen, final = _evaluate(config, env, run_dir, trained, pipeline, films, device)
         videos = films.write(run_dir / "videos")
         outcomes = outcomes_of(
             final.episodes,
