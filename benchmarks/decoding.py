@@ -7,7 +7,7 @@ PyAV's own loop over all frames of the same video, once with nothing else and on
 conversion to RGB of as many frames as the clips end to end have. All are timed in turns, so that
 what else the machine does falls on all; processor time counts what wall time hides.
 
-Sparse: single clips at random times, each with the video opened anew: frames decoded beyond those
+Sparse: single clips at random times, each with the video opened again: frames decoded beyond those
 from the clip's first to its last, beside the length of the group of pictures that it begins in.
 """
 

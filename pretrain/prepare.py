@@ -2,7 +2,7 @@
 
 From annotated video to a clip store with depth, hands, objects, tracks and enriched captions. Run
 the same command again to go on after whatever stopped it, with another model or prompt to have only
-what depends on it made anew, or with ``stages=[captions]`` to have one stage made anew alone.
+what depends on it made again, or with ``stages=[captions]`` to have that stage made again alone.
 """
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ from pretrain.annotate.detectors.model import (
 )
 from pretrain.annotate.detectors.training import BEST, LAST, DetectorTrainer
 from pretrain.annotate.detectors.training_config import DetectorTrainingConfig
-from pretrain.clips.dataset import AugmentationConfig
+from pretrain.clips.augmentation import AugmentationConfig
 
 _VERSIONED = ("torch", "transformers", "numpy", "scipy")
 

@@ -1,1 +1,1 @@
-"""What every wing shares: errors, seeding, off-screen rendering and crash-safe storage."""
+"""What every wing shares: configuration, storage, processes, training, drawing, errors, seeding."""

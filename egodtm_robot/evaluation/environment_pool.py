@@ -228,7 +228,7 @@ class EnvironmentPool:
         return reports
 
     def abandon(self) -> None:
-        """Forget the outstanding commands once they are done; the pool can then be used again."""
+        """Forget the outstanding commands once they are done, so that the pool is free again."""
         while self._outstanding:
             self.wait()
 

@@ -1,4 +1,4 @@
-"""What each reset draws: where the robot (or the kitchen) stands and how the joints start.
+"""What a reset randomizes: where the robot (or the kitchen) stands and how the joints start.
 
 ===========  ===================  ==========================================  ==================
 preset       what moves           box, meters                                 horizon, steps

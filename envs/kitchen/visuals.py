@@ -1,4 +1,4 @@
-"""What each reset draws in the looks of the scene: lights, colors and camera poses.
+"""What a reset randomizes in the looks of the scene: lights, colors and camera poses.
 
 Every episode draws from the environment's generator *after* its physical draws, so that a seed
 gives the same physical episode under every preset. What ``shifted`` draws lies outside what

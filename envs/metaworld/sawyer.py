@@ -50,7 +50,7 @@ def import_metaworld() -> Any:
 
 
 def make_sawyer(environment: str, cameras: Sequence[Camera]) -> Sawyer:
-    """One of Meta-World's environments, drawn again at each reset, its goal observable.
+    """One of Meta-World's environments, randomized at each reset, its goal observable.
 
     Args:
         environment: what Meta-World calls it, such as ``drawer-open-v3``.

@@ -41,7 +41,7 @@ class Annotator(Protocol):
         stage: which stage this is.
         name: of the annotator, for tables and cards.
         fingerprint: a hash of weights, options and code version: what is annotated by another one
-            is annotated anew.
+            is annotated again.
         batch_size: clips at once that suit it.
     """
 

@@ -12,7 +12,7 @@ import numpy as np
 from egodtm_robot.core.configuration import OutputFolder, PositiveInt, Workers
 from egodtm_robot.core.errors import ConfigurationError, DatasetError
 from egodtm_robot.core.training.identity import NOT_DECISIVE
-from pretrain.clips.dataset import AugmentationConfig
+from pretrain.clips.augmentation import AugmentationConfig
 from pretrain.clips.store import ClipStore
 from pretrain.clips.synthetic import SPLITS, Split, SyntheticClipConfig
 from pretrain.clips.synthetic.generate import generate, store_attributes

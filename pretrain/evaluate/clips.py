@@ -10,8 +10,8 @@ import torch
 
 from egodtm_robot.core.errors import DatasetError
 from egodtm_robot.core.fingerprints import hash_parts
+from pretrain.clips.augmentation import central_crop, crop_boxes, crop_depth, crop_frames
 from pretrain.clips.clip import Boxes
-from pretrain.clips.dataset import central_crop, crop_boxes, crop_depth, crop_frames
 from pretrain.clips.store import ClipStore
 from pretrain.evaluate.embeddings import Embeddings
 from pretrain.evaluate.model import VideoTextModel

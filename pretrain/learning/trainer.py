@@ -26,7 +26,8 @@ from egodtm_robot.core.training.parameter_groups import (
 from egodtm_robot.core.training.schedule import is_due, rate_share
 from egodtm_robot.core.training.states import TrainingStates, saved_states
 from pretrain.checkpoints import save_checkpoint
-from pretrain.clips.dataset import ClipBatch, ClipDataset, StreamSampler, training_loader
+from pretrain.clips.dataset import ClipBatch, ClipDataset
+from pretrain.clips.stream import StreamSampler, training_loader
 from pretrain.learning.training_config import TrainingConfig, image_steps
 from pretrain.losses.objective import ObjectiveConfig, freeze_unused, objective_losses
 from pretrain.model import EgoDTM

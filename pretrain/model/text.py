@@ -64,7 +64,7 @@ class TextTransformer(nn.Module):
         if config.mask_padding and len(tokens):
             # What lies behind the last end mark of the batch is seen by no token that counts. A
             # compiled model keeps it: a length that depends on the data would break its graph, and
-            # be compiled anew for every length.
+            # be compiled again for every length.
             if not torch.compiler.is_compiling():
                 tokens = tokens[:, : int(end.max()) + 1]
             places = torch.arange(tokens.shape[1], device=tokens.device)

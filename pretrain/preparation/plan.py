@@ -232,7 +232,7 @@ def _planned(number: int, lines: list[str], stamps: dict[str, Any]) -> PlannedSh
 
 
 def _stamp(video: Path) -> Any:
-    """What changes when a video does: a file that was missing or replaced is decoded anew."""
+    """What changes when a video does: a file that was missing or replaced is decoded again."""
     try:
         status = video.stat()
     except OSError:

@@ -6,7 +6,7 @@ takes the shard that is farthest: so what was decoded is soon finished, and no m
 fill the disk).
 
 Whether a stage has to run is asked when a shard comes to it: its file is there and carries the
-fingerprint of the annotator and of what the stages before have written, or it is made anew. All
+fingerprint of the annotator and of what the stages before have written, or it is made again. All
 state is on the disk, so a run that was stopped anywhere goes on there.
 """
 
@@ -25,7 +25,7 @@ from pretrain.preparation.work import AnnotatorCard, Done, Job, WorkContext, key
 
 DECODE_VERSION = 2
 ASSEMBLE_VERSION = 1
-"""Of what is stored; another number has everything made anew."""
+"""Of what is stored; another number has everything made again."""
 
 DEATHS_OF_A_CLIP = 2
 """So often may a clip, handled alone, kill its worker; then it is a failure."""
@@ -47,7 +47,7 @@ class Choice:
         chosen: stages that may run; the files of the others are taken as they are.
         retries: deaths of workers on one shard that lead nowhere before the run stops.
         in_flight: shards between their first stage and their last, at most.
-        retry_failed: whether stages that have failures are made anew.
+        retry_failed: whether stages that have failures are made again.
     """
 
     stages: tuple[str, ...]

@@ -117,7 +117,7 @@ class AnnotatorCard:
     Attributes:
         stage: which stage.
         name: of the annotator.
-        fingerprint: what is annotated by another one is annotated anew.
+        fingerprint: what is annotated by another one is annotated again.
     """
 
     stage: str

@@ -224,7 +224,7 @@ def test_a_row_may_be_checkpoints_of_pretraining_one_for_each_seed(monkeypatch, 
     }
     assert met == {("0", "text_seed0.safetensors"), ("1", "text_seed1.safetensors")}
     assert table.cells["text", "franka_kitchen_light"].episodes == 140
-    # Weights trained anew cost their own runs again, and no others.
+    # Weights trained again cost their own runs again, and no others.
     (tmp_path / "text_seed1.safetensors").write_bytes(b"better weights")
     grid._digest.cache_clear()
     again, _ = start(monkeypatch, configure(tmp_path, **rows))

@@ -40,7 +40,7 @@ def update_contact(
     depth: np.ndarray | None,
     depth_kind: DepthKind | None,
 ) -> Boxes:
-    """The same boxes with ``contact`` found anew.
+    """The same boxes with ``contact`` found again.
 
     Args:
         boxes: of one clip.

@@ -27,16 +27,16 @@ from egodtm_robot.core.errors import DatasetError, UnknownNameError
 from egodtm_robot.core.fingerprints import hash_parts
 from pretrain.annotate.captions.nouns import head
 from pretrain.annotate.detectors.visor import VisorFrame, read_visor
-from pretrain.clips.clip import HAND, LEFT, RIGHT, Boxes
-from pretrain.clips.dataset import (
+from pretrain.clips.augmentation import (
     AugmentationConfig,
     Crop,
-    Draw,
     crop_boxes,
     crop_frames,
     jitter,
     random_crop,
 )
+from pretrain.clips.clip import HAND, LEFT, RIGHT, Boxes
+from pretrain.clips.dataset import Draw
 from pretrain.clips.store import ClipStore
 
 Objects = Literal["touched", "named", "nouns", "none"]

@@ -25,7 +25,7 @@ BackboneKind = Literal["random", "efficientnet_lite0"]
 """``random``: one of the kind's own, untrained; the other as ImageNet taught it."""
 
 _OF_LABELS = ("class_embed", "enc_score_head", "denoising_class_embed", "heat.1")
-"""Modules whose shape depends on the labels; they begin anew."""
+"""Modules whose shape depends on the labels; they begin from random weights."""
 
 _TRANSFORMER: dict[str, dict[str, Any]] = {
     "tiny": {
@@ -159,7 +159,8 @@ def _own_backbone(kind: str, size: str) -> tuple[Any, list[int]]:
 
 
 def published_detector(model: str, revision: str | None, labels: Sequence[str], seed: int) -> Any:
-    """A published detector that is to find other things; the layers that name them begin anew.
+    """A published detector that is to find other things; the layers that name them begin
+    from random weights.
 
     Args:
         model: hub id, or a folder that ``save_pretrained`` wrote.

@@ -28,7 +28,8 @@ from pretrain.annotate.detectors.examples import PictureBatch, PictureDataset
 from pretrain.annotate.detectors.model import save_detector
 from pretrain.annotate.detectors.trained import corners
 from pretrain.annotate.detectors.training_config import DetectorTrainingConfig
-from pretrain.clips.dataset import Draw, StreamSampler
+from pretrain.clips.dataset import Draw
+from pretrain.clips.stream import StreamSampler
 from pretrain.evaluate.detection import Found, average_precision
 
 BEST, LAST = "best", "last"

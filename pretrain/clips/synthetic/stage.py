@@ -1,4 +1,4 @@
-"""Draws clips: one MuJoCo model whose parts are set anew for every scene.
+"""Draws clips: one MuJoCo model whose parts are set again for every scene.
 
 Compiling a model and loading it into the graphics library takes longer than drawing four frames.
 So each process compiles one model, a stage: all meshes and surfaces, two hands, a camera, lights,

@@ -9,23 +9,18 @@ import torch
 
 from egodtm_robot.core.errors import ConfigurationError, DatasetError
 from pretrain.clips import Boxes, ClipStore, ClipStoreWriter
-from pretrain.clips.dataset import (
+from pretrain.clips.augmentation import (
     AugmentationConfig,
-    ClipBatch,
-    ClipDataset,
     Crop,
-    Draw,
-    SampleSpec,
-    StreamSampler,
     central_crop,
-    clip_at,
     crop_boxes,
     crop_depth,
     crop_frames,
     jitter,
     random_crop,
-    training_loader,
 )
+from pretrain.clips.dataset import ClipBatch, ClipDataset, Draw, SampleSpec
+from pretrain.clips.stream import StreamSampler, clip_at, training_loader
 from pretrain.model.tokenizer import tokenize
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))

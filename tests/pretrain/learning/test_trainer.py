@@ -194,7 +194,7 @@ def test_an_objective_without_its_decoder_or_weights_is_refused():
 )
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(ConfigurationError):
-        TrainingConfig(**settings)
+        from_mapping(TrainingConfig, settings)
 
 
 def test_a_run_keeps_curves_the_last_and_the_best_checkpoint(tmp_path, finished):

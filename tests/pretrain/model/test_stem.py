@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 import torch
 
+from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError, WeightsError
 from egodtm_robot.core.published_models import efficientnet
 from egodtm_robot.encoders.efficientnet import EfficientNetLite0Encoder
@@ -72,7 +73,7 @@ def test_missing_weights_are_named_with_the_command_that_installs_them(monkeypat
 
 def test_impossible_stems_are_refused():
     with pytest.raises(UnknownNameError, match="efficientnet_lite0"):
-        VisionConfig(stem="efficientnet")
+        from_mapping(VisionConfig, {"stem": "efficientnet"})
     with pytest.raises(ConfigurationError, match="patch_size 16"):
         VisionConfig(stem="efficientnet_lite0", patch_size=32)
 

@@ -30,8 +30,9 @@ from pretrain.annotate.detectors.examples import (
 from pretrain.annotate.detectors.model import new_detector, published_detector, save_detector
 from pretrain.annotate.detectors.trained import TrainedDetector
 from pretrain.annotate.detectors.training import DetectorTrainer
+from pretrain.clips.augmentation import AugmentationConfig
 from pretrain.clips.clip import HAND, LEFT, RIGHT, Boxes, Clip
-from pretrain.clips.dataset import AugmentationConfig, Draw
+from pretrain.clips.dataset import Draw
 from pretrain.clips.store import ClipStoreWriter
 from pretrain.train_detector import TrainDetectorConfig, main, train_detector
 
@@ -289,10 +290,12 @@ def test_published_weights_take_new_labels(kind: str, tmp_path: Path):
 
 def test_our_own_kind_is_known_to_a_new_process(tmp_path: Path):
     save_detector(tmp_path, new_detector("ttfnet", "tiny", ["hand"], seed=0), 64, {})
-    load = "import sys; from pretrain.annotate.{} import {} as load; load(sys.argv[1], {})"
+    load = (
+        "import sys; from pretrain.annotate.detectors.{} import {} as load; load(sys.argv[1], {})"
+    )
     for module, name, rest in (
-        ("detector_model", "published_detector", "None, ['hand'], 0"),
-        ("trained_detector", "TrainedDetector", "device='cpu'"),
+        ("model", "published_detector", "None, ['hand'], 0"),
+        ("trained", "TrainedDetector", "device='cpu'"),
     ):
         command = [sys.executable, "-c", load.format(module, name, rest), str(tmp_path)]
         subprocess.run(command, check=True)

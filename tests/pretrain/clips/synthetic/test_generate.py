@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from egodtm_robot.core.errors import ForeignStoreError
+from egodtm_robot.core.configuration import from_mapping
+from egodtm_robot.core.errors import ConfigurationError, ForeignStoreError, UnknownNameError
 from pretrain.clips.store import ClipStore
 from pretrain.clips.synthetic import SyntheticClipConfig, generate
 from pretrain.clips.synthetic import generate as generate_function
@@ -77,7 +78,7 @@ def test_processes_draw_the_same_clips(tmp_path, silent):
 
 
 def test_the_command_refuses_what_cannot_be():
-    with pytest.raises(ValueError, match="split 'all'"):
-        GenerateConfig(out="x", split="all")
-    with pytest.raises(ValueError, match="clips=0"):
-        GenerateConfig(out="x", clips=0)
+    with pytest.raises(UnknownNameError, match="train, validation"):
+        from_mapping(GenerateConfig, {"out": "x", "split": "all"})
+    with pytest.raises(ConfigurationError, match="clips at least 1, got 0"):
+        from_mapping(GenerateConfig, {"out": "x", "clips": 0})
