@@ -18,6 +18,7 @@ import zarr
 
 from egodtm_robot.core.storage.array_spec import TARGET_CHUNK_BYTES
 from egodtm_robot.demos import DemonstrationAttributes, DemonstrationStore, Episode
+from egodtm_robot.demos.shuffled_steps import ShuffledSteps
 
 EPISODES, STEPS, PIXELS = 40, 50, 112
 REPETITIONS = 25
@@ -136,9 +137,10 @@ def measure(path: Path) -> None:
         median_ms(lambda: images[batch()]),
         median_ms(lambda: array.oindex[np.unique(batch())]),
     )
+    steps = ShuffledSteps(store)
     for what in ("first pass", "later passes"):
         start = time.perf_counter()
-        count = sum(1 for _ in store.iterate_batches(BATCH, generator, [name, "actions"]))
+        count = sum(1 for _ in steps.batches(BATCH, generator, [name, "actions"]))
         ours = 1e3 * (time.perf_counter() - start) / count
         report(
             f"a shuffled batch of {BATCH}, {what}",

@@ -21,14 +21,11 @@ from egodtm_robot.core.processes.maps import ordered_map
 from egodtm_robot.core.seeding import episode_seeds
 from egodtm_robot.core.storage import check_free_space
 from egodtm_robot.core.storage.locking import UNTIL_FREE
+from egodtm_robot.demos.attributes import DemonstrationAttributes
 from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.demos.drawing import draw_episode
 from egodtm_robot.demos.episode import Episode
-from egodtm_robot.demos.store import (
-    DemonstrationAttributes,
-    DemonstrationStore,
-    estimate_bytes,
-)
+from egodtm_robot.demos.store import DemonstrationStore, estimate_bytes
 from envs.contract import Demonstrator, EnvironmentDescription, RobotEnvironment
 from envs.options import EnvironmentConfig, Quality
 from envs.registry import make_environment

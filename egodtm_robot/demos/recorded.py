@@ -3,7 +3,7 @@
 from dataclasses import fields
 from typing import Any
 
-from egodtm_robot.demos.store import DemonstrationAttributes
+from egodtm_robot.demos.attributes import DemonstrationAttributes
 from envs.contract import import_environment
 from envs.options import EnvironmentConfig
 from envs.registry import read_environment, target_of

@@ -14,9 +14,7 @@ written in order, and counts only once every row is there.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,65 +38,10 @@ from egodtm_robot.core.storage import (
     Problem,
     record_names,
 )
+from egodtm_robot.demos.attributes import DemonstrationAttributes
 from egodtm_robot.demos.episode import Episode
 
-MEMORY_BYTES = 512 * 1024 * 1024
-"""Arrays that fit in so much memory together are kept there by ``iterate_batches``."""
-
-WINDOW_BYTES = 256 * 1024 * 1024
-"""What ``iterate_batches`` reads and shuffles at a time of the arrays that are not kept."""
-
 _TOP_LEVEL = ("actions", "simulator_state")
-
-
-@dataclass(frozen=True)
-class DemonstrationAttributes:
-    """Where demonstrations come from.
-
-    Attributes:
-        environment: kind and task, as in ``env=franka_kitchen_microwave``.
-        task: task name, such as "microwave".
-        randomization: reset preset.
-        visual: visual preset.
-        model_hash: hash of the compiled scene; simulator states fit no other.
-        mujoco_version: the version that stepped it.
-        expert_version: version of the demonstrator.
-        noise: standard deviation of the noise on executed actions (recorded ones are clean).
-        seed: the run seed that the episodes' seeds come from.
-        cameras: cameras drawn while collecting.
-        resolution: (height, width) of their images, pixels.
-        quality: rendering preset.
-        licence: under which the demonstrations may be passed on.
-        camera_poses: for each of ``cameras`` its position, quaternion, fovy and body, so that
-            another camera of the same name is noticed; stores of earlier versions have none.
-        kind: what stored things call the simulator; like the next two None in stores of earlier
-            versions.
-        horizon: control steps of an episode.
-        control_dt: seconds of a control step.
-    """
-
-    environment: str
-    task: str
-    randomization: str
-    visual: str
-    model_hash: str
-    mujoco_version: str
-    expert_version: str
-    noise: float
-    seed: int
-    cameras: tuple[str, ...]
-    resolution: tuple[int, int]
-    quality: str = "fast"
-    licence: str = "Apache-2.0"
-    camera_poses: dict[str, dict[str, Any]] = field(default_factory=dict)
-    kind: str | None = None
-    horizon: int | None = None
-    control_dt: float | None = None
-
-    @property
-    def environment_kind(self) -> str:
-        """The kind of the environment, also where the store does not say it by itself."""
-        return self.kind or self.environment.removesuffix(f"_{self.task}")
 
 
 class DemonstrationStore:
@@ -114,7 +57,6 @@ class DemonstrationStore:
         self.mode = mode
         self._group = group
         self._derived: dict[str, CommittedArray] = {}
-        self._memory: dict[str, np.ndarray] = {}
 
     # Opening and closing
 
@@ -363,7 +305,7 @@ class DemonstrationStore:
             CorruptStoreError: stored bytes were changed.
         """
         names = self.array_names if arrays is None else arrays
-        sources = {name: self._array(name) for name in names}
+        sources = {name: self.array(name) for name in names}
         if isinstance(where, slice):
             start, stop, stride = where.indices(self.num_steps)
             if stride == 1:
@@ -371,77 +313,12 @@ class DemonstrationStore:
             where = np.arange(start, stop, stride)
         return {name: array.take(np.asarray(where)) for name, array in sources.items()}
 
-    def iterate_batches(
-        self,
-        batch_size: int,
-        generator: np.random.Generator,
-        arrays: Sequence[str],
-        indices: np.ndarray | None = None,
-    ) -> Iterator[dict[str, np.ndarray]]:
-        """One pass over steps in random order, every step once.
-
-        Arrays are kept in memory, the smallest first, while they fit in MEMORY_BYTES together: they
-        are read once, not once a pass. If all do, the steps are shuffled as a whole. Otherwise they
-        are shuffled in windows: chunks are drawn in random order until WINDOW_BYTES of the large
-        arrays are read, and their steps are shuffled together, while a thread reads the next
-        window. The order depends on the generator and on the arrays asked for.
-
-        Args:
-            batch_size: steps of a batch; the last one may be smaller.
-            generator: source of the order.
-            arrays: which arrays.
-            indices: only these steps; by default all.
-
-        Yields:
-            Arrays (batch_size, ...) by name, and "index", int64 (batch_size,), the steps.
+    def array(self, name: str) -> CommittedArray:
+        """One array of all steps, to be read in parts.
 
         Raises:
             UnknownNameError: there is no such array.
-            CorruptStoreError: stored bytes were changed.
         """
-        sources = {name: self._array(name) for name in arrays}
-        chosen = np.arange(self.num_steps) if indices is None else np.asarray(indices, np.int64)
-        kept = self._keep_in_memory(sources)
-        large = [array for name, array in sources.items() if name not in kept]
-        windows = [chosen]
-        if large and len(chosen):
-            window_rows = max(1, WINDOW_BYTES // sum(array.spec.row_bytes for array in large))
-            chunk_rows = max(array.spec.chunk_rows for array in large)
-            windows = _windows(chosen, chunk_rows, window_rows, generator)
-        order = [generator.permutation(len(window)) for window in windows]
-        left: dict[str, np.ndarray] = {}
-        for number, loaded in enumerate(_read_ahead(sources, kept, windows)):
-            shuffled = {name: values[order[number]] for name, values in loaded.items()}
-            if left:
-                # Steps of the last window that did not fill a batch.
-                shuffled = {n: np.concatenate([left[n], v]) for n, v in shuffled.items()}
-            count = len(shuffled["index"])
-            whole = count if number == len(windows) - 1 else count - count % batch_size
-            for start in range(0, whole, batch_size):
-                stop = min(start + batch_size, whole)
-                batch = {name: values[start:stop] for name, values in shuffled.items()}
-                yield batch | {n: values[batch["index"]] for n, values in kept.items()}
-            left = {name: values[whole:] for name, values in shuffled.items()}
-
-    def _keep_in_memory(self, sources: Mapping[str, CommittedArray]) -> dict[str, np.ndarray]:
-        """The arrays of ``sources`` that are kept in memory, read if they were not yet."""
-        kept = {}
-        used = sum(values.nbytes for values in self._memory.values())
-        for name, array in sorted(sources.items(), key=lambda item: item[1].nbytes):
-            values = self._memory.get(name)
-            if values is not None and len(values) != array.rows:
-                # Episodes were appended since.
-                used -= values.nbytes
-                del self._memory[name]
-                values = None
-            if values is None and used + array.nbytes <= MEMORY_BYTES:
-                used += array.nbytes
-                values = self._memory[name] = array.read()
-            if values is not None:
-                kept[name] = values
-        return kept
-
-    def _array(self, name: str) -> CommittedArray:
         stored = _stored(name)
         array = self._group.arrays.get(stored) or self._find_derived(stored)
         if array is None:
@@ -660,38 +537,3 @@ def _stored(name: str) -> str:
 
 def _public(stored: str) -> str:
     return stored.removeprefix("observations/")
-
-
-def _windows(
-    chosen: np.ndarray, chunk_rows: int, window_rows: int, generator: np.random.Generator
-) -> list[np.ndarray]:
-    """Split steps into groups of whole chunks, drawn in random order."""
-    chosen = np.sort(chosen)
-    chunks = np.split(chosen, np.flatnonzero(np.diff(chosen // chunk_rows)) + 1)
-    windows: list[np.ndarray] = []
-    window: list[np.ndarray] = []
-    for position in generator.permutation(len(chunks)):
-        window.append(chunks[position])
-        if sum(map(len, window)) >= window_rows:
-            windows.append(np.concatenate(window))
-            window = []
-    return windows + ([np.concatenate(window)] if window else [])
-
-
-def _read_ahead(
-    sources: Mapping[str, CommittedArray],
-    kept: Mapping[str, np.ndarray],
-    windows: Sequence[np.ndarray],
-) -> Iterator[dict[str, np.ndarray]]:
-    """Rows of each window in turn; while one is used, the next is being read."""
-
-    def load(window: np.ndarray) -> dict[str, np.ndarray]:
-        rows = {name: array.take(window) for name, array in sources.items() if name not in kept}
-        return rows | {"index": window}
-
-    with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(load, windows[0])
-        for window in windows[1:]:
-            loaded, ahead = ahead.result(), reader.submit(load, window)
-            yield loaded
-        yield ahead.result()

@@ -157,7 +157,7 @@ class ClipDataset(Dataset):
         if len(lengths) > 1:
             raise DatasetError(
                 f"Expected clips of one number of frames, got stores of {lengths} frames. Train on "
-                "them apart, or make them anew."
+                "them apart, or make them again."
             )
         self.store = store
         self.spec = spec

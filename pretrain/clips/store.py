@@ -491,7 +491,7 @@ def _check_kind(group: CommittedGroup, folder: Path) -> None:
     if (kind, version) != (KIND, VERSION):
         raise ForeignStoreError(
             f"Expected a store of kind {KIND!r}, version {VERSION}, but {folder} holds kind "
-            f"{kind!r}, version {version!r}. Choose a clip store, or make this one anew."
+            f"{kind!r}, version {version!r}. Choose a clip store, or make this one again."
         )
 
 

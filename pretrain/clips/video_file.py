@@ -186,7 +186,7 @@ class VideoFile:
         if shown.damaged:
             raise DamagedVideoError(
                 f"Expected intact data in {self.path} at {time_s:.3f} s, got bytes that do not "
-                "decode. Copy the file anew."
+                "decode. Copy the file again."
             )
         orientation = _orientation(shown.frame)
         return Picture(self._seconds(shown.ticks), shown.frame, orientation, self._pixel_aspect)
@@ -214,7 +214,7 @@ class VideoFile:
         if promised is not None and time_s <= promised + END_SLACK_S:
             raise TruncatedVideoError(
                 f"Expected {promised:.3f} s of video in {self.path} as its header says, got "
-                f"frames until {end_s:.3f} s. Copy the file anew."
+                f"frames until {end_s:.3f} s. Copy the file again."
             )
         raise ClipSpanError(
             f"Expected a time within the {end_s:.3f} s of {self.path}, got {time_s:.3f} s."
@@ -368,7 +368,7 @@ def _is_mp4(path: Path) -> bool:
 def _cut_short(path: Path) -> TruncatedVideoError:
     return TruncatedVideoError(
         f"Expected a whole MP4 in {path}, got one whose index is missing: it was cut short while "
-        "it was copied or recorded. Copy it anew."
+        "it was copied or recorded. Copy it again."
     )
 
 

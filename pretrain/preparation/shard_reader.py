@@ -100,7 +100,7 @@ class ShardReader:
             raise CorruptStoreError(
                 f"Expected the frames of clip {key!r} in {shard_name(self._shard)} of {self._out}, "
                 "but they are not there. Remove that shard and start the command again: it is "
-                "decoded anew."
+                "decoded again."
             )
         frames: np.ndarray = self._store.read([self._rows[key]], ["frames"])["frames"][0]
         return frames

@@ -225,7 +225,7 @@ class StageFile:
     def _corrupt(self, error: Exception) -> CorruptStoreError:
         return CorruptStoreError(
             f"Expected what a stage wrote in {self.path}, but it is damaged ({error}). Remove it "
-            "and start the command again: it is made anew."
+            "and start the command again: it is made again."
         )
 
 

@@ -21,51 +21,19 @@ from egodtm_robot.core.errors import (
     UnknownNameError,
 )
 from egodtm_robot.core.storage import array_spec, committed_group, record_path
-from egodtm_robot.demos import DemonstrationAttributes, DemonstrationStore, Episode
-from egodtm_robot.demos import store as store_module
+from egodtm_robot.demos import DemonstrationStore, Episode
 from egodtm_robot.demos.store import estimate_bytes
 from egodtm_robot.demos.verify import main as verify
 
+sys.path.append(str(Path(__file__).parents[1] / "fakes"))
+from fake_stores import ATTRIBUTES, make_episode, make_store
+
 FORK = multiprocessing.get_context("fork")
-ATTRIBUTES = DemonstrationAttributes(
-    environment="EgoDTMKitchen/Microwave-v0",
-    task="microwave",
-    randomization="default",
-    visual="fixed",
-    model_hash="0123abcd",
-    mujoco_version="4.0.0",
-    expert_version="1",
-    noise=0.1,
-    seed=0,
-    cameras=("left",),
-    resolution=(8, 10),
-)
 
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     monkeypatch.setattr(array_spec, "TARGET_CHUNK_BYTES", 2000)
-
-
-def make_episode(seed: int) -> Episode:
-    generator = np.random.default_rng(seed)
-    steps = int(generator.integers(5, 30))
-    return Episode(
-        rgb={"left": generator.integers(0, 256, (steps, 8, 10, 3), dtype=np.uint8)},
-        proprioception=generator.standard_normal((steps, 9)).astype(np.float32),
-        privileged=generator.standard_normal((steps, 15)).astype(np.float32),
-        actions=generator.uniform(-1, 1, (steps, 9)).astype(np.float32),
-        simulator_state=generator.standard_normal((steps, 31)),
-        reset={"base_offset": generator.standard_normal(3), "seed": np.int64(seed)},
-        seed=seed,
-    )
-
-
-def make_store(path: Path, episodes: int) -> DemonstrationStore:
-    with DemonstrationStore.create(path, ATTRIBUTES) as store:
-        for seed in range(episodes):
-            store.append_episode(make_episode(seed), rejected_before=seed % 2)
-    return DemonstrationStore.open(path)
 
 
 def flat(episodes: int) -> dict[str, np.ndarray]:
@@ -216,40 +184,6 @@ def test_a_writer_killed_in_its_first_episode_leaves_an_empty_store(tmp_path, mo
     with DemonstrationStore.open(tmp_path / "demos", "a") as store:
         store.append_episode(make_episode(0))
     assert DemonstrationStore.open(tmp_path / "demos").verify() == []
-
-
-@pytest.mark.parametrize("memory", [10**9, 20_000, 0])
-@pytest.mark.parametrize("batch_size", [1, 16, 1000])
-def test_batches_visit_every_step_once_in_an_order_of_the_generator(
-    tmp_path, monkeypatch, memory, batch_size
-):
-    monkeypatch.setattr(store_module, "MEMORY_BYTES", memory)
-    monkeypatch.setattr(store_module, "WINDOW_BYTES", 6_000)
-    store = make_store(tmp_path / "demos", 6)
-    values = flat(6)
-    chosen = np.arange(3, store.num_steps, 2)
-    orders = []
-    for seed in (0, 0, 1):
-        batches = list(
-            store.iterate_batches(
-                batch_size, np.random.default_rng(seed), ["rgb/left", "actions"], chosen
-            )
-        )
-        assert {len(batch["index"]) for batch in batches[:-1]} <= {batch_size}
-        for batch in batches:
-            for name in ("rgb/left", "actions"):
-                np.testing.assert_array_equal(batch[name], values[name][batch["index"]])
-        orders.append(np.concatenate([batch["index"] for batch in batches]))
-        np.testing.assert_array_equal(np.sort(orders[-1]), chosen)
-    np.testing.assert_array_equal(orders[0], orders[1])
-    assert not np.array_equal(orders[0], orders[2])
-    assert np.abs(np.diff(orders[0])).mean() > 5
-
-
-def test_no_steps_make_no_batches(tmp_path):
-    store = make_store(tmp_path / "demos", 1)
-    generator = np.random.default_rng(0)
-    assert list(store.iterate_batches(4, generator, ["actions"], np.array([], np.int64))) == []
 
 
 # Derived arrays

@@ -22,8 +22,9 @@ from egodtm_robot.core.errors import (
 )
 from egodtm_robot.core.published_models.preprocessing import Preprocessing
 from egodtm_robot.core.storage import CommittedGroup
+from egodtm_robot.demos.attributes import DemonstrationAttributes
 from egodtm_robot.demos.episode import Episode
-from egodtm_robot.demos.store import DemonstrationAttributes, DemonstrationStore
+from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders import Encoder, ImageEncoder, features, make_encoder
 from egodtm_robot.encoders.features import (
     FeaturePipeline,

@@ -1,0 +1,54 @@
+"""Where the demonstrations of a store come from."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class DemonstrationAttributes:
+    """Where demonstrations come from.
+
+    Attributes:
+        environment: kind and task, as in ``env=franka_kitchen_microwave``.
+        task: task name, such as "microwave".
+        randomization: reset preset.
+        visual: visual preset.
+        model_hash: hash of the compiled scene; simulator states fit no other.
+        mujoco_version: the version that stepped it.
+        expert_version: version of the demonstrator.
+        noise: standard deviation of the noise on executed actions (recorded ones are clean).
+        seed: the run seed that the episodes' seeds come from.
+        cameras: cameras drawn while collecting.
+        resolution: (height, width) of their images, pixels.
+        quality: rendering preset.
+        licence: under which the demonstrations may be passed on.
+        camera_poses: for each of ``cameras`` its position, quaternion, fovy and body, so that
+            another camera of the same name is noticed; stores of earlier versions have none.
+        kind: what stored things call the simulator; like the next two None in stores of earlier
+            versions.
+        horizon: control steps of an episode.
+        control_dt: seconds of a control step.
+    """
+
+    environment: str
+    task: str
+    randomization: str
+    visual: str
+    model_hash: str
+    mujoco_version: str
+    expert_version: str
+    noise: float
+    seed: int
+    cameras: tuple[str, ...]
+    resolution: tuple[int, int]
+    quality: str = "fast"
+    licence: str = "Apache-2.0"
+    camera_poses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    kind: str | None = None
+    horizon: int | None = None
+    control_dt: float | None = None
+
+    @property
+    def environment_kind(self) -> str:
+        """The kind of the environment, also where the store does not say it by itself."""
+        return self.kind or self.environment.removesuffix(f"_{self.task}")
