@@ -162,6 +162,48 @@ def test_documented_arguments_are_those_of_the_signature() -> None:
     assert not found
 
 
+def test_documented_defaults_are_those_of_the_signature() -> None:
+    """What a docstring says happens by default has a default, and a value that it names is it."""
+    found = []
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+                continue
+            function = _signature(node)
+            if function is None:
+                continue
+            defaults = _defaults(function)
+            for argument, text in _argument_texts(ast.get_docstring(node) or "").items():
+                said = re.search(r"\b(?:by default|[Dd]efaults? to)\b(?: ``?([\w.+-]+)``?)?", text)
+                if said is None:
+                    continue
+                place = f"{name}.{node.name}: {argument}"
+                if argument not in defaults:
+                    found.append(f"{place} has no default")
+                elif said[1] is not None and said[1] not in ("None", defaults[argument]):
+                    found.append(f"{place} is {defaults[argument]} by default, not {said[1]}")
+    assert not found
+
+
+def _defaults(function: ast.FunctionDef) -> dict[str, str]:
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    without = len(positional) - len(arguments.defaults)
+    pairs = [
+        *zip(positional[without:], arguments.defaults, strict=True),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+    ]
+    return {a.arg: ast.unparse(value).strip("'") for a, value in pairs if value is not None}
+
+
+def _argument_texts(docstring: str) -> dict[str, str]:
+    """What is said of each argument that a docstring lists by itself."""
+    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", docstring, re.MULTILINE)
+    entries = re.split(r"^ {4}(?=\w)", section[1], flags=re.MULTILINE) if section else []
+    pairs = (entry.partition(":")[::2] for entry in entries)
+    return {head: " ".join(text.split()) for head, text in pairs if head.isidentifier()}
+
+
 def _documented_arguments(docstring: str) -> set[str]:
     section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", docstring, re.MULTILINE)
     if section is None:

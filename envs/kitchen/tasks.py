@@ -50,13 +50,11 @@ class Task:
         base_center: center of the box in which the ``default`` reset draws the robot's base,
             relative to the nominal base, meters; chosen so that the handle is in reach.
         horizon: steps of an episode under the ``default`` reset, with room to recover from a miss.
-        description: what to do, in words.
     """
 
     name: str
     joint_goals: Mapping[str, float]
     handles: tuple[str, ...]
-    description: str
     kettle_goal: tuple[float, float, float] = KETTLE_REST
     base_center: tuple[float, float, float] = (0.0, 0.0, 0.0)
     horizon: int = 100
@@ -77,14 +75,12 @@ KITCHEN_TASKS: Mapping[str, Task] = MappingProxyType(
                 handles=("microhandle_site",),
                 base_center=(-0.05, 0.05, 0.0),
                 horizon=100,
-                description="open the microwave door",
             ),
             Task(
                 name="slide_cabinet",
                 joint_goals={"slide_cabinet": 0.44},
                 handles=("slide_site",),
                 horizon=75,
-                description="slide the right cabinet open",
             ),
             Task(
                 name="hinge_cabinet",
@@ -92,7 +88,6 @@ KITCHEN_TASKS: Mapping[str, Task] = MappingProxyType(
                 handles=("leftdoor_site",),
                 base_center=(-0.25, 0.05, 0.2),
                 horizon=100,
-                description="open the left door of the hinged cabinet",
             ),
             Task(
                 name="knob",
@@ -100,14 +95,12 @@ KITCHEN_TASKS: Mapping[str, Task] = MappingProxyType(
                 handles=("knob1_site",),
                 base_center=(0.0, 0.05, 0.0),
                 horizon=120,
-                description="turn the first oven knob",
             ),
             Task(
                 name="light",
                 joint_goals={"light": -0.7},
                 handles=("light_site",),
                 horizon=75,
-                description="flip the light switch",
             ),
             Task(
                 name="kettle",
@@ -116,7 +109,6 @@ KITCHEN_TASKS: Mapping[str, Task] = MappingProxyType(
                 kettle_goal=(-0.26, 0.75, 1.6192),
                 base_center=(0.05, -0.05, -0.03),
                 horizon=120,
-                description="push the kettle to the back burner",
             ),
             Task(
                 name="microwave_light",
@@ -124,7 +116,6 @@ KITCHEN_TASKS: Mapping[str, Task] = MappingProxyType(
                 handles=("microhandle_site", "light_site"),
                 base_center=(-0.05, 0.05, 0.0),
                 horizon=180,
-                description="open the microwave door, then flip the light switch",
             ),
         )
     }
