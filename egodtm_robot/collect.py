@@ -24,7 +24,7 @@ from egodtm_robot.core.configuration import (
     command,
 )
 from egodtm_robot.core.progress import Progress
-from egodtm_robot.core.storage import format_bytes
+from egodtm_robot.core.storage import folder_bytes, format_bytes
 from egodtm_robot.demos.collection import collect_demonstrations
 from envs.registry import environment_record, read_environment
 
@@ -75,9 +75,9 @@ def main(config: CollectConfig) -> None:
         workers=config.workers,
         on_progress=lambda kept, tried: progress(kept, f"tried {tried}"),
     )
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    size = format_bytes(folder_bytes(path))
     print(
-        f"{summary.kept} episodes of {summary.steps} steps in {path} ({format_bytes(size)}); "
+        f"{summary.kept} episodes of {summary.steps} steps in {path} ({size}); "
         f"{summary.collected} new in {summary.seconds:.0f} s; "
         f"{summary.rejection_rate:.1%} of {summary.attempted} attempts rejected"
     )

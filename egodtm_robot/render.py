@@ -16,7 +16,7 @@ from typing import Any
 
 from egodtm_robot.core.configuration import Workers, command
 from egodtm_robot.core.progress import Progress
-from egodtm_robot.core.storage import format_bytes
+from egodtm_robot.core.storage import folder_bytes, format_bytes
 from egodtm_robot.demos.drawing import Modality, add_images
 from envs.registry import environment_record, read_environment
 
@@ -57,8 +57,8 @@ def main(config: RenderConfig) -> None:
         config.workers,
         progress=Progress,
     )
-    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    print(f"{path}: wrote {', '.join(written) or 'nothing, all was there'} ({format_bytes(size)})")
+    size = format_bytes(folder_bytes(path))
+    print(f"{path}: wrote {', '.join(written) or 'nothing, all was there'} ({size})")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,9 @@ if __name__ == "__main__":
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from egodtm_robot.core.configuration import OutputFolder, PositiveInt, Workers, command
-from egodtm_robot.core.storage import format_bytes
+from egodtm_robot.core.storage import folder_bytes, format_bytes
 from pretrain.clips.synthetic import Split, SyntheticClipConfig, generate
 
 
@@ -49,7 +48,7 @@ def main(config: GenerateConfig) -> None:
         config.workers,
     )
     seconds = time.perf_counter() - began
-    size = sum(file.stat().st_size for file in Path(config.out).rglob("*") if file.is_file())
+    size = folder_bytes(config.out)
     print(
         f"{config.clips} {config.split} clips in {config.out} ({format_bytes(size)}); "
         f"{drawn} new in {seconds:.0f} s"

@@ -114,7 +114,9 @@ def evaluate(config: EvaluateConfig) -> tuple[EvaluationResults, Path]:
     began = time.perf_counter()
     tasks = make_tasks(config.tasks)
     accelerator = make_accelerator(TrainingConfig(threads=config.threads), config.device)
-    model = make_video_text_model(config.video_text_model or "egodtm")
+    # The group's file takes its checkpoint from the command's configuration; code need not name it.
+    egodtm = {"_target_": "pretrain.evaluate.egodtm.load_egodtm", "checkpoint": config.checkpoint}
+    model = make_video_text_model(config.video_text_model or egodtm)
     model.to(accelerator.device)
     if accelerator.is_main_process:
         make_held_out(config.data)

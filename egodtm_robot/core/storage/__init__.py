@@ -29,7 +29,7 @@ from egodtm_robot.core.storage.commit_record import (
 )
 from egodtm_robot.core.storage.committed_array import CommittedArray
 from egodtm_robot.core.storage.committed_group import CommittedGroup
-from egodtm_robot.core.storage.disk_space import check_free_space, format_bytes
+from egodtm_robot.core.storage.disk_space import check_free_space, folder_bytes, format_bytes
 from egodtm_robot.core.storage.verification import Problem
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Problem",
     "check_free_space",
     "encode_record",
+    "folder_bytes",
     "format_bytes",
     "read_record",
     "record_names",

@@ -1,4 +1,4 @@
-"""Whether there is room for what is about to be written."""
+"""How much room files take, and whether there is room for more."""
 
 import errno
 import shutil
@@ -24,6 +24,11 @@ def check_free_space(path: str | Path, required_bytes: int) -> None:
             f"Expected {format_bytes(1.05 * required_bytes)} of free disk for {path}, but only "
             f"{format_bytes(free)} are free. Make room, choose another path, or ask for less.",
         )
+
+
+def folder_bytes(folder: str | Path) -> int:
+    """Bytes of all files in a folder and the folders below it."""
+    return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
 
 
 def format_bytes(count: float) -> str:

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+import pretrain.evaluate.evaluation
 from pretrain.checkpoints import save_checkpoint
+from pretrain.clips.splits import HeldOutConfig
 from pretrain.evaluate.__main__ import main
+from pretrain.evaluate.evaluation import EvaluateConfig
 from pretrain.evaluate.retrieval import Retrieval
 from pretrain.evaluate.task import EvaluationTask, Scores, mean_estimate
 from pretrain.model import EgoDTM
@@ -120,6 +123,21 @@ def test_all_tasks_of_a_checkpoint(evaluate, tmp_path, capsys):
     out = capsys.readouterr().out
     for part in ("text to video r1", "delta1", "iou", "95% interval", "results.json"):
         assert part in out
+
+
+def test_a_configuration_made_in_code_measures_its_checkpoint(files, tmp_path):
+    config = EvaluateConfig(
+        checkpoint=str(files / "model.safetensors"),
+        tasks=["retrieval"],
+        data=HeldOutConfig(path=str(files / "store"), clips=CLIPS),
+        cache=None,
+        device="cpu",
+        threads=1,
+        run_dir=str(tmp_path / "run"),
+    )
+    results, _ = pretrain.evaluate.evaluation.evaluate(config)
+    assert results.model["name"] == "tiny"
+    assert list(results.tasks) == ["retrieval"]
 
 
 def test_a_task_by_import_path_stands_beside_ours(evaluate, tmp_path):
