@@ -65,7 +65,7 @@ class CollectConfig:
 def main(config: CollectConfig) -> None:
     """Collects demonstrations and says how many attempts were rejected."""
     path = Path(config.out)
-    progress = Progress("collect", config.episodes)
+    progress = Progress("collect", config.episodes, start=None)
     summary = collect_demonstrations(
         read_environment(config.env),
         path,

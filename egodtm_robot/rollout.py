@@ -20,7 +20,7 @@ from egodtm_robot.core.configuration import (
     command,
 )
 from egodtm_robot.core.devices import pick_device
-from egodtm_robot.core.errors import CheckpointError, ConfigurationError
+from egodtm_robot.core.errors import CheckpointError
 from egodtm_robot.core.kinds import restored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.seeding import episode_seeds
@@ -89,8 +89,6 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
 
 def rollout(config: RolloutConfig) -> dict[str, Any]:
     """Rolls the policy out and returns the summary with an entry an episode."""
-    if config.episodes < 1:
-        raise ConfigurationError(f"Expected episodes >= 1, got {config.episodes}.")
     folder, run_dir = find_checkpoint(Path(config.checkpoint))
     device = pick_device(config.device)
     loaded = load_policy(folder, device)

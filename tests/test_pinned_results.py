@@ -24,7 +24,7 @@ import pytest
 import safetensors.numpy
 import torch
 
-from egodtm_robot.demos import DemonstrationAttributes, DemonstrationStore, Episode
+from egodtm_robot.demos import DemonstrationStore, Episode
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.rollout import main as rollout
 from egodtm_robot.train_bc import main as train_bc
@@ -32,6 +32,7 @@ from pretrain.run import main as pretrain
 
 sys.path.append(str(Path(__file__).parent / "fakes"))
 from fake_clips import make_store as make_clip_store
+from fake_stores import ATTRIBUTES
 from tiny_model import TINY_OVERRIDES
 
 PINNED = Path(__file__).parent / "data" / "pinned"
@@ -152,20 +153,7 @@ def pretraining_run(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]
 
 def store_files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a small demonstration store."""
-    attributes = DemonstrationAttributes(
-        environment="EgoDTMKitchen/Microwave-v0",
-        task="microwave",
-        randomization="default",
-        visual="fixed",
-        model_hash="0123abcd",
-        mujoco_version="4.0.0",
-        expert_version="1",
-        noise=0.1,
-        seed=0,
-        cameras=("left",),
-        resolution=(8, 10),
-    )
-    with DemonstrationStore.create(folder / "demos", attributes) as store:
+    with DemonstrationStore.create(folder / "demos", ATTRIBUTES) as store:
         for seed in range(3):
             generator = np.random.default_rng(seed)
             steps = 5 + seed

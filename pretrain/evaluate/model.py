@@ -88,7 +88,9 @@ def make_video_text_model(config: str | Mapping[str, Any]) -> VideoTextModel:
 
     Args:
         config: a name that has a file in ``configs/video_text_model``, an import path of a class
-            or function (it has a dot), or a mapping with ``_target_`` and options.
+            or function (it has a dot), or a mapping with ``_target_`` and options. The file of
+            ``egodtm`` takes its checkpoint from the command; in code, name the checkpoint in a
+            mapping, or call :func:`pretrain.evaluate.egodtm.load_egodtm`.
 
     Raises:
         UnknownNameError: there is no such file, or no such option.

@@ -1,5 +1,6 @@
 """What makes a store of demonstrations foreign."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,13 @@ from typing import Any
 import pytest
 
 from egodtm_robot.core.errors import ForeignStoreError
-from egodtm_robot.demos import DemonstrationAttributes, DemonstrationStore
+from egodtm_robot.demos import DemonstrationStore
 from egodtm_robot.demos.compatibility import check_compatible
 from envs.cameras import Camera
 from envs.contract import EnvironmentDescription
+
+sys.path.append(str(Path(__file__).parents[1] / "fakes"))
+from fake_stores import ATTRIBUTES
 
 LEFT = Camera("left", (-1.4, -0.75, 3.0), (0.78, 0.49, -0.22, -0.32))
 KITCHEN = EnvironmentDescription(
@@ -30,18 +34,10 @@ KITCHEN = EnvironmentDescription(
 
 
 def make_store(path: Path, **changes: Any) -> DemonstrationStore:
-    attributes = DemonstrationAttributes(
+    attributes = replace(
+        ATTRIBUTES,
         environment="franka_kitchen_light",
         task="light",
-        randomization="default",
-        visual="fixed",
-        model_hash="0123abcd",
-        mujoco_version="4.0.0",
-        expert_version="1",
-        noise=0.1,
-        seed=0,
-        cameras=("left",),
-        resolution=(8, 10),
         camera_poses=KITCHEN.camera_poses,
         kind="franka_kitchen",
         horizon=75,
