@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from egodtm_robot.comparison.provenance import Provenance
+
 
 @dataclass(frozen=True, order=True)
 class Condition:
@@ -38,6 +40,9 @@ class RunEpisodes:
             was; None if that is not known.
         steps: int64 (n,), steps taken; None if that is not known.
         source: folder of the run, or the file that the episodes were read from.
+        provenance: what it was measured under; None if that is not known.
+        checkpoint_maximum: the largest success rate over all checkpoints, as R3M reports it, in
+            [0, 1]; None unless the protocol asks for it.
     """
 
     condition: Condition
@@ -48,6 +53,8 @@ class RunEpisodes:
     solved_step: NDArray[np.float64] | None = None
     steps: NDArray[np.int64] | None = None
     source: Path | None = None
+    provenance: Provenance | None = None
+    checkpoint_maximum: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
