@@ -5,26 +5,20 @@ benchmark, or all of it. The runs of a folder are split into arms by the place t
 ``.../<arm>/seed_<seed>``, as the benchmark and the main job lay them out.
 """
 
-import itertools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from egodtm_robot.comparison.arms import Arm, RunEpisodes
+from egodtm_robot.comparison.arms import Arm, ArmsError, RunEpisodes, make_arm
 from egodtm_robot.comparison.outcomes_csv import read_outcomes_csv
-from egodtm_robot.comparison.run_folders import read_run, run_folders, unfinished_runs
-from egodtm_robot.core.errors import EgoDTMRobotError
-from egodtm_robot.evaluation.results import RESULTS_FILE, RunResults
+from egodtm_robot.comparison.run_folders import episodes_of, run_folders, unfinished_runs
+from egodtm_robot.evaluation.results import RESULTS_FILE, FinishedRun, RunResults
 
 _OUTCOMES_ENDINGS = (".csv", ".csv.gz")
 _SEED_FOLDER = re.compile(r"(.*_)?seed_?\d+")
 _DIGEST = re.compile(r"-[0-9a-f]{8}$")
-
-
-class ArmsError(EgoDTMRobotError, ValueError):
-    """What was named holds no arms, or the same run twice."""
 
 
 def read_arms(paths: Sequence[Path], join: bool = False) -> tuple[Arm, ...]:
@@ -58,28 +52,6 @@ def read_arms(paths: Sequence[Path], join: bool = False) -> tuple[Arm, ...]:
     )
 
 
-def make_arm(name: str, runs: Iterable[RunEpisodes]) -> Arm:
-    """An arm of runs, each of another condition or run seed, in their order.
-
-    Args:
-        name: of the arm.
-        runs: in any order.
-
-    Raises:
-        ArmsError: two have the same condition and run seed.
-    """
-    ordered = sorted(runs, key=lambda run: (run.condition, run.run_seed))
-    for first, second in itertools.pairwise(ordered):
-        if (first.condition, first.run_seed) == (second.condition, second.run_seed):
-            raise ArmsError(
-                f"Expected one run of {name} for {first.condition.environment} (look "
-                f"{first.condition.look}, resets {first.condition.resets}) and run seed "
-                f"{first.run_seed}, got those in {first.source} and {second.source}. Name a "
-                "narrower folder, or compare the two as different arms."
-            )
-    return Arm(name, tuple(ordered))
-
-
 def _arms_at(path: Path) -> list[Arm]:
     if path.is_file() and path.name.endswith(_OUTCOMES_ENDINGS):
         return [make_arm(arm.name, arm.runs) for arm in read_outcomes_csv(path)]
@@ -90,8 +62,9 @@ def _arms_at(path: Path) -> list[Arm]:
         )
     runs: dict[str, list[RunEpisodes]] = {}
     for folder in run_folders(path):
-        entries = read_run(folder)
-        runs.setdefault(_arm_name(folder), []).extend(entries)
+        run = FinishedRun.load(folder)
+        name = _arm_name(folder, run.results)
+        runs.setdefault(name, []).extend(episodes_of(run))
     if not runs:
         begun = len(unfinished_runs(path))
         raise ArmsError(
@@ -102,13 +75,12 @@ def _arms_at(path: Path) -> list[Arm]:
     return [make_arm(name, entries) for name, entries in runs.items()]
 
 
-def _arm_name(run_dir: Path) -> str:
+def _arm_name(run_dir: Path, results: RunResults) -> str:
     place = run_dir.resolve()
     if _SEED_FOLDER.fullmatch(place.name):
         # A benchmark puts the digest of a checkpoint behind its row's name, one for each seed.
         return _DIGEST.sub("", place.parent.name)
-    results = RunResults.load(run_dir)
-    return f"{results.encoder.get('name', place.name)}"
+    return str(results.encoder.get("name", place.name))
 
 
 def _labels(paths: Sequence[Path]) -> dict[Path, str]:

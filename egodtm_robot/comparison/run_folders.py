@@ -17,7 +17,7 @@ from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.run_folder import CONFIG_FILE
 from egodtm_robot.core.training.identity import decisive
 from egodtm_robot.evaluation.outcomes import Outcome
-from egodtm_robot.evaluation.results import RESULTS_FILE, FinishedRun, RunResults
+from egodtm_robot.evaluation.results import RESULTS_FILE, FinishedRun
 from egodtm_robot.learning.protocol import ProtocolConfig
 
 _TIMINGS = "timings.json"
@@ -39,18 +39,13 @@ def run_folders(path: Path) -> list[Path]:
     return folders
 
 
-def read_run(run_dir: Path) -> tuple[RunEpisodes, ...]:
-    """The final episodes of a finished run, one entry for each condition that it met.
+def episodes_of(run: FinishedRun) -> tuple[RunEpisodes, ...]:
+    """The final episodes of a run, one entry for each condition that it met.
 
     A run of before outcomes were written has totals alone, and no episode seeds.
-
-    Raises:
-        ResultsError: the run is not finished, or its results cannot be read.
-        OutcomesError: its outcomes cannot be read.
     """
-    run = FinishedRun.load(run_dir)
     results = run.results
-    provenance = run_provenance(run_dir, results)
+    provenance = run_provenance(run)
     if run.outcomes is None:
         success = np.zeros(results.final["episodes"], dtype=bool)
         # In an order that means nothing: totals do not say which episodes were solved.
@@ -67,7 +62,7 @@ def read_run(run_dir: Path) -> tuple[RunEpisodes, ...]:
     return tuple(
         replace(
             entry,
-            source=run_dir,
+            source=run.folder,
             provenance=provenance,
             checkpoint_maximum=results.r3m_success_rate,
         )
@@ -84,23 +79,25 @@ def unfinished_runs(path: Path) -> list[Path]:
     )
 
 
-def run_provenance(run_dir: Path, results: RunResults) -> Provenance:
-    """The provenance of a finished run, of its ``config.yaml`` and ``results.json``.
-
-    Args:
-        run_dir: folder of the run.
-        results: of the same folder.
-    """
+def run_provenance(run: FinishedRun) -> Provenance:
+    """What a run was measured under, of its ``config.yaml`` and ``results.json``."""
+    results = run.results
     toolkit = str(results.versions.get("egodtm-robot", ""))
-    try:
-        config = yaml.safe_load((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
-        protocol = from_mapping(ProtocolConfig, config["protocol"])
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, EgoDTMRobotError):
-        # Written by a version whose settings were others, or copied without its settings.
+    protocol = None if run.folder is None else _protocol(run.folder)
+    if protocol is None:
         return Provenance(results.protocol, "", toolkit)
     demos = {name: results.demos.get(name) for name in ("episodes", "noise", "seed")}
     split = str(results.final.get("split", "final"))
     return Provenance(results.protocol, settings_hash(protocol, demos, split), toolkit)
+
+
+def _protocol(run_dir: Path) -> ProtocolConfig | None:
+    """The protocol's settings; None where they are not there, or were others in that version."""
+    try:
+        config = yaml.safe_load((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
+        return from_mapping(ProtocolConfig, config["protocol"])
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, EgoDTMRobotError):
+        return None
 
 
 def settings_hash(protocol: ProtocolConfig, demos: Mapping[str, Any], split: str) -> str:
