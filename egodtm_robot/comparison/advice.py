@@ -29,8 +29,8 @@ def advice(first: str, second: str, difference: MeanEstimate, verdict: str, marg
     now = _half_width(difference, 1, 1)
     seeds, episodes = _half_width(difference, 2, 1), _half_width(difference, 1, 2)
     parts = (
-        f"{pair}: {training:.0%} of the variance of this difference is training and "
-        f"{1 - training:.0%} episodes. Twice the run seeds would bring its interval from "
+        f"{pair}: {100 * training:.0f} % of the variance of this difference is training and "
+        f"{100 - 100 * training:.0f} % episodes. Twice the run seeds would bring its interval from "
         f"{_points(now)} to {_points(seeds)} points, twice the episodes to {_points(episodes)}"
     )
     if verdict != "undecided":
@@ -42,14 +42,20 @@ def advice(first: str, second: str, difference: MeanEstimate, verdict: str, marg
     return f"{parts}: add {better} to decide it."
 
 
-def _half_width(difference: MeanEstimate, seeds: float, episodes: float) -> float:
-    """Of the interval with that many times the run seeds and the episodes of each run."""
-    squared = difference.standard_error**2 / seeds
-    squared *= difference.training_share + difference.episode_share / episodes
-    number = difference.run_seeds * seeds
-    freedom = difference.degrees_of_freedom * (number - 1) / (difference.run_seeds - 1)
-    quantile = float(special.stdtrit(freedom, 0.5 + difference.confidence / 2))
-    return quantile * math.sqrt(squared)
+def _half_width(difference: MeanEstimate, seeds: int, episodes: int) -> float:
+    """Of the interval with that many times the run seeds and the episodes of each run.
+
+    As :func:`~egodtm_robot.comparison.inference.estimate.half_width` has it, with the parts of the
+    variance that were found.
+    """
+    by_episodes = difference.episode_error**2 / (seeds * episodes)
+    training = difference.training_variance / (difference.run_seeds * seeds)
+    freedom = difference.degrees_of_freedom * (
+        (difference.run_seeds * seeds - 1) / (difference.run_seeds - 1)
+    )
+    upper = 0.5 + difference.confidence / 2
+    over_runs = special.stdtrit(freedom, upper) * math.sqrt(training + by_episodes)
+    return max(float(over_runs), float(special.ndtri(upper)) * math.sqrt(by_episodes))
 
 
 def _points(value: float) -> str:

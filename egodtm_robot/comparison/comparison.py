@@ -322,7 +322,7 @@ def _whole_runs(arm: Arm, compared: Sequence[Condition]) -> Arm:
 
 def _row(arm: Arm, whole: Arm, columns: Sequence[Condition], confidence: float) -> ArmResult:
     cells = {
-        condition: _cell([run for run in arm.runs if run.condition == condition])
+        condition: _cell([run for run in arm.runs if run.condition == condition], confidence)
         for condition in columns
         if any(run.condition == condition for run in arm.runs)
     }
@@ -340,13 +340,13 @@ def _row(arm: Arm, whole: Arm, columns: Sequence[Condition], confidence: float) 
     )
 
 
-def _cell(runs: Sequence[RunEpisodes]) -> Cell:
+def _cell(runs: Sequence[RunEpisodes], confidence: float) -> Cell:
     episodes = sum(len(run.success) for run in runs)
     successes = int(sum(run.success.sum() for run in runs))
     return Cell(
         episodes,
         successes,
-        wilson_interval(successes, episodes),
+        wilson_interval(successes, episodes, confidence),
         {run.run_seed: float(np.mean(run.success)) for run in runs},
     )
 
@@ -593,7 +593,7 @@ def _plain_cell(cell: Cell) -> dict[str, Any]:
         "episodes": cell.episodes,
         "successes": cell.successes,
         "success_rate": cell.rate,
-        "wilson95": list(cell.interval),
+        "interval": list(cell.interval),
         "run_rates": {str(seed): rate for seed, rate in sorted(cell.run_rates.items())},
     }
 

@@ -31,6 +31,7 @@ import csv
 import gzip
 import io
 import math
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +151,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
             content = gzip.decompress(content)
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         rows = [dict(row) for row in reader]
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, gzip.zlib.error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise OutcomesError(f"Expected rows of outcomes in {path}, cannot read it: {error}.") from (
             error
         )

@@ -77,4 +77,8 @@ def shared_provenance(
 
 
 def _says_less(one: Provenance, other: Provenance) -> bool:
-    return one.agrees(other) and len(str(one)) < len(str(other))
+    return one.agrees(other) and _known(one) < _known(other)
+
+
+def _known(provenance: Provenance) -> int:
+    return sum(bool(value) for value in vars(provenance).values())
