@@ -7,7 +7,7 @@ from scipy import special
 from egodtm_robot.comparison.inference.estimate import MeanEstimate
 
 
-def advice(first: str, second: str, difference: MeanEstimate, verdict: str, margin: float) -> str:
+def advice(first: str, second: str, difference: MeanEstimate, verdict: str) -> str:
     """Say which part of the variance is whose, and what more of either would do.
 
     Args:
@@ -15,7 +15,6 @@ def advice(first: str, second: str, difference: MeanEstimate, verdict: str, marg
         second: name of the other one.
         difference: the first minus the second.
         verdict: on the pair.
-        margin: difference below which arms count as equal.
     """
     pair = f"{first} against {second}"
     if difference.over == "episodes":
@@ -35,9 +34,9 @@ def advice(first: str, second: str, difference: MeanEstimate, verdict: str, marg
     )
     if verdict != "undecided":
         return f"{parts}. It is decided ({verdict}), so neither is needed."
-    # Twice the seeds cost at least as much as twice the episodes: the training comes on top.
+    # Twice the run seeds cost the training on top of the episodes, so they must be clearly better.
     better = (
-        "more run seeds" if seeds < 0.95 * episodes else "more episodes, which need no training,"
+        "more run seeds" if seeds < 0.85 * episodes else "more episodes, which need no training,"
     )
     return f"{parts}: add {better} to decide it."
 

@@ -276,7 +276,7 @@ def compare_arms(
         correction="Holm",
         provenance=provenance,
         fingerprint=_fingerprint(provenance, ranked),
-        advice=_advice(pairs, ranked, margin),
+        advice=_advice(pairs),
         notes=tuple(_notes(arms, whole, columns, compared, pairs, provenance)),
     )
 
@@ -469,13 +469,13 @@ def _negative(estimate: MeanEstimate) -> MeanEstimate:
 # -- what is said about it ---------------------------------------------------------------------
 
 
-def _advice(pairs: Sequence[PairResult], arms: Sequence[Arm], margin: float) -> str:
+def _advice(pairs: Sequence[PairResult]) -> str:
     """On the closest undecided pair, or the closest one where all are decided."""
     if not pairs:
         return ""
     undecided = [one for one in pairs if one.verdict == "undecided"]
     chosen = min(undecided or pairs, key=lambda one: abs(one.success.value))
-    return advice(chosen.first, chosen.second, chosen.success, chosen.verdict, margin)
+    return advice(chosen.first, chosen.second, chosen.success, chosen.verdict)
 
 
 def _notes(
