@@ -78,6 +78,15 @@ def test_nothing_and_one_arm_alone_are_refused(grid):
         compare(CompareConfig([str(grid)], arms=["pixels"]))
 
 
+def test_help_says_that_paths_are_taken_and_passes_over_those_given(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["somewhere", "--help"])
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("python -m egodtm_robot.compare [PATH ...] [KEY=VALUE ...]")
+    assert "margin=0.03" in shown
+
+
 def test_every_setting_can_be_given_on_the_command_line():
     given = ["runs=[a,b]", "arms=[x,y]", "join=true", "split=look", "confidence=0.9"]
     config = compose(CompareConfig, "compare", given)

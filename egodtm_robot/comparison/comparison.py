@@ -186,8 +186,8 @@ class Comparison:
         return None
 
     def to_markdown(self) -> str:
-        """Tables and notes, see :func:`~egodtm_robot.comparison.markdown.comparison_markdown`."""
-        from egodtm_robot.comparison.markdown import comparison_markdown
+        """The table of arms, the table of pairs, and what a reader must know."""
+        from egodtm_robot.comparison.comparison_markdown import comparison_markdown
 
         return comparison_markdown(self)
 

@@ -249,10 +249,10 @@ def _episode_seeds(
         raise _Place(path, number).error(f"an episode in {column} as in the run's others", "none")
     seeds = []
     for text in texts:
-        number = _number(text)
-        whole = number.is_integer() and abs(number) < 2**53
+        value = _number(text)
+        whole = value.is_integer() and abs(value) < 2**53
         # Names of episodes as well as numbers: the same name is the same episode in every file.
-        seeds.append(int(number) if whole else hashed_seed(text.encode()))
+        seeds.append(int(value) if whole else hashed_seed(text.encode()))
     return np.array(seeds, np.int64)
 
 

@@ -234,13 +234,6 @@ def test_a_command_without_paths_refuses_what_is_no_setting(run, capsys):
     assert "runs/few" in refused(run, capsys, "runs/few")
 
 
-def test_help_says_that_a_command_takes_paths_and_passes_over_those_given(run_with_paths, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        run_with_paths("somewhere", "--help")
-    assert stopped.value.code == 0
-    assert " [PATH ...] [KEY=VALUE ...]" in capsys.readouterr().out
-
-
 def test_an_error_raised_by_the_command_is_one_line_and_exit_code_2(run, capsys):
     with pytest.raises(SystemExit) as stopped:
         run("seed=13")

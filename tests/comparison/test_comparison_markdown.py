@@ -6,7 +6,7 @@ import pytest
 
 from egodtm_robot.comparison.arms import Condition, make_arm
 from egodtm_robot.comparison.comparison import compare_arms
-from egodtm_robot.comparison.markdown import condition_names
+from egodtm_robot.comparison.comparison_markdown import condition_names
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
 from fake_runs import random_arm, run_episodes
