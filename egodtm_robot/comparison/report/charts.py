@@ -20,8 +20,7 @@ from egodtm_robot.comparison.report import svg
 from egodtm_robot.core.intervals import Interval
 
 _ROW = 40
-_NAME_LENGTH = 38
-_LEGEND_LENGTH = 25
+_GAP = 12
 _MARGIN = 14
 
 
@@ -95,7 +94,9 @@ def interval_chart(
     axes.set_axisbelow(True)
     if margin is not None:
         axes.axvspan(-margin, margin, color=svg.GRID, alpha=0.55, linewidth=0, zorder=0.5)
-        axes.axvline(0, color=svg.FAINT, linewidth=1.2, zorder=1)
+        # Beside the texts, which it would run through.
+        starts = _ROW * np.arange(len(rows)) + 19.0
+        axes.vlines(np.zeros(len(rows)), starts, starts + 19, color=svg.FAINT, linewidth=1.2)
     for number, row in enumerate(rows):
         _draw_row(axes, row, _ROW * number, bars)
     axes.set_xlabel(axis)
@@ -148,7 +149,7 @@ def line_chart(
         if x_ticks is not None:
             own.set_xticks(list(x_ticks), [f"{tick:g}" for tick in x_ticks])
         if columns > 1:
-            title = svg.shortened(title, 26)
+            title = svg.fitted(title, 0.42 * svg.WIDTH)
             own.set_title(title, fontsize=svg.FONT_SIZE, loc="left", pad=4)
             # The lowest panel of each column has numbers, whether or not the grid is full.
             own.xaxis.set_tick_params(labelbottom=position + columns >= len(panels))
@@ -182,7 +183,8 @@ def share_chart(
     for number, (name, shares) in enumerate(rows):
         y = _ROW * number
         words = " / ".join(f"{100 * share:.0f}" for share in shares)
-        axes.text(0, y + 12, svg.shortened(name, _NAME_LENGTH + 8), va="center")
+        room = svg.WIDTH - 2 * _MARGIN - _GAP - svg.text_width(f"{words} %")
+        axes.text(0, y + 12, svg.fitted(name, room), va="center")
         axes.text(100, y + 12, f"{words} %", va="center", ha="right", color=svg.FAINT)
         start = 0.0
         for series, share in enumerate(shares):
@@ -225,9 +227,11 @@ def _draw_row(axes: Axes, row: IntervalRow, top: float, bars: bool) -> None:
     middle = top + 26
     # Names lie in the coordinates of the whole width, whatever the limits are.
     across = axes.get_yaxis_transform()
-    name = svg.shortened(row.name, min(_NAME_LENGTH, 56 - len(row.text)))
+    width = svg.WIDTH - 2 * _MARGIN
+    text = svg.fitted(row.text, 0.6 * width)
+    name = svg.fitted(row.name, width - _GAP - svg.text_width(text), bold=True)
     axes.text(0, top + 11, name, transform=across, va="center", fontweight="bold")
-    axes.text(1, top + 11, row.text, transform=across, va="center", ha="right")
+    axes.text(1, top + 11, text, transform=across, va="center", ha="right")
     if row.sums_up:
         axes.axhline(top, color=svg.FAINT, linewidth=1)
     if bars:
@@ -277,14 +281,19 @@ def _draw_legend(figure: Figure, names: dict[str, int], height: float, top: floa
                 markeredgecolor=svg.SURFACE,
             )
         )  # fmt: skip
-        text = svg.shortened(name, _LEGEND_LENGTH)
+        text = svg.fitted(name, _column() - 36 - _GAP)
         figure.text(x + 36 / svg.WIDTH, y, text, va="center_baseline")
 
 
 def _legend_place(position: int, height: float, top: float) -> tuple[float, float]:
     """Where an entry of a legend in two columns begins, as parts of the figure."""
     row, column = divmod(position, 2)
-    return (_MARGIN + 205 * column) / svg.WIDTH, 1 - (top + 18 * row) / height
+    return (_MARGIN + _column() * column) / svg.WIDTH, 1 - (top + 18 * row) / height
+
+
+def _column() -> float:
+    """Width of an entry of a legend, pixels."""
+    return (svg.WIDTH - 2 * _MARGIN) / 2
 
 
 def _surface(x: float, y: float, width: float, height: float, series: int) -> Rectangle:

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from egodtm_robot.comparison.comparison import Comparison
 from egodtm_robot.comparison.report.charts import Line, line_chart
-from egodtm_robot.comparison.report.parts import Chart, Table, make_chart
+from egodtm_robot.comparison.report.parts import Chart, Table, environment_name, make_chart, number
 from egodtm_robot.comparison.report.run_records import RunRecord
 
 _EVENTS = "events"
 _LOSS = "validation/loss"
 _MOST_PANELS = 12
-_ROWS = 9
+_COLUMNS = 5
 
 
 @dataclass(frozen=True)
@@ -141,12 +141,15 @@ def _chart(  # type: ignore[no-untyped-def]
             line = _mean_line(arm.name, series, [one for one in curves if one], scale)
             lines += [] if line is None else [line]
         if lines:
-            panels.append((environment.replace("_", " "), lines))
+            panels.append((environment_name(environment, environments), lines))
     if not panels:
         return None
     left_out = len(environments) - _MOST_PANELS
     more = f" {left_out} more environments are left out." if left_out > 0 else ""
     digits = 1 if scale == 100 else 4
+    steps = sorted({step for _, lines in panels for line in lines for step in line.x})
+    places = np.unique(np.linspace(0, len(steps) - 1, _COLUMNS).round()).astype(int)
+    shown = [steps[place] for place in places]
     return make_chart(
         line_chart(panels, "training step", axis, (0, 100) if scale == 100 else None),
         key,
@@ -156,8 +159,8 @@ def _chart(  # type: ignore[no-untyped-def]
         f"highest.{more}",
         Table(
             f"{title}, {axis}",
-            ("environment", "arm", "values by step"),
-            tuple(_rows(panels, digits)),
+            ("environment", "arm", *(f"step {step:.0f}" for step in shown)),
+            tuple(_rows(panels, shown, digits)),
         ),
     )
 
@@ -175,9 +178,10 @@ def _mean_line(
     return Line(name, series, np.array(steps), values.mean(0), values.min(0), values.max(0))
 
 
-def _rows(panels: Sequence[tuple[str, Sequence[Line]]], digits: int) -> Iterator[tuple[str, ...]]:
+def _rows(
+    panels: Sequence[tuple[str, Sequence[Line]]], steps: Sequence[float], digits: int
+) -> Iterator[tuple[str, ...]]:
     for title, lines in panels:
         for line in lines:
-            shown = np.unique(np.linspace(0, len(line.x) - 1, _ROWS).round().astype(int))
-            values = ", ".join(f"{line.x[at]:.0f}: {line.y[at]:.{digits}f}" for at in shown)
-            yield title, line.name, values
+            values = dict(zip(line.x, line.y, strict=True))
+            yield (title, line.name, *(number(values.get(one, np.nan), digits) for one in steps))

@@ -17,7 +17,6 @@ from egodtm_robot.comparison.report.parts import (
     condition_name,
     estimate_text,
     interval_text,
-    listed,
     make_chart,
     p_text,
     pair_name,
@@ -138,7 +137,6 @@ def _detail(
     rows.append(replace(_row("mean", whole, one.success, series), sums_up=True))
     texts.append(_texts("mean", whole, one.success))
     title = pair_name(one)
-    seeds = listed([str(seed) for seed in whole.run_seeds])
     level = percent(comparison.confidence)
     return make_chart(
         interval_chart(
@@ -147,7 +145,7 @@ def _detail(
         key,
         title,
         f"Difference under each condition and of the mean, which is {rows[-1].text} points.",
-        f"On the same episodes. Small strokes are run seeds {seeds}; lines are {level} % "
+        f"On the same episodes. Small strokes are run seeds; lines are {level} % "
         "intervals, of each condition by itself and not corrected for their number.",
         Table(
             f"{title}, points of success",

@@ -1,7 +1,7 @@
 """What a page is made of: charts with the table of their numbers, tables, and numbers in words."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
@@ -81,11 +81,29 @@ def condition_name(condition: Condition, among: Sequence[Condition]) -> str:
         condition: one of ``among``.
         among: all of a comparison.
     """
-    parts = [_short(condition.environment, {one.environment for one in among})]
+    parts = [environment_name(condition.environment, {one.environment for one in among})]
     for name in ("look", "resets"):
         if len({getattr(one, name) for one in among}) > 1:
             parts.append(f"{name} {getattr(condition, name)}")
     return ", ".join(parts)
+
+
+def environment_name(environment: str, among: Collection[str]) -> str:
+    """The name of an environment without the beginning that all share: ``microwave``.
+
+    Args:
+        environment: one of ``among``.
+        among: names of environments, words of which are joined by underscores.
+    """
+    words = [name.split("_") for name in set(among)]
+    shared = 0
+    while (
+        len(words) > 1
+        and all(len(one) > shared + 1 for one in words)
+        and len({one[shared] for one in words}) == 1
+    ):
+        shared += 1
+    return " ".join(environment.split("_")[shared:])
 
 
 def percent(value: float, digits: int = 0) -> str:
@@ -139,15 +157,3 @@ def listed(names: Sequence[str]) -> str:
 def counted(count: int, noun: str) -> str:
     """A number with its noun: ``1 run``, ``2 runs``."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _short(environment: str, among: set[str]) -> str:
-    """Without the beginning that all share, up to an underscore: ``microwave``."""
-    words = [name.split("_") for name in among]
-    shared = 0
-    if len(among) > 1:
-        while all(len(one) > shared + 1 for one in words) and (
-            len({one[shared] for one in words}) == 1
-        ):
-            shared += 1
-    return " ".join(environment.split("_")[shared:])

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 INK = "#000001"
 """Stands for the color of text."""
@@ -27,7 +29,7 @@ GRID = "#000003"
 SURFACE = "#000004"
 """Stands for the color of what the chart lies on."""
 
-WIDTH = 420
+WIDTH = 360
 """Of every chart, pixels: it fits a phone nearly at its own size, so that text stays legible."""
 
 FONT_SIZE = 12
@@ -135,9 +137,35 @@ def to_svg(figure: Figure, key: str, title: str, description: str) -> str:
     return re.sub(r"^<svg[^>]*>", lambda _: head, text).strip()
 
 
-def shortened(text: str, length: int) -> str:
-    """The text with its middle left out, where it is longer than a number of letters."""
-    if len(text) <= length:
-        return text
-    tail = length // 2
-    return f"{text[: length - tail - 1]}…{text[-tail:]}"
+def text_width(text: str, bold: bool = False) -> float:
+    """Width of a line of text in a chart, pixels.
+
+    It is that in the font of the drawing library, which is wider than those of most browsers.
+
+    Args:
+        text: of one line.
+        bold: whether it is written in bold.
+    """
+    font = FontProperties(size=FONT_SIZE, weight="bold" if bold else "normal")
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return float(width)
+
+
+def fitted(text: str, width: float, bold: bool = False) -> str:
+    """The text with as much of its middle left out as makes it fit.
+
+    Args:
+        text: of one line.
+        width: that there is, pixels.
+        bold: whether it is written in bold.
+    """
+    whole, left_out = text, 0
+    while text_width(text, bold) > width:
+        left_out += 1
+        kept = len(whole) - left_out
+        if kept < 2:
+            break
+        text = (
+            f"{whole[: kept - kept // 2]}\N{HORIZONTAL ELLIPSIS}{whole[len(whole) - kept // 2 :]}"
+        )
+    return text

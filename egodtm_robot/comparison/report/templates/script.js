@@ -1,5 +1,8 @@
 "use strict";
-// Without scripts the page is complete but for one button: each film has controls of its own.
+// Without scripts the page is complete: each film has controls of its own, and tables are open.
+if (window.matchMedia("(max-width: 60rem)").matches) {
+  for (const table of document.querySelectorAll("details.beside")) table.open = false;
+}
 for (const item of document.querySelectorAll(".films > li")) {
   const button = item.querySelector(".both");
   const films = item.querySelectorAll("video");
