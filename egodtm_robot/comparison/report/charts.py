@@ -260,7 +260,7 @@ def _draw_line(axes: Axes, line: Line, steps: bool) -> None:
     color = svg.series_color(line.series)
     if line.low is not None and line.high is not None:
         axes.fill_between(
-            line.x, line.low, line.high, color=color, alpha=0.16, linewidth=0,
+            line.x, line.low, line.high, color=color, alpha=0.12, linewidth=0,
             step="post" if steps else None,
         )  # fmt: skip
     axes.plot(

@@ -8,7 +8,7 @@ from pathlib import Path
 from egodtm_robot.comparison.arms import Arm, Condition, RunEpisodes
 from egodtm_robot.comparison.comparison import Comparison
 from egodtm_robot.comparison.report.film_clips import FilmClip, FilmError, cut_film, film_number
-from egodtm_robot.comparison.report.pair_differences import pairs_to_show
+from egodtm_robot.comparison.report.pair_differences import pairs_to_draw
 from egodtm_robot.comparison.report.parts import Table, condition_name, percent
 from egodtm_robot.comparison.report.run_records import RunRecord
 
@@ -152,7 +152,7 @@ def gallery(
     agreement: list[tuple[str, ...]] = []
     queues: list[list[_Meeting]] = []
     missing: list[_Meeting] = []
-    for pair in pairs_to_show(comparison):
+    for pair in pairs_to_draw(comparison):
         for condition in comparison.compared:
             both = (by_name[pair.first], by_name[pair.second])
             meetings = list(_meetings(*both, condition, records))

@@ -26,8 +26,11 @@ from egodtm_robot.comparison.report.parts import (
 from egodtm_robot.comparison.report.ranking import margin_text
 from egodtm_robot.core.intervals import Interval
 
-_MOST_PAIRS = 12
-"""Pairs in the chart of all pairs; the table holds every one."""
+_MOST_PAIRS = 6
+"""All pairs are drawn if there are no more than these."""
+
+_MOST_DRAWN = 12
+"""Of the pairs with the reference; the table holds every pair."""
 
 _MOST_DETAILED = 6
 """Pairs with a chart of their own."""
@@ -57,16 +60,16 @@ def pair_differences(arms: Sequence[Arm], comparison: Comparison) -> PairDiffere
         arms: with the episodes that the comparison was made of.
         comparison: of the arms.
     """
-    pairs = pairs_to_show(comparison)
+    pairs, drawn = pairs_to_show(comparison), pairs_to_draw(comparison)
     by_name = {arm.name: arm for arm in arms}
     series = {arm.name: number for number, arm in enumerate(comparison.arms)}
     details = [
         _detail(by_name, one, comparison, series[one.first], f"pair-{number}")
-        for number, one in enumerate(pairs[:_MOST_DETAILED])
+        for number, one in enumerate(drawn[:_MOST_DETAILED])
         if one.paired
     ]
     return PairDifferences(
-        overview=_overview(pairs[:_MOST_PAIRS], comparison, series) if pairs else None,
+        overview=_overview(drawn, comparison, series) if pairs else None,
         details=tuple(chart for chart in details if chart is not None),
         table=_table(pairs, comparison),
         unpaired=tuple(f"{one.first} and {one.second}" for one in pairs if not one.paired),
@@ -78,6 +81,19 @@ def pairs_to_show(comparison: Comparison) -> list[PairResult]:
     reference = comparison.reference
     turned = [one.reversed() if one.first == reference else one for one in comparison.pairs]
     return sorted(turned, key=lambda one: one.second != reference)
+
+
+def pairs_to_draw(comparison: Comparison) -> list[PairResult]:
+    """The pairs of charts: all if they are few, else those with the reference or with the best.
+
+    Of many arms, every pair would be a chart that no one reads.
+    """
+    pairs = pairs_to_show(comparison)
+    if len(pairs) <= _MOST_PAIRS:
+        return pairs
+    center = comparison.reference or comparison.arms[0].name
+    own = [one for one in pairs if center in (one.first, one.second)]
+    return (own or pairs)[:_MOST_DRAWN]
 
 
 def _overview(
@@ -215,8 +231,8 @@ def _table(pairs: Sequence[PairResult], comparison: Comparison) -> Table:
                 pair_name(one),
                 points(one.success.value),
                 interval_text(one.success.interval, 1, sign=True),
-                p_text(one.p_value).removeprefix("= "),
-                p_text(one.equivalence_p_value).removeprefix("= "),
+                p_text(one.p_value, alone=True),
+                p_text(one.equivalence_p_value, alone=True),
                 verdict_text(one, comparison.margin),
                 "yes" if one.paired else "no",
             )

@@ -18,6 +18,9 @@ MINUS = "\N{MINUS SIGN}"
 UNKNOWN = "\N{EN DASH}"
 """Stands where a number is not known."""
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
+"""Keeps both ends of an interval on one line."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -99,8 +102,9 @@ def environment_name(environment: str, among: Collection[str]) -> str:
     shared = 0
     while (
         len(words) > 1
-        and all(len(one) > shared + 1 for one in words)
         and len({one[shared] for one in words}) == 1
+        # A number alone names nothing.
+        and all(len(one) > shared + 1 and not one[shared + 1].isdigit() for one in words)
     ):
         shared += 1
     return " ".join(environment.split("_")[shared:])
@@ -129,7 +133,7 @@ def number(value: float, digits: int, sign: bool = False) -> str:
 def interval_text(interval: Interval, digits: int, sign: bool = False, scale: float = 100) -> str:
     """Both ends in brackets, in percent by default."""
     low, high = (number(scale * end, digits, sign) for end in interval)
-    return f"[{low}, {high}]"
+    return f"[{low},{NO_BREAK}{high}]"
 
 
 def estimate_text(
@@ -140,11 +144,19 @@ def estimate_text(
     return f"{value} {interval_text(estimate.interval, digits, sign, scale)}"
 
 
-def p_text(p_value: float) -> str:
-    """A p-value after ``p``: ``= 0.013`` or ``< 0.001``."""
+def p_text(p_value: float, alone: bool = False) -> str:
+    """A p-value: ``= 0.013`` or ``< 0.001``.
+
+    Args:
+        p_value: in [0, 1]; NaN for a test that could not be made.
+        alone: whether no ``p`` stands before it, so that it needs no equals sign.
+    """
     if not math.isfinite(p_value):
         return "unknown"
-    return "< 0.001" if p_value < 0.001 else f"= {p_value:.{2 if p_value >= 0.1 else 3}f}"
+    if p_value < 0.001:
+        return f"<{NO_BREAK}0.001"
+    text = f"{p_value:.{2 if p_value >= 0.1 else 3}f}"
+    return text if alone else f"={NO_BREAK}{text}"
 
 
 def listed(names: Sequence[str]) -> str:

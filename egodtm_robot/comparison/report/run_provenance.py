@@ -150,16 +150,15 @@ def _source(arm: Arm, records: Sequence[RunRecord], commands: tuple[str, ...]) -
         files = sorted({run.source.name for run in arm.runs if run.source is not None})
         where = f"Rows of {listed(files)}." if files else "Rows without a source."
         return ArmSource(arm.name, f"{counted(len(arm.runs), 'run')}. {where}", ())
-    encoders = _values(
-        f"{one.results.encoder.get('name')} ({one.results.encoder.get('fingerprint')})"
-        for one in records
-    )
+    encoders = _values(one.results.encoder.get("name") for one in records)
+    fingerprints = _values(one.results.encoder.get("fingerprint") for one in records)
     policies = _values(one.results.policy for one in records)
     checkpoints = _values(one.results.best_checkpoint for one in records)
     text = (
         f"{counted(len(records), 'run')}, run seeds "
         f"{', '.join(map(str, sorted({one.results.seed for one in records})))}. "
-        f"Encoder {encoders}, policy {policies}, checkpoint at step {checkpoints}."
+        f"Encoder {encoders} (fingerprint of features {fingerprints}), policy {policies}, "
+        f"checkpoint of step {checkpoints}."
     )
     return ArmSource(arm.name, text, commands)
 

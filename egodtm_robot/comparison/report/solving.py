@@ -10,7 +10,7 @@ from egodtm_robot.comparison.arms import Arm, RunEpisodes
 from egodtm_robot.comparison.comparison import Comparison, PairResult
 from egodtm_robot.comparison.inference.estimate import MeanEstimate
 from egodtm_robot.comparison.report.charts import IntervalRow, Line, interval_chart, line_chart
-from egodtm_robot.comparison.report.pair_differences import pairs_to_show
+from egodtm_robot.comparison.report.pair_differences import pairs_to_draw
 from egodtm_robot.comparison.report.parts import (
     Chart,
     Table,
@@ -27,8 +27,6 @@ _POINTS = 41
 
 _ROWS = 9
 """Of the table of solved episodes, about."""
-
-_MOST_PAIRS = 12
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def solving(arms: Sequence[Arm], comparison: Comparison) -> Solving:
         arms: with the episodes that the comparison was made of.
         comparison: of the arms.
     """
-    pairs = pairs_to_show(comparison)[:_MOST_PAIRS]
+    pairs = pairs_to_draw(comparison)
     series = {arm.name: number for number, arm in enumerate(comparison.arms)}
     charts = [_solved_by_step(arms, comparison, series)]
     charts.append(
@@ -173,7 +171,7 @@ def _difference_chart(
             (
                 row.name,
                 *row.text.split(" ", 1),
-                p_text(estimate.p_value).removeprefix("= "),
+                p_text(estimate.p_value, alone=True),
             )
             for row, (_, estimate) in zip(rows, known, strict=True)
         ),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from egodtm_robot.comparison.comparison import Comparison
 from egodtm_robot.comparison.report.charts import share_chart
-from egodtm_robot.comparison.report.pair_differences import pairs_to_show
+from egodtm_robot.comparison.report.pair_differences import pairs_to_draw
 from egodtm_robot.comparison.report.parts import (
     Chart,
     Table,
@@ -15,8 +15,6 @@ from egodtm_robot.comparison.report.parts import (
     pair_name,
     percent,
 )
-
-_MOST_PAIRS = 12
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,9 @@ def variance_split(comparison: Comparison) -> VarianceSplit:
     """The parts of the variance of every pair's difference."""
     pairs = [
         one
-        for one in pairs_to_show(comparison)
+        for one in pairs_to_draw(comparison)
         if not math.isnan(one.success.training_share)
-    ][:_MOST_PAIRS]  # fmt: skip
+    ]  # fmt: skip
     if not pairs:
         return VarianceSplit(None, comparison.advice)
     rows = [
