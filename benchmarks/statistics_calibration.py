@@ -373,7 +373,7 @@ def planned_row(
     }
 
 
-def narrowest(seeds: int, tasks: int) -> dict[str, float]:
+def narrowest(seeds: int, tasks: int, bins: int = 90) -> dict[str, float]:
     """How narrow an interval can be on average if it keeps 95 % for every amount of sharing.
 
     The means of (run seed, task) cells are normal, with a variance within run seeds and a part that
@@ -388,7 +388,7 @@ def narrowest(seeds: int, tasks: int) -> dict[str, float]:
     between, within = seeds - 1, (seeds - 1) * (tasks - 1)
     freedom = between + within
     sharing = np.exp(np.linspace(0, np.log(400), 36))[:, None]
-    bins, parts, levels = 90, 8, 100
+    parts, levels = 8, bins + 10
     edges = np.exp(np.linspace(np.log(1e-3), np.log(4e3), bins * parts + 1))
     ratio = np.sqrt(edges[1:] * edges[:-1])
     chance = np.diff(stats.f.cdf(edges / sharing, between, within), axis=1)
@@ -537,8 +537,8 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=4000)
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()
-    results = calibrate(arguments.studies)
-    write_atomically(arguments.output, f"{json.dumps(_rounded(results), indent=1)}\n".encode())
+    results = _rounded(calibrate(arguments.studies))
+    write_atomically(arguments.output, f"{json.dumps(results, indent=1)}\n".encode())
     print(to_markdown(results))
 
 

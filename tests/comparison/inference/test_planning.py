@@ -1,8 +1,10 @@
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from egodtm_robot.comparison.inference.planning import seeds_needed
+from egodtm_robot.comparison.inference.planning import best_episodes, seeds_needed
 
 
 def power(seeds, effect, paired, number=20000):
@@ -58,3 +60,19 @@ def test_numbers_out_of_range_are_refused(numbers):
 def test_what_no_number_of_run_seeds_can_find_is_said():
     with pytest.raises(ValueError, match="100,000 run seeds"):
         seeds_needed(1e-5, 0.01, 0.01, 70)
+
+
+def test_the_best_number_of_episodes_is_that_with_the_smallest_variance_for_a_budget():
+    training, episode, cost = 0.001, 0.05, 200
+    number = np.arange(1, 1000)
+    # A budget buys in inverse proportion to what one run seed costs.
+    variance = (training + episode / number) * (cost + number)
+    assert best_episodes(training, episode, cost) == pytest.approx(number[variance.argmin()], abs=1)
+
+
+def test_episodes_without_end_are_best_where_training_has_no_chance():
+    assert best_episodes(0.0, 0.05, 200) == math.inf
+    assert best_episodes(1.0, 0.0, 200) == 1
+    for numbers in ((-0.1, 0.05, 200), (0.1, 0.05, 0), (math.nan, 0.05, 200)):
+        with pytest.raises(ValueError, match="a cost above 0"):
+            best_episodes(*numbers)
