@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 PAGES = (README, *sorted(DOCS.rglob("*.md")))
-FIGURES = ("results_chart", "data_flow", "floors")
+FIGURES = ("results_chart", "statistics_chart", "data_flow", "floors")
 
 
 def stored(name):
@@ -131,6 +131,15 @@ def test_the_page_on_pretraining_shows_the_scores_of_the_shipped_card():
         assert f"| {name}, R@1 / R@5 / mAP | {shown} % |" in text
     depth = card["depth"]
     assert f"| {depth['delta1']:.3f} / {depth['rmse']:.3f} m / {depth['absrel']:.3f} |" in text
+
+
+def test_the_page_on_statistics_shows_the_stored_tables(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    script = importlib.import_module("statistics_calibration")
+    tables = script.to_markdown(stored("statistics")).splitlines()
+    page = (DOCS / "results" / "statistics.md").read_text().splitlines()
+    shown = [line for line in page if line.startswith("|")]
+    assert shown == [line for line in tables if line]
 
 
 @pytest.mark.parametrize("figure", FIGURES)

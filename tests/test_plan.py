@@ -31,22 +31,28 @@ def test_the_chance_may_come_from_runs(tmp_path, capsys):
     assert "that of egodtm against pixels over 4 run seeds" in capsys.readouterr().out
 
 
+GUESS = {"training_deviation": 0.05, "discordance": 0.2}
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("settings", "message"),
     [
-        ([], "either runs that show how much chance"),
-        (["runs=[a]", *GIVEN], "either runs that show how much chance"),
-        (GIVEN[:1], "either runs that show how much chance"),
-        ([*GIVEN, "rates=[0.85,0.85]"], "two different ones"),
-        ([*GIVEN, "rates=[0.85]"], "two different ones"),
-        ([*GIVEN, "rates=[85,90]"], "rates from 0 to 1"),
-        ([*GIVEN, "power=0.01"], "0 < alpha < power < 1"),
-        ([*GIVEN, "episodes=[]"], "at least one number of episodes"),
-        ([*GIVEN, "episodes=[0]"], "episodes.*at least 1"),
-        ([*GIVEN, "training_deviation=5"], "training_deviation.*from 0 to 1"),
+        ({}, "either runs that show how much chance"),
+        ({"runs": ["a"], **GUESS}, "either runs that show how much chance"),
+        ({"discordance": 0.2}, "either runs that show how much chance"),
+        ({"rates": [0.85, 0.85], **GUESS}, "two different ones"),
+        ({"rates": [0.85], **GUESS}, "two different ones"),
+        ({"rates": [85, 90], **GUESS}, "rates from 0 to 1"),
+        ({"power": 0.01, **GUESS}, "0 < alpha < power < 1"),
+        ({"episodes": [], **GUESS}, "at least one number of episodes"),
     ],
     ids=str,
 )
-def test_a_question_that_is_left_open_is_refused(arguments, message):
+def test_a_question_that_is_left_open_is_refused(settings, message):
     with pytest.raises(ConfigurationError, match=message):
-        compose(PlanConfig, "plan", arguments)
+        PlanConfig(**settings)
+
+
+def test_a_number_out_of_range_is_refused_on_the_command_line():
+    with pytest.raises(ConfigurationError, match="training_deviation.*from 0 to 1"):
+        compose(PlanConfig, "plan", ["training_deviation=5", "discordance=0.2"])

@@ -47,11 +47,14 @@ def _half_width(difference: MeanEstimate, seeds: int, episodes: int) -> float:
     As :func:`~egodtm_robot.comparison.inference.estimate.half_width` has it, with the parts of the
     variance that were found.
     """
-    by_episodes = difference.episode_error**2 / (seeds * episodes)
-    training = difference.training_variance / (difference.run_seeds * seeds)
-    freedom = difference.degrees_of_freedom * (
-        (difference.run_seeds * seeds - 1) / (difference.run_seeds - 1)
-    )
+    runs = difference.run_seeds
+    within = difference.episode_variance / (difference.episodes / (difference.conditions * runs))
+    # Where all run seeds meet the same episodes, what these have in common remains however many
+    # run seeds there are; where each has its own, nothing does.
+    common = max(difference.episode_error**2 - within / runs, 0.0) * runs / (runs - 1)
+    by_episodes = (common + max(within - common, 0.0) / (runs * seeds)) / episodes
+    training = difference.training_variance / (runs * seeds)
+    freedom = difference.degrees_of_freedom * (runs * seeds - 1) / (runs - 1)
     upper = 0.5 + difference.confidence / 2
     over_runs = special.stdtrit(freedom, upper) * math.sqrt(training + by_episodes)
     return max(float(over_runs), float(special.ndtri(upper)) * math.sqrt(by_episodes))

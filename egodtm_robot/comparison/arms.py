@@ -52,6 +52,7 @@ class RunEpisodes:
         steps: int64 (n,), steps taken; None if that is not known.
         source: folder of the run, or the file that the episodes were read from.
         provenance: what it was measured under; None if that is not known.
+        scene: hash of everything that moves in the environment's model; empty if that is not known.
         checkpoint_maximum: the largest success rate over all checkpoints, as R3M reports it, in
             [0, 1]; None unless the protocol asks for it.
     """
@@ -65,6 +66,7 @@ class RunEpisodes:
     steps: NDArray[np.int64] | None = None
     source: Path | None = None
     provenance: Provenance | None = None
+    scene: str = ""
     checkpoint_maximum: float | None = None
 
 

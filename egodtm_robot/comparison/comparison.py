@@ -23,7 +23,7 @@ from egodtm_robot.comparison.inference.letters import compact_letters
 from egodtm_robot.comparison.inference.multiplicity import holm
 from egodtm_robot.comparison.inference.paired import paired_estimate
 from egodtm_robot.comparison.inference.rates import success_rate_estimate, unpaired_estimate
-from egodtm_robot.comparison.provenance import Provenance, shared_provenance
+from egodtm_robot.comparison.provenance import MixedRunsError, Provenance, shared_provenance
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.intervals import Interval, wilson_interval
@@ -236,12 +236,12 @@ def compare_arms(
             default those that all arms have met.
         allow_unpaired: whether arms that have episode seeds but share no episodes are compared as
             two separate experiments. Results of before rows of outcomes always are, and say so.
-        allow_mixed: whether runs of different protocols or versions are compared.
+        allow_mixed: whether runs of different protocols, versions or scenes are compared.
 
     Raises:
         ConfigurationError: there is no arm, or two have the same name, or a number is out of range.
         UnknownNameError: there is no arm of the reference's name.
-        MixedRunsError: runs of different protocols or versions, unless ``allow_mixed``.
+        MixedRunsError: runs of different protocols, versions or scenes, unless ``allow_mixed``.
         PairingError: the arms share no condition, or no episodes unless ``allow_unpaired``.
     """
     _check(arms, reference, margin, confidence)
@@ -249,6 +249,13 @@ def compare_arms(
         ((f"{arm.name} ({run.source})", run.provenance) for arm in arms for run in arm.runs),
         allow_mixed,
     )
+    mixed_scenes = _mixed_scenes(arms)
+    if mixed_scenes and not allow_mixed:
+        raise MixedRunsError(
+            f"Expected one scene for each condition, got {mixed_scenes[0]}. The same episode seed "
+            "starts different episodes in them: run both again, or set allow_mixed=true to "
+            "compare them all the same."
+        )
     columns = tuple(sorted({run.condition for arm in arms for run in arm.runs}))
     compared = _shared_conditions(arms) if conditions is None else tuple(sorted(set(conditions)))
     whole = {arm.name: _whole_runs(arm, compared) for arm in arms}
@@ -277,7 +284,10 @@ def compare_arms(
         provenance=provenance,
         fingerprint=_fingerprint(provenance, ranked),
         advice=_advice(pairs),
-        notes=tuple(_notes(arms, whole, columns, compared, pairs, provenance)),
+        notes=(
+            *_notes(arms, whole, columns, compared, pairs, provenance),
+            *(f"Scenes are mixed: {one}." for one in mixed_scenes),
+        ),
     )
 
 
@@ -295,6 +305,21 @@ def _check(arms: Sequence[Arm], reference: str | None, margin: float, confidence
         )
     if reference is not None and reference not in names:
         raise UnknownNameError("reference", reference, names)
+
+
+def _mixed_scenes(arms: Sequence[Arm]) -> list[str]:
+    """What differs where a condition has more than one scene."""
+    scenes: dict[Condition, dict[str, str]] = {}
+    for arm in arms:
+        for run in arm.runs:
+            if run.scene:
+                there = scenes.setdefault(run.condition, {})
+                there.setdefault(run.scene, f"{run.scene} in {arm.name} ({run.source})")
+    return [
+        f"{' and '.join(there.values())} for {_listed([condition])}"
+        for condition, there in sorted(scenes.items())
+        if len(there) > 1
+    ]
 
 
 def _shared_conditions(arms: Sequence[Arm]) -> tuple[Condition, ...]:
@@ -486,9 +511,9 @@ def _notes(
     pairs: Sequence[PairResult],
     provenance: Sequence[Provenance],
 ) -> Iterable[str]:
-    if len(provenance) > 1:
+    if not all(one.agrees(other) for one, other in itertools.combinations(provenance, 2)):
         yield (
-            "Runs of different protocols or versions are mixed, as was asked: "
+            "Runs of different protocols or versions are mixed: "
             f"{'; '.join(str(one) for one in provenance)}."
         )
     left_out = [condition for condition in columns if condition not in compared]
@@ -547,6 +572,7 @@ def _fingerprint(provenance: Sequence[Provenance], arms: Sequence[Arm]) -> str:
     met = {
         (
             *vars(run.condition).values(),
+            run.scene,
             run.run_seed,
             None if run.episode_seeds is None else hash_parts(run.episode_seeds.tolist()),
             len(run.success),

@@ -146,8 +146,7 @@ def _maximum(arm: "ArmResult") -> str:
 
 
 def _percent(value: float, interval: Sequence[float], digits: int = 1) -> str:
-    # A mean's interval of Student's t may leave the range of a rate, which says nothing.
-    low, high = (min(max(end, 0.0), 1.0) for end in interval)
+    low, high = interval
     return f"{100 * value:.{digits}f} [{100 * low:.0f}, {100 * high:.0f}]"
 
 

@@ -43,7 +43,8 @@ class ComparisonRequest:
     """Whether arms that share no episodes are compared, as two separate experiments."""
 
     allow_mixed: bool = False
-    """Whether runs of different protocols or versions of the toolkit are compared."""
+    """Whether runs of different protocols, versions of toolkit or simulator, or scenes are
+    compared."""
 
 
 def compare_paths(request: ComparisonRequest) -> tuple[tuple[Arm, ...], Comparison]:

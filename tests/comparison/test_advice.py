@@ -51,6 +51,20 @@ def test_the_promise_of_twice_the_run_seeds_is_kept():
     assert promised == pytest.approx(100 * (high - low) / 2, rel=0.15)
 
 
+def test_where_all_run_seeds_meet_the_same_episodes_more_of_them_do_not_help():
+    # Every run of an arm does the same: the same 40 episodes are all the chance there is.
+    first, second = np.arange(40) % 3 == 0, np.arange(40) % 4 == 0
+    arms = [
+        make_arm(name, [run_episodes(solved, seed, first=0) for seed in range(6)])
+        for name, solved in (("a", first), ("b", second))
+    ]
+    text = advice("a", "b", paired_estimate(pair(*arms)), "undecided")
+    now, seeds, episodes = widths(text)
+    assert seeds > 0.95 * now
+    assert episodes == pytest.approx(now / np.sqrt(2), rel=0.05)
+    assert "add more episodes" in text
+
+
 def test_what_is_decided_needs_no_more():
     assert "decided (ahead), so neither is needed" in advice("a", "b", difference(0.1), "ahead")
 

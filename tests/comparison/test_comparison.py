@@ -235,6 +235,18 @@ def test_runs_of_another_protocol_are_refused_unless_asked(arms):
     assert any("protocol few" in note and "mixed" in note for note in found.notes)
 
 
+def test_runs_in_another_scene_are_refused_unless_asked(arms):
+    def in_scene(arm, scene):
+        return Arm(arm.name, tuple(replace(run, scene=scene) for run in arm.runs))
+
+    changed = [in_scene(arms[0], "1a"), in_scene(arms[1], "2b"), arms[2]]
+    with pytest.raises(MixedRunsError, match=r"1a in poor .* and 2b in good .* kitchen_knob"):
+        compare_arms(changed)
+    found = compare_arms(changed, allow_mixed=True)
+    assert sum("Scenes are mixed" in note for note in found.notes) == 2
+    assert compare_arms([in_scene(arms[0], "1a"), arms[2]]).notes == ()
+
+
 def test_the_fingerprint_is_of_what_was_measured_and_not_of_what_came_out(arms, comparison):
     assert comparison.fingerprint == compare_arms(arms[:2]).fingerprint
     others = [

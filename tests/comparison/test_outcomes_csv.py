@@ -127,6 +127,7 @@ HEAD = "run_seed,episode,success,progress,solved_step,steps\n"
         (HEAD + "0,1,1,1,x,9\n", r"solved_step at least 0 or empty, got 'x'"),
         (HEAD + "0,1,1,1,3,-9\n", r"steps at least 0, got '-9'"),
         ("protocol,episode,success\na,1,1\nb,2,1\n", r"one protocol and toolkit a run"),
+        ("scene,episode,success\na,1,1\nb,2,1\n", r"one scene a run and condition"),
     ],
 )
 def test_what_does_not_fit_is_named_with_its_line(tmp_path, text, message):

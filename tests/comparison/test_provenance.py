@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from egodtm_robot.comparison.provenance import MixedRunsError, Provenance, shared_provenance
 
-FEW = Provenance("few", "1a", "0.1.0")
+FEW = Provenance("few", "1a", "0.1.0", "mujoco 4.0.0")
 
 
 def test_runs_of_one_protocol_and_version_share_it():
@@ -17,6 +19,7 @@ def test_runs_of_one_protocol_and_version_share_it():
         Provenance("standard", "2b", "0.1.0"),
         Provenance("standard"),
         Provenance("few", "1a", "0.2.0"),
+        Provenance("few", "1a", "0.1.0", "mujoco 3.3.7"),
     ],
     ids=str,
 )
@@ -33,5 +36,5 @@ def test_a_run_that_knows_less_agrees_with_one_that_knows_more():
 
 
 def test_a_protocol_is_its_settings_whatever_its_name():
-    mine = Provenance("mine", "1a", "0.1.0")
+    mine = replace(FEW, protocol="mine")
     assert set(shared_provenance([("one", FEW), ("mine", mine)])) == {FEW, mine}

@@ -33,6 +33,7 @@ def test_the_rows_of_a_run_become_its_episodes(tmp_path):
     assert np.array_equal(run.solved_step, [10, np.nan, 12], equal_nan=True)
     assert run.steps.tolist() == [50, 50, 50]
     assert run.source == tmp_path / "run"
+    assert run.scene == "kitchen_knob!"
     assert run.checkpoint_maximum == 0.9
 
 
@@ -66,7 +67,7 @@ def provenance(folder, **fields):
 def test_the_provenance_hashes_every_setting_that_the_protocol_stands_for(tmp_path):
     few = {"name": "few", "training": {"steps": 4000}}
     base = provenance(tmp_path / "base", settings=few)
-    assert (base.protocol, base.toolkit) == ("few", "0.1.0")
+    assert (base.protocol, base.toolkit, base.simulator) == ("few", "0.1.0", "mujoco 4.0.0")
     assert base.settings == provenance(tmp_path / "same", settings=few, seed=3).settings
     others = [
         provenance(tmp_path / "1", settings={"name": "few", "training": {"steps": 5000}}),

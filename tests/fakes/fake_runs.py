@@ -82,7 +82,11 @@ def write_run(
         (folder / "config.yaml").write_text(yaml.safe_dump({"protocol": settings}))
     fields = {
         "env": environment,
-        "environment": {"visual": look, "randomization": "default"},
+        "environment": {
+            "visual": look,
+            "randomization": "default",
+            "model_hash": f"{environment}!",
+        },
         "encoder": {"name": encoder},
         "policy": "mlp",
         "protocol": protocol,
@@ -92,7 +96,7 @@ def write_run(
         "best_checkpoint": 1,
         "final": final,
         "timings_s": {},
-        "versions": {"egodtm-robot": "0.1.0"},
+        "versions": {"egodtm-robot": "0.1.0", "mujoco": "4.0.0"},
     }
     RunResults(**fields | results).save(folder)
 

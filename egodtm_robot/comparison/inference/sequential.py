@@ -10,13 +10,13 @@ Array = NDArray[np.float64]
 Verdict = Literal["first", "second", "equivalent", "undecided"]
 """Which arm is better, that they are level within the margin, or neither yet."""
 
-_EFFECTS = np.array([0.25, 0.5, 1.0, 2.0])
-_WEIGHTS = np.array([1.0, 1.0, 3.0, 3.0]) / 8
+_EFFECTS = np.array([0.25, 0.5, 1.0, 2.0, 4.0])
+_WEIGHTS = np.array([1.0, 1.0, 4.0, 4.0, 2.0]) / 12
 """Supposed means in standard deviations of a block, and how much is bet on each. Large ones decide
 clear cases after four blocks, small ones decide close cases at all."""
 
-_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(64)
-_REACH = 9.0
+_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(48)
+_REACH = 7.5
 """Half the range of integration. The integrand is narrower than a normal density with deviation 1,
 so nothing that counts lies further from its peak."""
 
@@ -121,34 +121,45 @@ def _e_value(blocks: Array) -> float:
 def log_e_value(blocks: Array) -> Array:
     """Logarithm of the evidence that the mean of normal blocks is above 0.
 
-    The ratio of the densities of the blocks, up to their scale, under a supposed mean and under 0.
-    The scale is integrated out with its invariant measure, which makes the ratio that of the t
-    statistic. It rises with every block that speaks for a larger mean, so a true mean below 0 makes
-    it smaller still than 0 does.
-
     Args:
         blocks: float (..., n).
 
     Returns:
         Of the leading shape; 0 while all blocks are 0.
     """
-    number = blocks.shape[-1]
-    if number == 0:
-        return np.zeros(blocks.shape[:-1])
     length = np.sqrt((blocks**2).sum(axis=-1))
     known = length > 0
     direction = np.divide(blocks.sum(axis=-1), length, out=np.zeros_like(length), where=known)
-    shift = _EFFECTS * direction[..., None]
+    if blocks.shape[-1] == 0:
+        return direction
+    return np.where(known, log_likelihood_ratio(blocks.shape[-1], direction), 0.0)
+
+
+def log_likelihood_ratio(number: int, direction: Array) -> Array:
+    """Logarithm of the ratio of densities of normal blocks, up to their scale.
+
+    One is under a supposed mean, mixed over several, the other under 0. The scale is integrated out
+    with its invariant measure, which makes the ratio that of the t statistic. It rises with every
+    block that speaks for a larger mean, so a true mean below 0 makes it smaller still than 0 does.
+
+    Args:
+        number: of blocks, at least 1.
+        direction: their sum over the root of the sum of their squares, any shape; from
+            -sqrt(number) to sqrt(number).
+    """
+    shift = _EFFECTS * np.asarray(direction)[..., None]
     ratios = (
         _log_integral(number, shift) - _log_integral(number, np.zeros(1)) - number * _EFFECTS**2 / 2
     )
-    return np.where(known, special.logsumexp(ratios, axis=-1, b=_WEIGHTS), 0.0)
+    ratio: Array = special.logsumexp(ratios, axis=-1, b=_WEIGHTS)
+    return ratio
 
 
 def _log_integral(number: int, shift: Array) -> Array:
     """Logarithm of the integral of v^(number - 1) exp(-v^2 / 2 + v * shift) over v > 0."""
-    peak = (shift + np.sqrt(shift**2 + 4 * (number - 1))) / 2
-    low, high = np.maximum(peak - _REACH, 0), np.maximum(peak, 0) + _REACH
+    peak = np.maximum((shift + np.sqrt(shift**2 + 4 * (number - 1))) / 2, 0)
+    low, high = np.maximum(peak - _REACH, 0), peak + _REACH
     points = low[..., None] + (high - low)[..., None] * (1 + _NODES) / 2
     logs = (number - 1) * np.log(points) - points**2 / 2 + points * shift[..., None]
-    return special.logsumexp(logs, axis=-1, b=_NODE_WEIGHTS) + np.log((high - low) / 2)
+    integral: Array = special.logsumexp(logs, axis=-1, b=_NODE_WEIGHTS)
+    return integral + np.log((high - low) / 2)
