@@ -20,12 +20,14 @@ class BenchmarkTable:
         comparison: of the rows that have finished runs. Those that lack a condition have cells and
             no mean. None while no run is finished.
         unfinished: rows without any finished run.
+        arms: the rows that have finished runs, with their episodes.
     """
 
     encoders: tuple[str, ...]
     tasks: tuple[str, ...]
     comparison: Comparison | None
     unfinished: tuple[str, ...]
+    arms: tuple[Arm, ...] = ()
 
     @classmethod
     def from_runs(
@@ -75,7 +77,7 @@ class BenchmarkTable:
             allow_unpaired=True,
             allow_mixed=True,
         )
-        return cls(tuple(encoders), tuple(tasks), comparison, unfinished)
+        return cls(tuple(encoders), tuple(tasks), comparison, unfinished, tuple(finished))
 
     @property
     def cells(self) -> dict[tuple[str, str], Cell]:

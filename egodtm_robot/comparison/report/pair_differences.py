@@ -12,6 +12,7 @@ from egodtm_robot.comparison.inference.estimate import MeanEstimate
 from egodtm_robot.comparison.inference.paired import paired_estimate
 from egodtm_robot.comparison.report.charts import IntervalRow, interval_chart
 from egodtm_robot.comparison.report.parts import (
+    NO_BREAK,
     Chart,
     Table,
     condition_name,
@@ -206,7 +207,7 @@ def _texts(name: str, found: PairedDifferences, estimate: MeanEstimate) -> tuple
         str(int((values > 0).sum())),
         str(int((values < 0).sum())),
         ", ".join(
-            f"{seed}: {points(value)}"
+            f"{seed}:{NO_BREAK}{points(value)}"
             for seed, value in zip(found.run_seeds, _by_seed(found), strict=True)
         ),
     )

@@ -91,7 +91,7 @@ def _facts(
     splits = sorted({str(record.results.final.get("split", "final")) for record in records})
     rows = [
         ("comparison", comparison.fingerprint),
-        ("protocol", "; ".join(str(one) for one in comparison.provenance) or "not known"),
+        ("protocol", _protocols(comparison)),
         ("run seeds", ", ".join(map(str, seeds))),
         ("episodes", f"{counted(episodes, 'episode')} of {counted(runs, 'run')}"),
         ("split of the episodes", listed(splits) or "not known"),
@@ -110,6 +110,11 @@ def _facts(
         )
         rows.append(("trained", f"{' to '.join(days)} (UTC)"))
     return Table("The whole comparison", ("what", "value"), tuple(rows))
+
+
+def _protocols(comparison: Comparison) -> str:
+    texts = [str(one).removeprefix("protocol ") for one in comparison.provenance]
+    return "; ".join(texts) or "not known"
 
 
 def _versions(records: Sequence[RunRecord]) -> Table:

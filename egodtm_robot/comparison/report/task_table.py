@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from egodtm_robot.comparison.comparison import Cell, Comparison
 from egodtm_robot.comparison.report.parts import (
+    NO_BREAK,
     UNKNOWN,
     condition_name,
     interval_text,
@@ -80,7 +81,9 @@ def _tile(cell: Cell | None) -> Tile:
     if cell is None:
         return Tile(UNKNOWN, "no run", -1, "", "")
     mark = "ceiling" if cell.rate >= CEILING else "floor" if cell.rate <= FLOOR else ""
-    seeds = ", ".join(f"{seed}: {percent(rate)}" for seed, rate in sorted(cell.run_rates.items()))
+    seeds = ", ".join(
+        f"{seed}:{NO_BREAK}{percent(rate)}" for seed, rate in sorted(cell.run_rates.items())
+    )
     return Tile(percent(cell.rate), interval_text(cell.interval, 0), 100 * cell.rate, mark, seeds)
 
 

@@ -24,7 +24,7 @@ def test_seeds_episodes_protocol_and_hash_are_named(tmp_path):
     facts = dict(provenance_of(tmp_path).facts.rows)
     assert facts["run seeds"] == "0, 1"
     assert facts["episodes"] == "160 episodes of 8 runs"
-    assert facts["protocol"] == "protocol few, toolkit 0.1.0"
+    assert facts["protocol"] == "few, toolkit 0.1.0, mujoco 4.0.0"
     assert facts["time of all runs"] == "4.0 hours"
     arms = read_arms([tmp_path])
     assert facts["comparison"] == compare_arms(arms).fingerprint

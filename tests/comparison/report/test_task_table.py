@@ -35,7 +35,7 @@ def test_each_tile_is_a_cell_with_its_interval_and_seeds(arms):
     (name, (first, second)), (_, (third, _)) = found.rows
     assert name == "pixels"
     assert (first.percent, first.level, first.mark) == ("100", 100.0, "ceiling")
-    assert (second.percent, second.mark, second.seeds) == ("65", "", "0: 65")
+    assert (second.percent, second.mark, second.seeds) == ("65", "", "0:\N{NO-BREAK SPACE}65")
     assert second.interval == "[43,\N{NO-BREAK SPACE}82]"
     assert (third.percent, third.mark) == ("0", "floor")
 
