@@ -181,7 +181,7 @@ def share_chart(
     axes.set_ylim(_ROW * len(rows), 0)
     axes.set_yticks([])
     for number, (name, shares) in enumerate(rows):
-        y = _ROW * number
+        y = float(_ROW * number)
         words = " / ".join(f"{100 * share:.0f}" for share in shares)
         room = svg.WIDTH - 2 * _MARGIN - _GAP - svg.text_width(f"{words} %")
         axes.text(0, y + 12, svg.fitted(name, room), va="center")
@@ -194,9 +194,7 @@ def share_chart(
     figure.canvas.draw()
     for series, part in enumerate(parts):
         x, y = _legend_place(series, height, 12)
-        figure.add_artist(
-            Rectangle((x, y - 5 / height), 24 / svg.WIDTH, 10 / height, **_fill(series))
-        )
+        figure.add_artist(_surface(x, y - 5 / height, 24 / svg.WIDTH, 10 / height, series))
         figure.text(x + 30 / svg.WIDTH, y, part, va="center_baseline")
     return figure
 
@@ -243,11 +241,11 @@ def _draw_row(axes: Axes, row: IntervalRow, top: float, bars: bool) -> None:
     if row.interval is not None and all(math.isfinite(end) for end in row.interval):
         low, high = row.interval
         # A rim of the ground keeps the line apart from the bar beneath it.
-        for shade, width in ((svg.SURFACE, 5.5), (svg.INK if bars else color, 2.5)):
-            axes.plot([low, high], [middle, middle], color=shade, linewidth=width)
+        for shade, thickness in ((svg.SURFACE, 5.5), (svg.INK if bars else color, 2.5)):
+            axes.plot([low, high], [middle, middle], color=shade, linewidth=thickness)
             axes.plot(
                 [low, high], [middle, middle], color=shade, linestyle="", marker="|",
-                markersize=10, markeredgewidth=width - 0.5,
+                markersize=10, markeredgewidth=thickness - 0.5,
             )  # fmt: skip
     if not bars:
         axes.plot(
@@ -297,22 +295,16 @@ def _column() -> float:
 
 
 def _surface(x: float, y: float, width: float, height: float, series: int) -> Rectangle:
-    return Rectangle((x, y), width, height, **_fill(series))
-
-
-def _fill(series: int) -> dict[str, object]:
-    color = svg.series_color(series)
-    return {
-        "facecolor": color,
-        "edgecolor": svg.SURFACE,
-        "hatch": svg.HATCHES[series % svg.SERIES],
-        "linewidth": 0,
-    }
+    return Rectangle(
+        (x, y), width, height,
+        facecolor=svg.series_color(series), edgecolor=svg.SURFACE, linewidth=0,
+        hatch=svg.HATCHES[series % svg.SERIES],
+    )  # fmt: skip
 
 
 def _marker(series: int) -> str:
     return svg.MARKERS[series % svg.SERIES]
 
 
-def _dashes(series: int) -> str | tuple[int, tuple[float, ...]]:
+def _dashes(series: int) -> svg.Dashes:
     return svg.DASHES[series % svg.SERIES]

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from egodtm_robot.comparison.comparison import ArmResult, Comparison
+from egodtm_robot.comparison.comparison import Comparison
+from egodtm_robot.comparison.inference.estimate import MeanEstimate
 from egodtm_robot.comparison.report.charts import Line, line_chart
 from egodtm_robot.comparison.report.parts import Chart, Table, estimate_text, make_chart, percent
 from egodtm_robot.comparison.report.run_records import RunRecord
@@ -22,26 +23,25 @@ def demonstrations_curve(
     Returns:
         The chart; None where no two arms differ in the number of demonstrations alone.
     """
-    groups: dict[tuple[str, ...], dict[int, ArmResult]] = {}
+    groups: dict[tuple[str, str], dict[int, tuple[str, MeanEstimate]]] = {}
     for arm in comparison.arms:
         found = {_identity(record) for record in records.get(arm.name, ())}
         if arm.mean is None or len(found) != 1:
             continue
-        (*identity, number), = found  # fmt: skip
-        groups.setdefault(tuple(identity), {})[int(number)] = arm
+        ((encoder, policy, demonstrations),) = found
+        groups.setdefault((encoder, policy), {})[demonstrations] = (arm.name, arm.mean)
     groups = {identity: own for identity, own in groups.items() if len(own) > 1}
     if not groups:
         return None
     names = _names(list(groups))
     lines = []
     for series, (identity, own) in enumerate(groups.items()):
-        numbers = sorted(own)
-        estimates = [estimate for number in numbers if (estimate := own[number].mean) is not None]
+        estimates = [estimate for _, (_, estimate) in sorted(own.items())]
         lines.append(
             Line(
                 names[identity],
                 series,
-                np.array(numbers, np.float64),
+                np.array(sorted(own), np.float64),
                 100 * np.array([one.value for one in estimates]),
                 100 * np.array([one.interval.low for one in estimates]),
                 100 * np.array([one.interval.high for one in estimates]),
@@ -50,10 +50,10 @@ def demonstrations_curve(
     level = percent(comparison.confidence)
     ticks = sorted({number for own in groups.values() for number in own})
     rows = tuple(
-        (names[identity], str(number), estimate_text(own[number].mean), own[number].name)
+        (names[identity], str(number), estimate_text(estimate), arm_name)
         for identity, own in groups.items()
-        for number in sorted(own)
-    )  # type: ignore[arg-type]
+        for number, (arm_name, estimate) in sorted(own.items())
+    )
     return make_chart(
         line_chart([("", lines)], "demonstrations", "success, percent", (0, 100), x_ticks=ticks),
         "demonstrations-chart",
@@ -70,13 +70,14 @@ def demonstrations_curve(
     )
 
 
-def _identity(record: RunRecord) -> tuple[str, ...]:
-    """What an arm is apart from its demonstrations, and last their number."""
+def _identity(record: RunRecord) -> tuple[str, str, int]:
+    """What an arm is apart from its demonstrations, and their number."""
     results = record.results
-    return str(results.encoder.get("name")), results.policy, str(results.demos.get("episodes", 0))
+    encoder = str(results.encoder.get("name"))
+    return encoder, results.policy, int(results.demos.get("episodes", 0))
 
 
-def _names(identities: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+def _names(identities: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     encoders = [encoder for encoder, _ in identities]
     return {
         (encoder, policy): encoder if encoders.count(encoder) == 1 else f"{encoder}, {policy}"

@@ -86,10 +86,10 @@ def cut_film(record: RunRecord, film: int) -> FilmClip:
             "folder copied without them?"
         )
     try:
-        with iio.imopen(path, "r", plugin="FFMPEG") as file:
-            fps = float(file.metadata()["fps"])
-            span = film_spans([steps[number] for number in sorted(steps)], fps)[film]
-            frames = list(itertools.islice(file.iter(), span.start, span.stop))
+        fps = float(iio.immeta(path, plugin="FFMPEG")["fps"])
+        span = film_spans([steps[number] for number in sorted(steps)], fps)[film]
+        film_frames = iio.imiter(path, plugin="FFMPEG")
+        frames = list(itertools.islice(film_frames, span.start, span.stop))
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise FilmError(f"Cannot read the films in {path}: {error}.") from error
     if len(frames) < len(span):

@@ -1,6 +1,6 @@
 """Learning curves: loss on held-out demonstrations, and success of checkpoints, by step."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def learning_curves(
     charts = [
         _chart(
             comparison, records,
-            lambda record: _selection(record), 100,
+            _selection, 100,
             "selection-chart", "Success of checkpoints", "success, percent",
             "Success on the episodes that the checkpoint was chosen on, which the figures above do "
             "not contain.",
@@ -118,10 +118,10 @@ def _points(curve: Curve | None) -> dict[float, float]:
     return {} if curve is None else dict(zip(curve.steps, curve.values, strict=True))
 
 
-def _chart(  # type: ignore[no-untyped-def]
+def _chart(
     comparison: Comparison,
     records: Mapping[str, Sequence[RunRecord]],
-    points_of,
+    points_of: Callable[[RunRecord], Mapping[float, float]],
     scale: float,
     key: str,
     title: str,

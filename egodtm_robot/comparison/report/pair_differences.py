@@ -177,12 +177,12 @@ def _paired_under(
     first: Arm, second: Arm, conditions: Sequence[Condition]
 ) -> PairedDifferences | None:
     """The paired differences under some conditions; None where nothing pairs."""
-    parts = [
+    ours, theirs = (
         Arm(arm.name, tuple(run for run in arm.runs if run.condition in conditions))
         for arm in (first, second)
-    ]
+    )
     try:
-        return pair(*parts)
+        return pair(ours, theirs)
     except PairingError:
         return None
 

@@ -10,12 +10,16 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
+
+Dashes = Literal["-"] | tuple[int, tuple[float, ...]]
+"""A line's dashes: none, or the lengths of dashes and gaps in line widths, from an offset on."""
 
 INK = "#000001"
 """Stands for the color of text."""
@@ -41,7 +45,7 @@ SERIES = 8
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 """Tells series apart without color."""
 
-DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
+DASHES: tuple[Dashes, ...] = (
     "-", (0, (6, 2)), (0, (2, 2)), (0, (7, 2, 2, 2)),
     (0, (10, 3)), (0, (4, 2, 1, 2, 1, 2)), (0, (1, 2)), (0, (12, 2, 2, 2)),
 )  # fmt: skip
@@ -51,7 +55,7 @@ HATCHES = ("", "////", "\\\\\\\\", "xxxx", "----", "||||", "++++", "//--")
 """Of surfaces, likewise."""
 
 _ROLES = {INK: "ink", FAINT: "faint", GRID: "grid", SURFACE: "surface"}
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "font.size": FONT_SIZE,
     "svg.fonttype": "none",
     # The same figure gives the same bytes.
