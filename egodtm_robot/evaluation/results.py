@@ -112,10 +112,12 @@ class FinishedRun:
     Attributes:
         results: the content of ``results.json``.
         outcomes: in order of episode seeds; None for a run of before outcomes were written.
+        folder: that it lies in; None for results that were not read from one.
     """
 
     results: RunResults
     outcomes: tuple[Outcome, ...] | None = None
+    folder: Path | None = None
 
     @classmethod
     def load(cls, run_dir: Path) -> "FinishedRun":
@@ -128,7 +130,7 @@ class FinishedRun:
         results = RunResults.load(run_dir)
         name = results.final.get("outcomes")
         if name is None:
-            return cls(results)
+            return cls(results, None, run_dir)
         outcomes = read_outcomes(run_dir / name)
         successes = sum(outcome.success for outcome in outcomes)
         expected = (results.final["episodes"], results.final["successes"])
@@ -137,7 +139,7 @@ class FinishedRun:
                 f"Expected {expected[1]} successes of {expected[0]} episodes in {run_dir / name}, "
                 f"as {RESULTS_FILE} says, got {successes} of {len(outcomes)}. Evaluate again."
             )
-        return cls(results, outcomes)
+        return cls(results, outcomes, run_dir)
 
 
 def success_summary(episodes: int, successes: int) -> dict[str, Any]:
