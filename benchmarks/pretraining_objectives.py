@@ -82,8 +82,8 @@ def main() -> None:
         overrides=[f"encoder.output={options.output}"],
         run_dir=str(out / "kitchen"),
     )
-    for table in run_grid(comparison).values():
-        print(table.to_markdown())
+    for result in run_grid(comparison).values():
+        print(result.to_markdown())
 
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ from egodtm_robot.core.configuration import command
 @command(GridConfig, "benchmark")
 def main(config: GridConfig) -> None:
     """Runs the benchmark and prints its tables."""
-    for protocol, table in run_grid(config).items():
-        print(f"\nprotocol {protocol}\n\n{table.to_markdown()}")
+    for protocol, result in run_grid(config).items():
+        print(f"\nprotocol {protocol}\n\n{result.to_markdown()}")
 
 
 if __name__ == "__main__":

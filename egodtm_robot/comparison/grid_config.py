@@ -116,10 +116,12 @@ class GridConfig:
     are used up. A row that is decided costs no further runs."""
 
     margin: Annotated[float, Bounds(0.001, 0.999)] = 0.03
-    """Differences of the mean success rate below it do not matter; for ``stop=decided``."""
+    """Differences of the mean success rate below it do not matter; the tables and ``stop=decided``
+    call rows level that certainly differ by less. State it before you see results."""
 
     alpha: Annotated[float, Bounds(1e-6, 0.5)] = 0.05
-    """The largest probability of any wrong decision, over all rows; for ``stop=decided``."""
+    """For ``stop=decided``: the largest probability that any row without a difference is called
+    better or worse, and that any row which differs by the margin is called level."""
 
     overrides: list[str] = field(default_factory=list)
     """Further overrides of every run, such as ``['env.visual=shifted','videos=1']`` (with their
@@ -132,7 +134,8 @@ class GridConfig:
 
     runner: dict[str, Any] = field(default_factory=lambda: dict(LOCAL_RUNNER))
     """Where the runs are done: a name of ``configs/runner`` (``local`` or ``ray``), or an import
-    path in ``_target_``. Each of ``runner.workers`` has an equal share of the machine's cores."""
+    path in ``_target_``. Each of ``runner.workers`` has an equal share of the machine's cores, or
+    ``runner.threads``."""
 
     def __post_init__(self) -> None:
         """Refuse what would fail after hours.

@@ -81,7 +81,7 @@ class GridProgress:
         if cell in self.left:
             self.left.remove(cell)
         self.running[cell] = time.monotonic()
-        self._show(f"{_short(cell)} began")
+        self._show(f"{_short(cell)} began", ended=False)
 
     def finish(self, cell: Cell, timings: Timings) -> None:
         """A run has ended well."""
@@ -101,6 +101,7 @@ class GridProgress:
         """Runs will not be needed, since their comparison is decided."""
         dropped = set(cells)
         self.left = [cell for cell in self.left if cell not in dropped]
+        self._write()
 
     @property
     def total(self) -> int:
@@ -142,12 +143,17 @@ class GridProgress:
             "mean_seconds": {s: round(sum(v) / len(v), 2) for s, v in stages.items()},
         }
 
-    def _show(self, event: str) -> None:
+    def _show(self, event: str, ended: bool = True) -> None:
         text = f"benchmark {len(self.finished):>5}/{self.total} runs  {len(self.running)} running"
         if self.failed:
             text += f"  {len(self.failed)} failed"
         over = not self.running and not self.left
-        self._line.write(f"{text}  {format_eta(self.seconds_left())}  {event}", last=over)
+        # A log needs no line for what only begins.
+        if ended or self._line.in_place:
+            self._line.write(f"{text}  {format_eta(self.seconds_left())}  {event}", last=over)
+        self._write()
+
+    def _write(self) -> None:
         write_atomically(
             self.folder / PROGRESS_FILE, f"{json.dumps(self.to_json(), indent=2)}\n".encode()
         )

@@ -63,7 +63,7 @@ class SequentialPath:
     Attributes:
         reference: name of the arm that the others are compared with.
         margin: differences below it do not matter.
-        alpha: largest probability of a wrong decision, over all pairs; each has an equal part.
+        alpha: level of the decisions over all pairs; each pair has an equal part.
         run_seeds: the whole budget, in the order of their runs.
         conditions: that each run seed is a run under.
         pairs: one for each other arm, in their order.
@@ -122,8 +122,10 @@ class SequentialPath:
             saved = (
                 f"\n\nUsed {self.runs} of {self.fixed_runs} runs and {self.episodes} of "
                 f"{self.fixed_episodes} episodes of the fixed design: {share:.0%} saved. "
-                f"Any wrong decision has a probability of at most {self.alpha:g}. A difference at "
-                "the moment of a decision is larger than the true one on average."
+                f"The probability that any arm without a difference is called better or worse is "
+                f"at most {self.alpha:g}, and so is that of calling any arm level that differs by "
+                "the margin. A difference at the moment of a decision is larger than the true one "
+                "on average."
             )
         return "\n".join(lines) + saved
 
@@ -178,7 +180,7 @@ def sequential_path(
         reference: name of the arm that the others are compared with.
         run_seeds: the budget, in the order of the runs.
         margin: differences below it do not matter; stated beforehand, in (0, 1).
-        alpha: largest probability of a wrong decision, over all pairs; in (0, 1).
+        alpha: level of the decisions over all pairs, in (0, 1); each pair has an equal part.
 
     Raises:
         UnknownNameError: no arm has the reference's name.

@@ -40,16 +40,23 @@ def attempts(run):
     return [int(line) for line in (run.folder / "attempts").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_each_run_has_a_log_and_its_share_of_threads(tmp_path, workers):
+@pytest.mark.parametrize(
+    ("options", "share"),
+    [
+        ({"workers": 0}, available_cores()),
+        ({"workers": 2}, max(1, available_cores() // 2)),
+        ({"workers": 2, "threads": 3}, 3),
+    ],
+    ids=str,
+)
+def test_each_run_has_a_log_and_its_share_of_threads(tmp_path, options, share):
     finished = []
     runs = commands(tmp_path, "one", "other")
     run_commands(
-        [runs], LocalRunner(workers=workers), on_ended=lambda *ended: finished.append(ended)
+        [runs], LocalRunner(**options), on_ended=lambda run, end: finished.append((run.name, end))
     )
-    assert sorted(run.name for run, _ in finished) == ["one", "other"]
+    assert sorted(name for name, _ in finished) == ["one", "other"]
     assert all(end.exit_code == 0 for _, end in finished)
-    share = available_cores() if workers == 0 else max(1, available_cores() // 2)
     for run in runs:
         assert (run.folder / "finished").exists()
         assert (run.folder / "log.txt").read_text() == f"threads {share} {share}\n"

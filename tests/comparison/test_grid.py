@@ -1,11 +1,14 @@
 import itertools
 import json
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from egodtm_robot.comparison import cells, command_runs, grid
 from egodtm_robot.comparison.command_runs import RunFailedError
+from egodtm_robot.comparison.differences import PairingError
 from egodtm_robot.comparison.grid import run_grid
 from egodtm_robot.comparison.grid_config import GridConfig
 from egodtm_robot.core.configuration import compose
@@ -17,7 +20,9 @@ from egodtm_robot.core.errors import (
     UnknownNameError,
 )
 from egodtm_robot.core.processes.runner import LOCAL_RUNNER
+from egodtm_robot.evaluation.outcomes import outcomes_of, write_outcomes
 from egodtm_robot.evaluation.results import RunResults, success_summary
+from egodtm_robot.evaluation.rollouts import EpisodeResult
 
 HERE = {**LOCAL_RUNNER, "workers": 0}
 
@@ -63,13 +68,12 @@ def configure(tmp_path, **changes):
 
 def start(monkeypatch, config, failing=None):
     """The runs that a grid of one protocol starts, and its table."""
-    runs, tables = start_all(monkeypatch, config, failing)
-    (table,) = tables.values()
-    return runs, table
+    runs, results = start_all(monkeypatch, config, Runs(failing))
+    (result,) = results.values()
+    return runs, result.table
 
 
-def start_all(monkeypatch, config, failing=None):
-    runs = Runs(failing)
+def start_all(monkeypatch, config, runs):
     monkeypatch.setattr(command_runs, "run_module", runs)
     # Composing the settings of every run takes a tenth of a second each; other tests do it.
     monkeypatch.setattr(grid, "check_cells", lambda cells, config: None)
@@ -155,11 +159,11 @@ def test_a_value_more_on_an_axis_costs_its_own_runs(monkeypatch, tmp_path):
 
 def test_each_protocol_has_a_table_and_a_folder_of_its_own(monkeypatch, tmp_path):
     config = configure(tmp_path, protocols=["quick", "few"])
-    runs, tables = start_all(monkeypatch, config)
+    runs, results = start_all(monkeypatch, config, Runs())
     assert len(runs.started) == 16
-    assert list(tables) == ["quick", "few"]
-    for protocol, table in tables.items():
-        folder = tmp_path / "runs" / protocol
+    assert list(results) == ["quick", "few"]
+    for protocol, result in results.items():
+        folder, table = tmp_path / "runs" / protocol, result.table
         assert table.cells["pixels", "robohive_kitchen_knob"].episodes == 140, "protocols are mixed"
         assert (folder / "table.md").read_text() == table.to_markdown() + "\n"
         found = folder.rglob("results.json")
@@ -168,7 +172,7 @@ def test_each_protocol_has_a_table_and_a_folder_of_its_own(monkeypatch, tmp_path
 
 def test_protocols_may_be_added_and_left_out(monkeypatch, tmp_path):
     start(monkeypatch, configure(tmp_path, protocols=["quick"]))
-    both, _ = start_all(monkeypatch, configure(tmp_path, protocols=["quick", "few"]))
+    both, _ = start_all(monkeypatch, configure(tmp_path, protocols=["quick", "few"]), Runs())
     assert {run["protocol"] for run in both.started} == {"few"}
     for protocol in ("quick", "few"):
         alone, table = start(monkeypatch, configure(tmp_path, protocols=[protocol]))
@@ -278,6 +282,8 @@ def test_a_benchmark_of_nothing_is_refused(tmp_path, nothing):
         ({"reference": "pixel"}, UnknownNameError, "row of the benchmark 'pixel'.*'pixels'"),
         ({"stop": "decided", "encoders": ["none"]}, ConfigurationError, "at least two rows"),
         ({"runner": {**HERE, "workers": -1}}, ConfigurationError, "runner.workers"),
+        ({"runner": {**HERE, "threads": 2}}, ConfigurationError, "runner.threads"),
+        ({"runner": {**HERE, "workers": 1, "threads": 0}}, ConfigurationError, "runner.threads"),
         ({"runner": {**HERE, "retries": -1}}, ConfigurationError, "runner.retries"),
         ({"runner": {**HERE, "worker": 1}}, UnknownNameError, "worker.*'workers'"),
         ({"runner": {"_target_": "pathlib.Path"}}, ConfigurationError, "subclass of"),
@@ -323,6 +329,102 @@ def test_a_failed_run_stops_no_other_and_the_next_start_does_what_is_missing(mon
     assert progress["failed"][0]["log"].endswith("none/seed_0/log.txt")
     again, _ = start(monkeypatch, config)
     assert {run["encoder"] for run in again.started} == {"none"}
+
+
+class RunsWithOutcomes(Runs):
+    """Stands for ``train_bc``: episodes that succeed as often as their encoder is said to."""
+
+    def __init__(self, rates: dict[str, float], failing: str | None = None, most: int = 99) -> None:
+        super().__init__(failing)
+        self.rates = rates
+        self.most = most
+
+    def __call__(self, module, arguments, log, threads):
+        if len(self.started) == self.most:
+            raise KeyboardInterrupt
+        code = super().__call__(module, arguments, log, threads)
+        run = self.started[-1]
+        if code == 0:
+            # The same luck for all encoders, so that they are paired.
+            luck = np.random.default_rng([int(run["seed"]), len(run["env"])]).random(40)
+            outcomes = outcomes_of(
+                [
+                    EpisodeResult(episode, bool(one < self.rates[run["encoder"]]), 9, None, 0, None)
+                    for episode, one in enumerate(luck)
+                ],
+                environment=run["env"],
+                task="task",
+                look="varied",
+                resets="default",
+                run_seed=int(run["seed"]),
+            )
+            run_dir = Path(run["run_dir"].strip("'"))
+            write_outcomes(run_dir / "outcomes.csv", outcomes)
+            results = RunResults.load(run_dir)
+            successes = sum(outcome.success for outcome in outcomes)
+            results.final = success_summary(40, successes) | {"outcomes": "outcomes.csv"}
+            results.save(run_dir)
+        return code
+
+
+RATES = {"none": 0.1, "pixels": 0.8, "oracle": 0.8}
+
+
+def sequential(tmp_path, **changes):
+    settings = {"encoders": list(RATES), "seeds": list(range(7)), "stop": "decided"}
+    return configure(tmp_path, **settings | changes)
+
+
+def test_a_decided_row_costs_no_further_runs(monkeypatch, tmp_path):
+    runs, results = start_all(monkeypatch, sequential(tmp_path), RunsWithOutcomes(RATES))
+    seeds = [int(run["seed"]) for run in runs.started]
+    assert seeds == sorted(seeds), "the seeds of the arms are not interleaved"
+    path = results["standard"].path
+    worse, level = path.pairs
+    assert (worse.arm, worse.verdict) == ("none", "second")
+    assert (level.arm, level.verdict) == ("oracle", "equivalent")
+    assert 2 < len(level.blocks) < len(worse.blocks) < 7
+    per_encoder = Counter(run["encoder"] for run in runs.started)
+    assert per_encoder == {
+        "none": 2 * len(worse.blocks),
+        "pixels": 2 * len(worse.blocks),
+        "oracle": 2 * len(level.blocks),
+    }
+    assert path.runs == len(runs.started)
+    assert path.fixed_runs == 2 * 3 * 7
+    assert path.episodes == 40 * len(runs.started)
+    table = json.loads((tmp_path / "runs" / "table.json").read_text())
+    assert [pair["verdict"] for pair in table["sequential"]["pairs"]] == ["worse", "level"]
+    saved = f"Used {path.runs} of 42 runs and {path.episodes} of 1680 episodes"
+    assert saved in (tmp_path / "runs" / "table.md").read_text()
+    progress = json.loads((tmp_path / "runs" / "progress.json").read_text())
+    assert (progress["finished"], progress["waiting"]) == (path.runs, 0)
+
+
+def test_an_interrupted_sequential_grid_comes_to_the_same_decision(monkeypatch, tmp_path):
+    whole, results = start_all(
+        monkeypatch, sequential(tmp_path, run_dir=str(tmp_path / "whole")), RunsWithOutcomes(RATES)
+    )
+    # In the middle of a block, so that the first environment has a seed more than the second.
+    with pytest.raises(KeyboardInterrupt):
+        start_all(monkeypatch, sequential(tmp_path), RunsWithOutcomes(RATES, most=9))
+    rest, again = start_all(monkeypatch, sequential(tmp_path), RunsWithOutcomes(RATES))
+    assert len(rest.started) == len(whole.started) - 9
+    assert again["standard"].path == results["standard"].path
+
+
+def test_a_failed_run_ends_a_sequential_grid_after_its_block(monkeypatch, tmp_path):
+    runs = RunsWithOutcomes(RATES, failing="none")
+    with pytest.raises(RunFailedError, match="2 did not"):
+        start_all(monkeypatch, sequential(tmp_path), runs)
+    assert {run["seed"] for run in runs.started} == {"0"}
+    assert len(runs.started) == 6
+
+
+def test_runs_without_rows_of_episodes_decide_nothing(monkeypatch, tmp_path):
+    start(monkeypatch, configure(tmp_path))
+    with pytest.raises(PairingError, match="totals alone"):
+        run_grid(configure(tmp_path, stop="decided"))
 
 
 def test_a_row_may_be_checkpoints_of_pretraining_one_for_each_seed(monkeypatch, tmp_path):

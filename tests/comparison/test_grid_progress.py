@@ -76,8 +76,9 @@ def test_the_line_and_the_file_tell_what_is_under_way_and_what_failed(tmp_path, 
     progress.begin(cells[1])
     progress.fail(cells[1], FailedCell("the run of pixels", tmp_path / "log.txt"))
     progress.begin(cells[2])
-    line = stream.getvalue().splitlines()[-1]
-    assert " 1/3 runs  1 running  1 failed  eta 0:30  pixels on light, seed 2, few began" in line
+    first, second = stream.getvalue().splitlines()
+    assert " 1/3 runs  0 running  eta 1:00  pixels on light, seed 0, few finished" in first
+    assert " 1/3 runs  0 running  1 failed  eta 0:30  pixels on light, seed 1, few failed" in second
     told = json.loads((tmp_path / "progress.json").read_text())
     assert told["running"] == [{"run": "pixels on light, seed 2, few", "seconds": 0.0}]
     assert told["failed"] == [{"run": "the run of pixels", "log": str(tmp_path / "log.txt")}]
