@@ -1,5 +1,6 @@
 """The main job from its configuration to its results: collect, embed, clone, evaluate."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from egodtm_robot.core.configuration import (
 )
 from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import DatasetError, StoreNotFoundError
+from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.kinds import stored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir
@@ -31,6 +33,7 @@ from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.encoders.features import PIPELINE_FILE, FeaturePipeline, demonstration_features
 from egodtm_robot.evaluation.environment_pool import make_pool
+from egodtm_robot.evaluation.episode_log import EpisodeLog
 from egodtm_robot.evaluation.films import FilmCollector
 from egodtm_robot.evaluation.outcomes import OUTCOMES_FILE, outcomes_of, write_outcomes
 from egodtm_robot.evaluation.results import (
@@ -48,6 +51,9 @@ from envs.options import EnvironmentConfig
 from envs.registry import describe_environment, environment_record, read_environment
 from policies.checkpoints import load_policy
 from policies.registry import PolicyChoice, choose_policy
+
+EPISODES_FILE = "episodes.jsonl"
+"""Final episodes of a run that is not finished, in its folder."""
 
 
 @dataclass
@@ -234,6 +240,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
         ),
     )
     results.save(run_dir)
+    (run_dir / EPISODES_FILE).unlink(missing_ok=True)
     return results, run_dir
 
 
@@ -347,7 +354,8 @@ def _evaluate(
         ]
         policy = load_policy(chosen.path, device).policy
         seeds = episode_seeds(final_split, config.seed, protocol.final_episodes)
-        progress = Progress("evaluate", len(seeds))
+        log = EpisodeLog(run_dir / EPISODES_FILE, _evaluation_name(config, pipeline, chosen))
+        progress = Progress("evaluate", len(seeds), start=None)
         final = evaluate(
             policy,
             pipeline,
@@ -355,9 +363,19 @@ def _evaluate(
             pool,
             seeds,
             film=films.request(seeds),
+            finished=log,
             progress=lambda done, _, successes: progress(done, f"{successes} succeeded"),
         )
     return selection, chosen, final
+
+
+def _evaluation_name(
+    config: TrainBCConfig, pipeline: FeaturePipeline, checkpoint: PolicyCheckpoint
+) -> str:
+    """A short name for all that decides the outcome of an episode beside its seed."""
+    files = sorted(path for path in checkpoint.path.iterdir() if path.is_file())
+    weights = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    return hash_parts(config.env, pipeline.fingerprint, weights, package_versions())
 
 
 def _drawing_progress(name: str, steps: int) -> Callable[[int], None]:
