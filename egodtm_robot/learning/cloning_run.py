@@ -1,5 +1,6 @@
 """The main job from its configuration to its results: collect, embed, clone, evaluate."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from egodtm_robot.core.configuration import (
 )
 from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import ConfigurationError, DatasetError, StoreNotFoundError
+from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.kinds import stored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir
@@ -31,6 +33,7 @@ from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.encoders.features import PIPELINE_FILE, FeaturePipeline, demonstration_features
 from egodtm_robot.evaluation.environment_pool import make_pool
+from egodtm_robot.evaluation.episode_log import EpisodeLog
 from egodtm_robot.evaluation.films import FilmCollector
 from egodtm_robot.evaluation.outcomes import OUTCOMES_FILE, outcomes_of, write_outcomes
 from egodtm_robot.evaluation.results import (
@@ -49,6 +52,9 @@ from envs.options import EnvironmentConfig
 from envs.registry import describe_environment, environment_record, read_environment
 from policies.checkpoints import load_policy
 from policies.registry import PolicyChoice, choose_policy
+
+EPISODES_FILE = "episodes.jsonl"
+"""Final episodes of a run that is not finished, in its folder."""
 
 
 @dataclass
@@ -253,6 +259,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
         ),
     )
     results.save(run_dir)
+    (run_dir / EPISODES_FILE).unlink(missing_ok=True)
     return results, run_dir
 
 
@@ -371,6 +378,7 @@ def _evaluate(
         ]
         policy = load_policy(chosen.path, device).policy
         seeds = episode_seeds(final_split, config.seed, protocol.final_episodes)
+        log = EpisodeLog(run_dir / EPISODES_FILE, _evaluation_name(env, pipeline, chosen))
         final = evaluate(
             policy,
             pipeline,
@@ -378,14 +386,20 @@ def _evaluate(
             pool,
             seeds,
             film=films.request(seeds),
+            finished=log,
             progress=_rollout_progress("evaluate", len(seeds)),
         )
     further = {}
     for look, look_env in _further_environments(env, protocol).items():
         with make_pool(look_env, pipeline.source, config.workers, config.environments) as pool:
-            progress_of_look = _rollout_progress(f"evaluate, {look}", len(seeds))
             further[look] = evaluate(
-                policy, pipeline, cameras, pool, seeds, progress=progress_of_look
+                policy,
+                pipeline,
+                cameras,
+                pool,
+                seeds,
+                finished=EpisodeLog(log.path, _evaluation_name(look_env, pipeline, chosen)),
+                progress=_rollout_progress(f"evaluate, {look}", len(seeds)),
             )
     return selection, chosen, final, further
 
@@ -409,8 +423,17 @@ def _further_environments(
 
 
 def _rollout_progress(stage: str, episodes: int) -> Callable[[int, int, int], None]:
-    progress = Progress(stage, episodes)
+    progress = Progress(stage, episodes, start=None)
     return lambda done, _, successes: progress(done, f"{successes} succeeded")
+
+
+def _evaluation_name(
+    env: EnvironmentConfig, pipeline: FeaturePipeline, checkpoint: PolicyCheckpoint
+) -> str:
+    """A short name for all that decides the outcome of an episode beside its seed."""
+    files = sorted(path for path in checkpoint.path.iterdir() if path.is_file())
+    weights = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    return hash_parts(environment_record(env), pipeline.fingerprint, weights, package_versions())
 
 
 def _drawing_progress(name: str, steps: int) -> Callable[[int], None]:
