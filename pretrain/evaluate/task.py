@@ -38,6 +38,10 @@ class EvaluationTaskError(EgoDTMRobotError, ValueError):
     """A task gave something else than the contract says."""
 
 
+class EvaluationDataError(EgoDTMRobotError, ValueError):
+    """Clips, annotations or a model's answers that a task can't be scored on."""
+
+
 @dataclass(frozen=True)
 class Scores:
     """What a task found.
@@ -139,6 +143,24 @@ def identities(data: EvaluationClips, clips: Sequence[int]) -> list[Record]:
 def column(records: Sequence[Record], name: str) -> np.ndarray:
     """One field of all records as an array (n, ...)."""
     return np.stack([np.asarray(record[name]) for record in records])
+
+
+def finite_column(records: Sequence[Record], name: str) -> np.ndarray:
+    """The same for what a model answered.
+
+    Raises:
+        EvaluationDataError: a number is not finite.
+    """
+    values = column(records, name)
+    finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        raise EvaluationDataError(
+            f"Expected finite numbers from the model, got others in {name} of "
+            f"{records[row]['clip']} and {int((~finite).sum()) - 1} further clips. Check the "
+            "weights."
+        )
+    return values
 
 
 def mean_estimate(

@@ -109,8 +109,8 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_all_tasks_of_a_checkpoint(evaluate, tmp_path, capsys):
     results = evaluate()
-    assert set(results["tasks"]) == {"retrieval", "multiple_choice", "depth", "regions"}
-    assert results["skipped"] == {}
+    assert {"retrieval", "multiple_choice", "depth", "regions"} <= set(results["tasks"])
+    assert results["skipped"] == {"multi_instance": "clips with classes of verbs and nouns"}
     assert results["clips"] == CLIPS
     assert len(results["model"]["fingerprint"]) == 16
     assert results["versions"]["torch"] == torch.__version__
