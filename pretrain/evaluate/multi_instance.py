@@ -53,7 +53,9 @@ class MultiInstanceRetrieval(EvaluationTask):
         if not hasattr(model, "encode_text"):
             return "a model that encodes texts"
         (extra,) = data.read([0], ["extra"])["extra"]
-        return None if action_of(extra) is not None else "clips with classes of verbs and nouns"
+        action = action_of(extra)
+        known = action is not None and action.nouns
+        return None if known else "clips with classes of verbs and nouns"
 
     def measure(
         self, model: VideoTextModel, data: EvaluationClips, items: Sequence[int]
@@ -70,7 +72,7 @@ class MultiInstanceRetrieval(EvaluationTask):
         records = []
         for row, identity in enumerate(identities(data, items)):
             action = action_of(found["extra"][row])
-            if action is None:
+            if action is None or not action.nouns:
                 raise EvaluationDataError(
                     f"Expected classes of verb and noun with every clip, {identity['clip']} has "
                     "none. Evaluate the stores apart."
