@@ -1,6 +1,7 @@
 """The evaluation command, and the examples of docs/guide/evaluation.md."""
 
 import csv
+import functools
 import json
 import re
 import sys
@@ -15,6 +16,7 @@ import pretrain.evaluate.evaluation
 from pretrain.checkpoints import save_checkpoint
 from pretrain.clips.splits import HeldOutConfig
 from pretrain.evaluate.__main__ import main
+from pretrain.evaluate.depth_heads import fit_convolutional_depth
 from pretrain.evaluate.evaluation import EvaluateConfig
 from pretrain.evaluate.retrieval import Retrieval
 from pretrain.evaluate.task import EvaluationTask, Scores, mean_estimate
@@ -72,6 +74,11 @@ def own_module(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, __name__, module)
     monkeypatch.setattr(Brightness, "asked", 0)
     monkeypatch.setattr(Brightness, "stop_after", 10**6)
+    # One pass is enough here.
+    monkeypatch.setattr(
+        "pretrain.evaluate.depth_probe.fit_convolutional_depth",
+        functools.partial(fit_convolutional_depth, epochs=1),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +198,7 @@ def test_what_a_model_was_not_trained_for_is_left_out_or_refused_by_name(evaluat
     card = {"objective": {"text": 0, "depth": 1, "region": 0}}
     save_checkpoint(path, EgoDTM(tiny_config(), seed=3), card)
     results = evaluate(f"checkpoint={path}", run="depth_only")
-    assert set(results["tasks"]) == {"depth"}
+    assert set(results["tasks"]) == {"depth", "depth_probe"}
     assert results["skipped"]["retrieval"] == "a model that encodes texts"
     with pytest.raises(SystemExit):
         evaluate(f"checkpoint={path}", "tasks=[regions]", run="refused")
