@@ -186,8 +186,7 @@ class DepthProbe(ProbeTask):
     def _fitted(self, records: Sequence[Record], truth: np.ndarray) -> dict[str, np.ndarray]:
         """Depth maps float32 (n, h, w) of each fitted head and of the mean map, by fold."""
         wanted = [head for head in ("linear", "dpt") if self.heads is None or head in self.heads]
-        finite_column(records, "tokens")
-        examples = DepthExamples(column(records, "tokens"), truth)
+        examples = DepthExamples(finite_column(records, "tokens"), truth)
         maps = {name: np.full(truth.shape, np.nan, np.float32) for name in (*wanted, _BLIND)}
         for fold in self.folds(records):
             fit, validation = examples.select(fold.fit), examples.select(fold.validation)

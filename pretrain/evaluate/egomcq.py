@@ -15,8 +15,8 @@ from pretrain.evaluate.task import (
     EvaluationTask,
     Record,
     Scores,
+    check_finite,
     column,
-    finite_column,
     mean_estimate,
     share_estimate,
 )
@@ -106,8 +106,7 @@ class EgoMcq(EvaluationTask):
         Raises:
             EvaluationDataError: a similarity is not finite.
         """
-        for record in records:
-            finite_column([record], "similarity")
+        check_finite(records, "similarity")
         chosen = [_nearest(record["similarity"], record["answer"]) for record in records]
         right = np.array(chosen) == column(records, "answer")
         kind = column(records, "kind")

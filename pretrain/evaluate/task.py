@@ -146,21 +146,24 @@ def column(records: Sequence[Record], name: str) -> np.ndarray:
 
 
 def finite_column(records: Sequence[Record], name: str) -> np.ndarray:
-    """The same for what a model answered.
+    """The same for what a model answered, see :func:`check_finite`."""
+    check_finite(records, name)
+    return column(records, name)
+
+
+def check_finite(records: Sequence[Record], name: str) -> None:
+    """Refuse numbers of a model that are NaN or infinite.
 
     Raises:
-        EvaluationDataError: a number is not finite.
+        EvaluationDataError: a record's field holds such a number.
     """
-    values = column(records, name)
-    finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
-    if not finite.all():
-        row = int(np.argmin(finite))
+    wrong = [record for record in records if not np.isfinite(record[name]).all()]
+    if wrong:
         raise EvaluationDataError(
             f"Expected finite numbers from the model, got others in {name} of "
-            f"{records[row]['clip']} and {int((~finite).sum()) - 1} further clips. Check the "
-            "weights."
+            f"{wrong[0].get('clip', wrong[0].get('sequence'))} and of {len(wrong) - 1} further "
+            f"items of {len(records)}. Check the weights."
         )
-    return values
 
 
 def mean_estimate(
