@@ -26,11 +26,12 @@ class EpisodeLog:
             the encoder and the environment. Episodes of another do not count.
 
     Attributes:
+        path: of the file.
         results: of the finished episodes, by their seeds.
     """
 
     def __init__(self, path: Path, evaluation: str) -> None:
-        self._path = path
+        self.path = path
         self._evaluation = evaluation
         self.results: dict[int, EpisodeResult] = {}
         self._whole = 0
@@ -41,7 +42,7 @@ class EpisodeLog:
         """Append an episode that has ended."""
         self.results[result.seed] = result
         line = json.dumps([VERSION, self._evaluation, *astuple(result)]).encode() + b"\n"
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o666)
         with os.fdopen(descriptor, "wb") as file:
             file.truncate(self._whole)
             file.seek(self._whole)
