@@ -202,7 +202,7 @@ def sequential_path(
         process = PairedEProcess(alpha / len(others), margin)
         blocks = []
         for seed in run_seeds:
-            both = [_under_seed(one, seed) for one in (arm, by_name[reference])]
+            both = _under_seed(arm, seed), _under_seed(by_name[reference], seed)
             whole = all({run.condition for run in one.runs} == conditions for one in both)
             if process.verdict != "undecided" or not whole or not conditions:
                 break
