@@ -318,9 +318,13 @@ def sequential_row(study: Study, most: int, number: int, seed: int) -> dict[str,
         parts.append((first - second).mean(axis=(2, 3), dtype=np.float64))
     blocks = np.concatenate(parts)
     verdict, _ = verdicts(blocks)
+    # The interval excludes a difference once the blocks less that difference are told from 0; a
+    # margin of 0, as nearly as it goes, never ends this.
+    ruled_out, _ = verdicts(blocks - study.difference, margin=1e-9)
     return {
         **asdict(study),
         "blocks": most,
+        "held": float((ruled_out == "undecided").mean()),
         "block_deviation": float(blocks.std(axis=1, ddof=1).mean()),
         "first": float((verdict == "first").mean()),
         "second": float((verdict == "second").mean()),
@@ -656,9 +660,12 @@ def to_markdown(results: dict[str, Any]) -> str:
             ],
         ),
         _table(
-            "success | run seeds differ by | first better | second better | level",
+            "success | run seeds differ by | first better | second better | level | interval holds",
             [
-                (*_case(row), *(_percent(row[key]) for key in ("first", "second", "equivalent")))
+                (
+                    *_case(row),
+                    *(_percent(row[key]) for key in ("first", "second", "equivalent", "held")),
+                )
                 for row in results["sequential"]
             ],
         ),

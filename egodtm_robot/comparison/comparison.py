@@ -516,6 +516,15 @@ def _notes(
             "Runs of different protocols or versions are mixed: "
             f"{'; '.join(str(one) for one in provenance)}."
         )
+    looks: dict[str, set[str]] = {}
+    for condition in compared:
+        looks.setdefault(condition.environment, set()).add(condition.look)
+    several = sorted(set().union(*(there for there in looks.values() if len(there) > 1)))
+    if several:
+        yield (
+            f"Means and differences are over the looks {', '.join(several)} together; split=look "
+            "compares the looks with one another."
+        )
     left_out = [condition for condition in columns if condition not in compared]
     if left_out:
         yield (

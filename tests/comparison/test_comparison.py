@@ -146,6 +146,16 @@ def test_r3ms_maximum_stands_beside_the_fresh_rate():
     assert "70.0 (+20.0)" in found.to_markdown()
 
 
+def test_a_mean_over_several_looks_says_so(arms):
+    both = [
+        make_arm(arm.name, [*arm.runs, *(replace(run, condition=replace(run.condition,
+                 look="shifted")) for run in arm.runs)])
+        for arm in arms
+    ]  # fmt: skip
+    assert any("over the looks shifted, varied together" in n for n in compare_arms(both).notes)
+    assert compare_arms(arms).notes == ()
+
+
 def test_a_condition_that_one_arm_lacks_is_shown_and_left_out_of_means():
     whole, part = random_arm("whole", 0.6), random_arm("part", 0.5, where=["kitchen_knob"])
     found = compare_arms([whole, part])
@@ -271,7 +281,11 @@ def test_looks_are_compared_on_the_same_episode_seeds_when_arms_are_split_by_the
     ]  # fmt: skip
     both = make_arm("egodtm", [*varied.runs, *shifted])
     found = compare_arms(split_arms([both, random_arm("other", 0.5)], "look"))
-    assert {arm.name for arm in found.arms} == {"egodtm (varied)", "egodtm (shifted)", "other"}
+    assert {arm.name for arm in found.arms} == {
+        "egodtm (varied)",
+        "egodtm (shifted)",
+        "other (varied)",
+    }
     loss = found.difference("egodtm (shifted)", "egodtm (varied)")
     assert loss.paired
     assert loss.verdict == "behind"

@@ -1,13 +1,14 @@
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from egodtm_robot.comparison.table import BenchmarkTable
-from egodtm_robot.evaluation.outcomes import write_outcomes
-from egodtm_robot.evaluation.results import FinishedRun, ResultsError
+from egodtm_robot.evaluation.outcomes import read_outcomes, write_outcomes
+from egodtm_robot.evaluation.results import FinishedRun, ResultsError, RunResults, success_summary
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
 from fake_runs import TASKS, write_grid, write_run
@@ -81,6 +82,28 @@ def test_rows_that_differ_in_their_look_are_compared_on_the_same_episode_seeds(t
     found = built(tmp_path, ["varied", "shifted"], "varied").comparison
     assert found.difference("shifted", "varied").paired
     assert found.difference("shifted", "varied").success.value == pytest.approx(-0.3)
+
+
+def test_policies_that_met_further_looks_are_rows_for_each_look(tmp_path):
+    write_grid(tmp_path, {"poor": 0.3, "good": 0.8})
+    for results in tmp_path.rglob("results.json"):
+        folder = results.parent
+        rows = read_outcomes(folder / "outcomes.csv")
+        shifted = [replace(row, look="shifted", success=row.success and number % 2 == 0)
+                   for number, row in enumerate(rows)]  # fmt: skip
+        write_outcomes(folder / "outcomes.csv", [*rows, *shifted])
+        run = RunResults.load(folder)
+        totals = success_summary(len(rows), sum(row.success for row in shifted))
+        run.final["further_looks"] = {"shifted": totals}
+        run.save(folder)
+    found = built(tmp_path, ["poor", "good"]).comparison
+    assert [arm.name for arm in found.arms] == [
+        "good (varied)", "good (shifted)", "poor (varied)", "poor (shifted)",
+    ]  # fmt: skip
+    assert found.reference == "poor (varied)"
+    loss = found.difference("good (shifted)", "good (varied)")
+    assert loss.paired
+    assert loss.success.value == pytest.approx(-0.4)
 
 
 def test_rows_that_disagree_with_the_results_are_named(tmp_path):

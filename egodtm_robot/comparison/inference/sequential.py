@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from egodtm_robot.core.intervals import Interval
+
 Array = NDArray[np.float64]
 Verdict = Literal["first", "second", "equivalent", "undecided"]
 """Which arm is better, that they are level within the margin, or neither yet."""
@@ -108,6 +110,19 @@ class PairedEProcess:
         """Evidence that the arms are level, the weaker of its two sides; decides at 1/alpha."""
         return min(self._margin_values())
 
+    @property
+    def interval(self) -> Interval:
+        """The differences that are not ruled out at alpha, within [-1, 1].
+
+        It holds the true difference after every block at once with a probability of at least
+        1 - alpha, so also when one stops. The interval of a study of fixed size does not: one stops
+        rather where the arms look different.
+        """
+        blocks = np.array(self.blocks)
+        return Interval(
+            -_smallest_ruled_out(-blocks, self.alpha), _smallest_ruled_out(blocks, self.alpha)
+        )
+
     def _margin_values(self) -> tuple[float, float]:
         """Evidence that the difference is below the margin, and above its negative."""
         blocks = np.array(self.blocks)
@@ -116,6 +131,23 @@ class PairedEProcess:
 
 def _e_value(blocks: Array) -> float:
     return float(np.exp(min(float(log_e_value(blocks)), 700.0)))
+
+
+def _smallest_ruled_out(blocks: Array, alpha: float) -> float:
+    """The smallest difference above the blocks' mean that they speak against at alpha/2; 1 if none.
+
+    The evidence that the mean is below a difference rises with the difference.
+    """
+    low, high = (float(blocks.mean()), 1.0) if len(blocks) else (1.0, 1.0)
+    if log_e_value(high - blocks) < np.log(2 / alpha):
+        return 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        if log_e_value(middle - blocks) < np.log(2 / alpha):
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 def log_e_value(blocks: Array) -> Array:

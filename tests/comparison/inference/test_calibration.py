@@ -94,6 +94,7 @@ def test_one_may_look_after_every_block(rates, deviation, shared):
     row = calibration.sequential_row(Study(10, rates, deviation, shared), 10, STUDIES, 8)
     assert row["first"] + row["second"] <= 0.05 + ERROR
     assert max(row["first"], row["second"]) <= 0.025 + ERROR
+    assert row["held"] >= 0.95 - ERROR
 
 
 def test_looking_after_every_block_does_not_call_a_difference_level():

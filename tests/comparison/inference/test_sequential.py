@@ -89,6 +89,22 @@ def test_a_verdict_stays_and_blocks_go_on():
     assert len(process.blocks) == 7
 
 
+def test_the_interval_is_what_is_not_ruled_out():
+    blocks = [0.2, 0.25, 0.22, 0.18, 0.21, 0.19]
+    low, high = fed(blocks).interval
+    assert 0.1 < low < np.mean(blocks) < high < 0.3
+    for limit, decided in ((low + 1e-6, "undecided"), (low - 1e-6, "first")):
+        assert fed(np.array(blocks) - limit).verdict == decided
+    for limit, decided in ((high - 1e-6, "undecided"), (high + 1e-6, "second")):
+        assert fed(np.array(blocks) - limit).verdict == decided
+
+
+def test_the_interval_rules_nothing_out_before_the_evidence_can():
+    for taken in range(4):
+        assert fed([0.2, 0.25, 0.22][:taken]).interval == (-1, 1)
+    assert fed([0.0] * 8).interval == pytest.approx((0, 0), abs=1e-9)
+
+
 def test_a_smaller_alpha_asks_for_more():
     blocks = [0.2, 0.25, 0.22, 0.18]
     assert fed(blocks, alpha=0.05).verdict == "first"
