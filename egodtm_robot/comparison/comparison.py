@@ -500,7 +500,7 @@ def _advice(pairs: Sequence[PairResult]) -> str:
         return ""
     undecided = [one for one in pairs if one.verdict == "undecided"]
     chosen = min(undecided or pairs, key=lambda one: abs(one.success.value))
-    return advice(chosen.first, chosen.second, chosen.success, chosen.verdict)
+    return advice(chosen.first, chosen.second, chosen.success, chosen.verdict, chosen.paired)
 
 
 def _notes(
