@@ -158,6 +158,23 @@ def test_the_chart_shows_every_mean_of_the_stored_results():
         assert f">{row['mean'][0]}</text>" in picture
 
 
+def test_the_chart_is_drawn_from_the_table_of_a_benchmark_as_well(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(DOCS / "figures"))
+    theme, script = importlib.import_module("theme"), importlib.import_module("results_chart")
+    by_hand = stored("benchmark")["encoders"]
+    arms = [
+        {"name": name, "mean": {"value": value / 100, "interval": [low / 100, high / 100]}}
+        for name, row in by_hand.items()
+        for value, low, high in [row["mean"]]
+    ]
+    arms.append({"name": "unfinished", "mean": None})
+    table = {"rows": [*by_hand, "unfinished"], "arms": arms[::-1]}
+    before = script.draw(theme.LIGHT)
+    monkeypatch.setattr(script, "RESULTS", tmp_path / "table.json")
+    script.RESULTS.write_text(json.dumps(table))
+    assert script.draw(theme.LIGHT) == before
+
+
 def paths_named(page):
     """Files and folders of the repository that a page names in code spans or in commands."""
     text = page.read_text()
