@@ -64,6 +64,7 @@ def episodes_of(run: FinishedRun) -> tuple[RunEpisodes, ...]:
             entry,
             source=run.folder,
             provenance=provenance,
+            scene=str(results.environment.get("model_hash", "")),
             checkpoint_maximum=results.r3m_success_rate,
         )
         for entry in entries
@@ -83,12 +84,15 @@ def run_provenance(run: FinishedRun) -> Provenance:
     """What a run was measured under, of its ``config.yaml`` and ``results.json``."""
     results = run.results
     toolkit = str(results.versions.get("egodtm-robot", ""))
+    mujoco = results.versions.get("mujoco", "")
+    simulator = f"mujoco {mujoco}" if mujoco else ""
     protocol = None if run.folder is None else _protocol(run.folder)
     if protocol is None:
-        return Provenance(results.protocol, "", toolkit)
+        return Provenance(results.protocol, "", toolkit, simulator)
     demos = {name: results.demos.get(name) for name in ("episodes", "noise", "seed")}
     split = str(results.final.get("split", "final"))
-    return Provenance(results.protocol, settings_hash(protocol, demos, split), toolkit)
+    settings = settings_hash(protocol, demos, split)
+    return Provenance(results.protocol, settings, toolkit, simulator)
 
 
 def _protocol(run_dir: Path) -> ProtocolConfig | None:
