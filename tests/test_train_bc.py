@@ -100,6 +100,10 @@ def test_further_looks_meet_the_same_policy_on_the_same_episodes(
     assert totals["episodes"] == 3
     assert totals["successes"] == sum(row.success for row in shifted)
     assert "look shifted: " in describe(results, folder)
+    hashes = results.environment["preset_hashes"]
+    assert set(hashes["visual"]) == {"fixed", "shifted"}
+    assert run.results.environment["preset_hashes"]["visual"].items() < hashes["visual"].items()
+    assert results.protocol_hash != run.results.protocol_hash
 
 
 def test_totals_of_a_further_look_that_are_not_its_rows_are_refused(
