@@ -15,6 +15,7 @@ import pytest
 import safetensors.numpy
 
 import egodtm_robot.rollout
+from egodtm_robot.comparison.run_folders import run_provenance
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import (
     ConfigurationError,
@@ -25,6 +26,7 @@ from egodtm_robot.core.errors import (
 from egodtm_robot.demos.collection import collect_demonstrations
 from egodtm_robot.demos.drawing import add_images
 from egodtm_robot.demos.store import DemonstrationStore
+from egodtm_robot.evaluation.episode_log import EpisodeLog
 from egodtm_robot.evaluation.results import FinishedRun, ResultsError, RunResults, describe
 from egodtm_robot.evaluation.rollouts import EpisodeResult, EvaluationResult
 from egodtm_robot.learning.cloning_run import TrainBCConfig, train_bc
@@ -164,6 +166,13 @@ def test_a_run_leaves_results_checkpoints_and_films(run: Run) -> None:
         assert (run.folder / name).stat().st_size > 100, name
 
 
+def test_a_run_of_before_results_had_the_protocol_hash_is_given_the_same(run: Run) -> None:
+    now = FinishedRun.load(run.folder)
+    before = replace(now, results=replace(now.results, protocol_hash=""))
+    assert run_provenance(before) == run_provenance(now)
+    assert run_provenance(now).settings == run.results.protocol_hash != ""
+
+
 @pytest.mark.parametrize("encoder", ["oracle", "none"])
 def test_encoders_of_states_run_without_images(store: Path, tmp_path: Path, encoder: str) -> None:
     results, _ = train_bc(configure(store, tmp_path, f"encoder={encoder}"))
@@ -217,6 +226,33 @@ def test_a_run_killed_in_training_ends_with_the_same_weights(store: Path, tmp_pa
     resumed, _ = train_bc(configure(store, killed, *long))
     assert resumed.final == straight.final
     assert (straight_dir / file).read_bytes() == (killed / file).read_bytes()
+
+
+def test_a_run_killed_in_its_evaluation_keeps_the_episodes_that_are_finished(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ["encoder=none", "protocol.final_episodes=4", "workers=0", "environments=2"]
+    straight, straight_dir = train_bc(configure(store, tmp_path / "straight", *settings))
+    add = EpisodeLog.add
+    added: list[int] = []
+
+    def add_two(log: EpisodeLog, result: EpisodeResult) -> None:
+        if len(added) == 2:
+            raise KeyboardInterrupt
+        added.append(result.seed)
+        add(log, result)
+
+    monkeypatch.setattr(EpisodeLog, "add", add_two)
+    config = configure(store, tmp_path / "killed", *settings)
+    with pytest.raises(KeyboardInterrupt):
+        train_bc(config)
+    monkeypatch.setattr(EpisodeLog, "add", lambda log, result: added.append(result.seed))
+    resumed, resumed_dir = train_bc(config)
+    assert len(added) == len(set(added)) == 4, "an episode was run twice"
+    assert resumed.final == straight.final
+    one, other = (folder / "outcomes.csv" for folder in (straight_dir, resumed_dir))
+    assert one.read_bytes() == other.read_bytes()
+    assert not (resumed_dir / "episodes.jsonl").exists()
 
 
 def test_a_store_of_another_look_is_refused_unless_asked_for(store: Path, tmp_path: Path) -> None:

@@ -121,10 +121,12 @@ class FinishedRun:
         results: the content of ``results.json``.
         outcomes: in order of looks, the training's first, and of episode seeds; None for a run of
             before outcomes were written.
+        folder: that it lies in; None for results that were not read from one.
     """
 
     results: RunResults
     outcomes: tuple[Outcome, ...] | None = None
+    folder: Path | None = None
 
     @classmethod
     def load(cls, run_dir: Path) -> "FinishedRun":
@@ -137,7 +139,7 @@ class FinishedRun:
         results = RunResults.load(run_dir)
         name = results.final.get("outcomes")
         if name is None:
-            return cls(results)
+            return cls(results, None, run_dir)
         outcomes = read_outcomes(run_dir / name)
         further = results.final.get(FURTHER_LOOKS, {})
         by_look: dict[str | None, list[bool]] = {look: [] for look in (None, *further)}
@@ -152,7 +154,7 @@ class FinishedRun:
                     f"{run_dir / name}{f' under the look {look}' if look else ''}, as "
                     f"{RESULTS_FILE} says, got {sum(found)} of {len(found)}. Evaluate again."
                 )
-        return cls(results, outcomes)
+        return cls(results, outcomes, run_dir)
 
 
 def success_summary(episodes: int, successes: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The main job from its configuration to its results: collect, embed, clone, evaluate."""
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,24 +19,25 @@ from egodtm_robot.core.configuration import (
 )
 from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import ConfigurationError, DatasetError, StoreNotFoundError
+from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.kinds import stored_config
 from egodtm_robot.core.progress import Progress
-from egodtm_robot.core.run_folder import StageClock, claim_run_dir
+from egodtm_robot.core.run_folder import StageClock, claim_run_dir, is_finished
 from egodtm_robot.core.seeding import Split, episode_seeds
 from egodtm_robot.core.storage.atomic_files import write_atomically
-from egodtm_robot.core.training.identity import NOT_DECISIVE
-from egodtm_robot.demos.collection import collect_demonstrations
+from egodtm_robot.core.training.identity import NOT_DECISIVE, options_not_decisive
+from egodtm_robot.demos.collection import check_collection, collect_demonstrations
 from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.demos.drawing import add_images, image_modality
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.encoders.features import PIPELINE_FILE, FeaturePipeline, demonstration_features
 from egodtm_robot.evaluation.environment_pool import make_pool
+from egodtm_robot.evaluation.episode_log import EpisodeLog
 from egodtm_robot.evaluation.films import FilmCollector
 from egodtm_robot.evaluation.outcomes import OUTCOMES_FILE, outcomes_of, write_outcomes
 from egodtm_robot.evaluation.results import (
     FURTHER_LOOKS,
-    RESULTS_FILE,
     RunResults,
     package_versions,
     success_summary,
@@ -43,12 +45,17 @@ from egodtm_robot.evaluation.results import (
 from egodtm_robot.evaluation.rollouts import EvaluationResult, evaluate
 from egodtm_robot.learning.behavior_cloning import PolicyCheckpoint, TrainResult, train
 from egodtm_robot.learning.dataset import CachedFeatureDataset
+from egodtm_robot.learning.default_run import default_run_dir
+from egodtm_robot.learning.fit import check_fit
 from egodtm_robot.learning.protocol import ProtocolConfig, protocol_hash
 from envs.contract import EnvironmentDescription
 from envs.options import EnvironmentConfig
 from envs.registry import describe_environment, environment_record, read_environment
 from policies.checkpoints import load_policy
 from policies.registry import PolicyChoice, choose_policy
+
+EPISODES_FILE = "episodes.jsonl"
+"""Final episodes of a run that is not finished, in its folder."""
 
 
 @dataclass
@@ -81,7 +88,9 @@ class TrainBCConfig:
     """Where demonstrations are collected and the policy is evaluated; a name of ``configs/env`` or
     an import path in ``_target_``, with the options of that environment."""
 
-    encoder: dict[str, Any] = field(default_factory=dict)
+    encoder: dict[str, Any] = field(
+        default_factory=dict, metadata=options_not_decisive("batch_size")
+    )
     """The frozen encoder; a name of ``configs/encoder`` or an import path in ``_target_``."""
 
     policy: dict[str, Any] = field(default_factory=dict)
@@ -115,7 +124,8 @@ class TrainBCConfig:
     """Final episodes to film."""
 
     run_dir: OutputFolder | None = field(default=None, metadata=NOT_DECISIVE)
-    """Folder of the run; null names it by its choices below ``runs/``."""
+    """Folder of the run; null names it by task, encoder, protocol, seed and whatever else differs
+    from the defaults, below ``runs/``."""
 
     def __post_init__(self) -> None:
         """Name the policy and the environment as they are stored, and refuse what they do not take.
@@ -130,12 +140,6 @@ class TrainBCConfig:
         env = read_environment(self.env, unset=look)
         _further_environments(env, self.protocol)
         self.env = environment_record(env)
-
-
-def default_run_dir(config: TrainBCConfig, encoder_name: str) -> Path:
-    """``runs/<task>/<encoder>/<protocol>_seed<seed>``."""
-    name = f"{config.protocol.name}_seed{config.seed}"
-    return Path("runs", read_environment(config.env).folder, encoder_name, name)
 
 
 def default_store_path(env: EnvironmentConfig, demos: DemonstrationsConfig) -> Path:
@@ -159,16 +163,19 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
     device = pick_device(config.device)
     encoder = make_encoder(config.encoder).to(device)
     run_dir = Path(config.run_dir) if config.run_dir else default_run_dir(config, encoder.name)
-    choice = choose_policy(config.policy)
-    claim_run_dir(run_dir, config)
-    if (run_dir / RESULTS_FILE).is_file():
+    if is_finished(run_dir, config):
         return RunResults.load(run_dir), run_dir
-    clock = StageClock(run_dir)
+    choice = choose_policy(config.policy)
     env = read_environment(config.env)
     environment = describe_environment(env)
     encoder.expect_states(environment.privileged_size)
-
     wanted = config.demos.episodes or config.protocol.demonstrations
+    # Everything that can be known is checked before anything is written or takes time.
+    check_fit(choice, encoder, env, environment)
+    check_demonstrations(config, env, environment, wanted)
+    claim_run_dir(run_dir, config)
+    clock = StageClock(run_dir)
+
     with clock("collect"):
         path = provide_demonstrations(config, env, environment, wanted)
         store = DemonstrationStore.open(path)
@@ -258,23 +265,28 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
         protocol_hash=protocol_hash(config.protocol, demonstrations, config.evaluation_split),
     )
     results.save(run_dir)
+    (run_dir / EPISODES_FILE).unlink(missing_ok=True)
     return results, run_dir
 
 
 # -- stages ------------------------------------------------------------------------------------
 
 
-def provide_demonstrations(
+def check_demonstrations(
     config: TrainBCConfig,
     env: EnvironmentConfig,
     environment: EnvironmentDescription,
     episodes: int,
-) -> Path:
-    """The store's folder, with at least ``episodes`` demonstrations in it.
+) -> tuple[Path, int]:
+    """Refuse demonstrations that cannot be learned from or added to.
+
+    Returns:
+        The store's folder, and how many demonstrations it holds.
 
     Raises:
         ForeignStoreError: the store was not made in this environment.
         DatasetError: a foreign store that was asked for holds too few episodes.
+        NoDemonstratorError: there are too few, and nobody to collect further ones.
     """
     demos = config.demos
     path = Path(demos.path) if demos.path else default_store_path(env, demos)
@@ -290,6 +302,24 @@ def provide_demonstrations(
                 f"Expected {episodes} demonstrations in {path}, which holds {available}; foreign "
                 "stores are not added to. Lower demos.episodes."
             )
+    if available < episodes:
+        check_collection(env, path, seed=demos.seed, noise=demos.noise)
+    return path, available
+
+
+def provide_demonstrations(
+    config: TrainBCConfig,
+    env: EnvironmentConfig,
+    environment: EnvironmentDescription,
+    episodes: int,
+) -> Path:
+    """The store's folder, with at least ``episodes`` demonstrations in it.
+
+    Raises:
+        EgoDTMRobotError: see :func:`check_demonstrations` and :func:`collect_demonstrations`.
+    """
+    demos = config.demos
+    path, available = check_demonstrations(config, env, environment, episodes)
     if available < episodes:
         progress = Progress("collect", episodes, start=available)
         collect_demonstrations(
@@ -376,6 +406,7 @@ def _evaluate(
         ]
         policy = load_policy(chosen.path, device).policy
         seeds = episode_seeds(final_split, config.seed, protocol.final_episodes)
+        log = EpisodeLog(run_dir / EPISODES_FILE, _evaluation_name(env, pipeline, chosen))
         final = evaluate(
             policy,
             pipeline,
@@ -383,14 +414,20 @@ def _evaluate(
             pool,
             seeds,
             film=films.request(seeds),
+            finished=log,
             progress=_rollout_progress("evaluate", len(seeds)),
         )
     further = {}
     for look, look_env in _further_environments(env, protocol).items():
         with make_pool(look_env, pipeline.source, config.workers, config.environments) as pool:
-            progress_of_look = _rollout_progress(f"evaluate, {look}", len(seeds))
             further[look] = evaluate(
-                policy, pipeline, cameras, pool, seeds, progress=progress_of_look
+                policy,
+                pipeline,
+                cameras,
+                pool,
+                seeds,
+                finished=EpisodeLog(log.path, _evaluation_name(look_env, pipeline, chosen)),
+                progress=_rollout_progress(f"evaluate, {look}", len(seeds)),
             )
     return selection, chosen, final, further
 
@@ -423,8 +460,17 @@ def _preset_hashes(environments: Sequence[EnvironmentConfig]) -> dict[str, dict[
 
 
 def _rollout_progress(stage: str, episodes: int) -> Callable[[int, int, int], None]:
-    progress = Progress(stage, episodes)
+    progress = Progress(stage, episodes, start=None)
     return lambda done, _, successes: progress(done, f"{successes} succeeded")
+
+
+def _evaluation_name(
+    env: EnvironmentConfig, pipeline: FeaturePipeline, checkpoint: PolicyCheckpoint
+) -> str:
+    """A short name for all that decides the outcome of an episode beside its seed."""
+    files = sorted(path for path in checkpoint.path.iterdir() if path.is_file())
+    weights = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    return hash_parts(environment_record(env), pipeline.fingerprint, weights, package_versions())
 
 
 def _drawing_progress(name: str, steps: int) -> Callable[[int], None]:
