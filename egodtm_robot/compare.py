@@ -63,7 +63,8 @@ class CompareConfig:
     """Whether arms that share no episodes are compared, as two separate experiments."""
 
     allow_mixed: bool = False
-    """Whether runs of different protocols or versions of the toolkit are compared."""
+    """Whether runs of different protocols, versions of toolkit or simulator, or scenes are
+    compared."""
 
     out: OutputFolder | None = None
     """Folder that gets ``compare.md`` and ``compare.json``; null writes nothing."""

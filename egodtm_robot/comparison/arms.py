@@ -52,6 +52,7 @@ class RunEpisodes:
         steps: int64 (n,), steps taken; None if that is not known.
         source: folder of the run, or the file that the episodes were read from.
         provenance: what it was measured under; None if that is not known.
+        scene: hash of everything that moves in the environment's model; empty if that is not known.
         checkpoint_maximum: the largest success rate over all checkpoints, as R3M reports it, in
             [0, 1]; None unless the protocol asks for it.
     """
@@ -65,6 +66,7 @@ class RunEpisodes:
     steps: NDArray[np.int64] | None = None
     source: Path | None = None
     provenance: Provenance | None = None
+    scene: str = ""
     checkpoint_maximum: float | None = None
 
 
@@ -103,26 +105,60 @@ def make_arm(name: str, runs: Iterable[RunEpisodes]) -> Arm:
     return Arm(name, tuple(ordered))
 
 
+def align_arms(arms: Sequence[Arm]) -> tuple[Arm, ...]:
+    """Make arms comparable that have met environments under different looks or resets.
+
+    Where each arm has met an environment under one look, its own, the look is taken out of the
+    condition, so that episodes are paired by their seeds. Where an arm has met an environment under
+    several, it is split by them, see :func:`split_arms`. Arms that have met each environment under
+    the same look stay as they are. Resets likewise.
+
+    Args:
+        arms: any.
+    """
+    aligned = tuple(arms)
+    parts: tuple[ConditionPart, ...] = ("look", "resets")
+    for part in parts:
+        of_arms = [
+            {(run.condition.environment, getattr(run.condition, part)) for run in arm.runs}
+            for arm in aligned
+        ]
+        if _names_twice(set().union(*of_arms)):
+            if any(_names_twice(met) for met in of_arms):
+                aligned = split_arms(aligned, part)
+            else:
+                aligned = tuple(
+                    Arm(arm.name, tuple(_without(run, part) for run in arm.runs)) for arm in aligned
+                )
+    return aligned
+
+
+def _names_twice(met: Iterable[tuple[str, str]]) -> bool:
+    environments = [environment for environment, _ in met]
+    return len(set(environments)) < len(environments)
+
+
+def _without(run: RunEpisodes, part: ConditionPart) -> RunEpisodes:
+    return replace(run, condition=replace(run.condition, **{part: ""}))
+
+
 def split_arms(arms: Sequence[Arm], by: ConditionPart) -> tuple[Arm, ...]:
     """Make arms of what differs in a part of the condition, to be compared with one another.
 
     The same policies under two looks are then two arms, ``egodtm (varied)`` and ``egodtm
     (shifted)``, which are paired on their episode seeds: the loss through the shift is the
-    difference. An arm with one look keeps its name.
+    difference. Where each arm has one look, arms keep their names.
 
     Args:
         arms: any.
         by: the part of the condition; it is empty in the conditions of what is returned.
     """
     found = []
+    several = any(len({getattr(run.condition, by) for run in arm.runs}) > 1 for arm in arms)
     for arm in arms:
-        values = sorted({str(getattr(run.condition, by)) for run in arm.runs})
-        for value in values:
+        for value in sorted({str(getattr(run.condition, by)) for run in arm.runs}):
             runs = tuple(
-                replace(run, condition=replace(run.condition, **{by: ""}))
-                for run in arm.runs
-                if getattr(run.condition, by) == value
+                _without(run, by) for run in arm.runs if getattr(run.condition, by) == value
             )
-            name = arm.name if len(values) == 1 else f"{arm.name} ({value})"
-            found.append(Arm(name, runs))
+            found.append(Arm(f"{arm.name} ({value})" if several else arm.name, runs))
     return tuple(found)

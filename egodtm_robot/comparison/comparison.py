@@ -23,7 +23,7 @@ from egodtm_robot.comparison.inference.letters import compact_letters
 from egodtm_robot.comparison.inference.multiplicity import holm
 from egodtm_robot.comparison.inference.paired import paired_estimate
 from egodtm_robot.comparison.inference.rates import success_rate_estimate, unpaired_estimate
-from egodtm_robot.comparison.provenance import Provenance, shared_provenance
+from egodtm_robot.comparison.provenance import MixedRunsError, Provenance, shared_provenance
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.intervals import Interval, wilson_interval
@@ -186,8 +186,8 @@ class Comparison:
         return None
 
     def to_markdown(self) -> str:
-        """Tables and notes, see :func:`~egodtm_robot.comparison.markdown.comparison_markdown`."""
-        from egodtm_robot.comparison.markdown import comparison_markdown
+        """The table of arms, the table of pairs, and what a reader must know."""
+        from egodtm_robot.comparison.comparison_markdown import comparison_markdown
 
         return comparison_markdown(self)
 
@@ -236,12 +236,12 @@ def compare_arms(
             default those that all arms have met.
         allow_unpaired: whether arms that have episode seeds but share no episodes are compared as
             two separate experiments. Results of before rows of outcomes always are, and say so.
-        allow_mixed: whether runs of different protocols or versions are compared.
+        allow_mixed: whether runs of different protocols, versions or scenes are compared.
 
     Raises:
         ConfigurationError: there is no arm, or two have the same name, or a number is out of range.
         UnknownNameError: there is no arm of the reference's name.
-        MixedRunsError: runs of different protocols or versions, unless ``allow_mixed``.
+        MixedRunsError: runs of different protocols, versions or scenes, unless ``allow_mixed``.
         PairingError: the arms share no condition, or no episodes unless ``allow_unpaired``.
     """
     _check(arms, reference, margin, confidence)
@@ -249,6 +249,13 @@ def compare_arms(
         ((f"{arm.name} ({run.source})", run.provenance) for arm in arms for run in arm.runs),
         allow_mixed,
     )
+    mixed_scenes = _mixed_scenes(arms)
+    if mixed_scenes and not allow_mixed:
+        raise MixedRunsError(
+            f"Expected one scene for each condition, got {mixed_scenes[0]}. The same episode seed "
+            "starts different episodes in them: run both again, or set allow_mixed=true to "
+            "compare them all the same."
+        )
     columns = tuple(sorted({run.condition for arm in arms for run in arm.runs}))
     compared = _shared_conditions(arms) if conditions is None else tuple(sorted(set(conditions)))
     whole = {arm.name: _whole_runs(arm, compared) for arm in arms}
@@ -276,8 +283,11 @@ def compare_arms(
         correction="Holm",
         provenance=provenance,
         fingerprint=_fingerprint(provenance, ranked),
-        advice=_advice(pairs, ranked, margin),
-        notes=tuple(_notes(arms, whole, columns, compared, pairs, provenance)),
+        advice=_advice(pairs),
+        notes=(
+            *_notes(arms, whole, columns, compared, pairs, provenance),
+            *(f"Scenes are mixed: {one}." for one in mixed_scenes),
+        ),
     )
 
 
@@ -295,6 +305,21 @@ def _check(arms: Sequence[Arm], reference: str | None, margin: float, confidence
         )
     if reference is not None and reference not in names:
         raise UnknownNameError("reference", reference, names)
+
+
+def _mixed_scenes(arms: Sequence[Arm]) -> list[str]:
+    """What differs where a condition has more than one scene."""
+    scenes: dict[Condition, dict[str, str]] = {}
+    for arm in arms:
+        for run in arm.runs:
+            if run.scene:
+                there = scenes.setdefault(run.condition, {})
+                there.setdefault(run.scene, f"{run.scene} in {arm.name} ({run.source})")
+    return [
+        f"{' and '.join(there.values())} for {_listed([condition])}"
+        for condition, there in sorted(scenes.items())
+        if len(there) > 1
+    ]
 
 
 def _shared_conditions(arms: Sequence[Arm]) -> tuple[Condition, ...]:
@@ -322,7 +347,7 @@ def _whole_runs(arm: Arm, compared: Sequence[Condition]) -> Arm:
 
 def _row(arm: Arm, whole: Arm, columns: Sequence[Condition], confidence: float) -> ArmResult:
     cells = {
-        condition: _cell([run for run in arm.runs if run.condition == condition])
+        condition: _cell([run for run in arm.runs if run.condition == condition], confidence)
         for condition in columns
         if any(run.condition == condition for run in arm.runs)
     }
@@ -340,13 +365,13 @@ def _row(arm: Arm, whole: Arm, columns: Sequence[Condition], confidence: float) 
     )
 
 
-def _cell(runs: Sequence[RunEpisodes]) -> Cell:
+def _cell(runs: Sequence[RunEpisodes], confidence: float) -> Cell:
     episodes = sum(len(run.success) for run in runs)
     successes = int(sum(run.success.sum() for run in runs))
     return Cell(
         episodes,
         successes,
-        wilson_interval(successes, episodes),
+        wilson_interval(successes, episodes, confidence),
         {run.run_seed: float(np.mean(run.success)) for run in runs},
     )
 
@@ -469,13 +494,13 @@ def _negative(estimate: MeanEstimate) -> MeanEstimate:
 # -- what is said about it ---------------------------------------------------------------------
 
 
-def _advice(pairs: Sequence[PairResult], arms: Sequence[Arm], margin: float) -> str:
+def _advice(pairs: Sequence[PairResult]) -> str:
     """On the closest undecided pair, or the closest one where all are decided."""
     if not pairs:
         return ""
     undecided = [one for one in pairs if one.verdict == "undecided"]
     chosen = min(undecided or pairs, key=lambda one: abs(one.success.value))
-    return advice(chosen.first, chosen.second, chosen.success, chosen.verdict, margin)
+    return advice(chosen.first, chosen.second, chosen.success, chosen.verdict)
 
 
 def _notes(
@@ -486,10 +511,19 @@ def _notes(
     pairs: Sequence[PairResult],
     provenance: Sequence[Provenance],
 ) -> Iterable[str]:
-    if len(provenance) > 1:
+    if not all(one.agrees(other) for one, other in itertools.combinations(provenance, 2)):
         yield (
-            "Runs of different protocols or versions are mixed, as was asked: "
+            "Runs of different protocols or versions are mixed: "
             f"{'; '.join(str(one) for one in provenance)}."
+        )
+    looks: dict[str, set[str]] = {}
+    for condition in compared:
+        looks.setdefault(condition.environment, set()).add(condition.look)
+    several = sorted(set().union(*(there for there in looks.values() if len(there) > 1)))
+    if several:
+        yield (
+            f"Means and differences are over the looks {', '.join(several)} together; split=look "
+            "compares the looks with one another."
         )
     left_out = [condition for condition in columns if condition not in compared]
     if left_out:
@@ -547,6 +581,7 @@ def _fingerprint(provenance: Sequence[Provenance], arms: Sequence[Arm]) -> str:
     met = {
         (
             *vars(run.condition).values(),
+            run.scene,
             run.run_seed,
             None if run.episode_seeds is None else hash_parts(run.episode_seeds.tolist()),
             len(run.success),
@@ -593,7 +628,7 @@ def _plain_cell(cell: Cell) -> dict[str, Any]:
         "episodes": cell.episodes,
         "successes": cell.successes,
         "success_rate": cell.rate,
-        "wilson95": list(cell.interval),
+        "interval": list(cell.interval),
         "run_rates": {str(seed): rate for seed, rate in sorted(cell.run_rates.items())},
     }
 

@@ -80,12 +80,12 @@ def pair(first: Arm, second: Arm, measure: Measure = "success") -> PairedDiffere
         for seed in sorted(seeds):
             one, other = (of_arm[condition, seed] for of_arm in runs)
             place = f"run seed {seed} under {_name(condition)}"
-            found = [_episodes(run, arm, place) for run, arm in ((one, first), (other, second))]
-            common, *rows = np.intersect1d(*found, assume_unique=True, return_indices=True)
+            ours, theirs = _episodes(one, first, place), _episodes(other, second, place)
+            common, *rows = np.intersect1d(ours, theirs, assume_unique=True, return_indices=True)
             if not len(common):
                 raise PairingError(
                     f"Expected {names} to share episodes for {place}, but the first has the "
-                    f"seeds {_range(found[0])} and the second {_range(found[1])}. Evaluate both on "
+                    f"seeds {_range(ours)} and the second {_range(theirs)}. Evaluate both on "
                     "the same episode seeds, or compare them unpaired."
                 )
             measured = [

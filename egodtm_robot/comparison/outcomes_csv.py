@@ -19,7 +19,8 @@ column                              meaning
 ``steps``                           steps taken
 ``checkpoint_maximum``              largest success rate over the run's checkpoints, in [0, 1]
 ``protocol``, ``settings``          name of the protocol, and a hash of its settings
-``toolkit``                         version of the code
+``toolkit``, ``simulator``          version of the code, name and version of the simulator
+``scene``                           hash of what moves in the environment's model
 ``version``                         of this format; files of another version are refused
 ==================================  ==============================================================
 
@@ -31,6 +32,7 @@ import csv
 import gzip
 import io
 import math
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +57,11 @@ _COLUMNS = (
     "protocol",
     "settings",
     "toolkit",
+    "simulator",
     "environment",
     "look",
     "resets",
+    "scene",
     "run_seed",
     "episode_seed",
     "success",
@@ -150,7 +154,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
             content = gzip.decompress(content)
         reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
         rows = [dict(row) for row in reader]
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, gzip.zlib.error) as error:
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise OutcomesError(f"Expected rows of outcomes in {path}, cannot read it: {error}.") from (
             error
         )
@@ -233,6 +237,7 @@ def _run(
         steps=_whole(_values(path, "steps", ordered, columns, math.inf)),
         source=path,
         provenance=_provenance(path, ordered),
+        scene=_scene(path, ordered),
         checkpoint_maximum=_checkpoint_maximum(path, ordered, columns),
     )
 
@@ -248,10 +253,10 @@ def _episode_seeds(
         raise _Place(path, number).error(f"an episode in {column} as in the run's others", "none")
     seeds = []
     for text in texts:
-        number = _number(text)
-        whole = number.is_integer() and abs(number) < 2**53
+        value = _number(text)
+        whole = value.is_integer() and abs(value) < 2**53
         # Names of episodes as well as numbers: the same name is the same episode in every file.
-        seeds.append(int(number) if whole else hashed_seed(text.encode()))
+        seeds.append(int(value) if whole else hashed_seed(text.encode()))
     return np.array(seeds, np.int64)
 
 
@@ -305,13 +310,22 @@ def _whole(values: NDArray[np.float64] | None) -> NDArray[np.int64] | None:
 
 def _provenance(path: Path, rows: Sequence[tuple[int, Row]]) -> Provenance | None:
     found = {
-        tuple(row.get(name, "").strip() for name in ("protocol", "settings", "toolkit"))
+        tuple(
+            row.get(name, "").strip() for name in ("protocol", "settings", "toolkit", "simulator")
+        )
         for _, row in rows
     }
     if len(found) > 1:
         raise _Place(path, rows[0][0]).error("one protocol and toolkit a run", sorted(found))
     (values,) = found
     return Provenance(*values) if any(values) else None
+
+
+def _scene(path: Path, rows: Sequence[tuple[int, Row]]) -> str:
+    found = {row.get("scene", "").strip() for _, row in rows}
+    if len(found) > 1:
+        raise _Place(path, rows[0][0]).error("one scene a run and condition", sorted(found))
+    return found.pop()
 
 
 def _checkpoint_maximum(
@@ -343,9 +357,11 @@ def _written(arm: str, run: RunEpisodes) -> Iterable[Sequence[object]]:
             provenance.protocol,
             provenance.settings,
             provenance.toolkit,
+            provenance.simulator,
             run.condition.environment,
             run.condition.look,
             run.condition.resets,
+            run.scene,
             run.run_seed,
             "" if run.episode_seeds is None else int(run.episode_seeds[index]),
             bool(success),

@@ -2,7 +2,8 @@
 
 A difference between two encoders means something only where nothing else differs. Each run
 therefore carries the name of its protocol, a hash of every setting that the protocol stands for,
-and the version of the toolkit; :func:`shared_provenance` refuses runs in which one of them differs.
+and the versions of the toolkit and the simulator; :func:`shared_provenance` refuses runs in which
+one of them differs.
 """
 
 from collections.abc import Iterable
@@ -24,21 +25,28 @@ class Provenance:
         settings: hash of every setting that the name stands for, with the number, noise and seed of
             the demonstrations and the split of the final episodes; empty where it is not known.
         toolkit: version of this package; empty where it is not known.
+        simulator: its name and version, such as ``mujoco 4.0.0``; empty where it is not known.
     """
 
     protocol: str
     settings: str = ""
     toolkit: str = ""
+    simulator: str = ""
 
     def __str__(self) -> str:
         settings = f" (settings {self.settings})" if self.settings else ""
         toolkit = f", toolkit {self.toolkit}" if self.toolkit else ""
-        return f"protocol {self.protocol}{settings}{toolkit}"
+        simulator = f", {self.simulator}" if self.simulator else ""
+        return f"protocol {self.protocol}{settings}{toolkit}{simulator}"
 
     def agrees(self, other: "Provenance") -> bool:
         """Whether nothing that both know differs; a protocol is its settings, whatever its name."""
-        if self.toolkit and other.toolkit and self.toolkit != other.toolkit:
-            return False
+        for ours, theirs in (
+            (self.toolkit, other.toolkit),
+            (self.simulator, other.simulator),
+        ):
+            if ours and theirs and ours != theirs:
+                return False
         if self.settings and other.settings:
             return self.settings == other.settings
         return not self.protocol or not other.protocol or self.protocol == other.protocol
@@ -65,7 +73,7 @@ def shared_provenance(
         for second in known:
             if not allow_mixed and not first.agrees(second):
                 raise MixedRunsError(
-                    f"Expected runs of one protocol and one version of the toolkit, got {first} in "
+                    f"Expected runs of one protocol, toolkit and simulator, got {first} in "
                     f"{found[first]} and {second} in {found[second]}. What differs besides the "
                     "arms would be taken for a difference between them: compare runs of the same "
                     "protocol, or set allow_mixed=true to compare them all the same."
@@ -77,4 +85,8 @@ def shared_provenance(
 
 
 def _says_less(one: Provenance, other: Provenance) -> bool:
-    return one.agrees(other) and len(str(one)) < len(str(other))
+    return one.agrees(other) and _known(one) < _known(other)
+
+
+def _known(provenance: Provenance) -> int:
+    return sum(bool(value) for value in vars(provenance).values())

@@ -62,6 +62,7 @@ def episodes_of(run: FinishedRun) -> tuple[RunEpisodes, ...]:
             entry,
             source=run.folder,
             provenance=provenance,
+            scene=str(results.environment.get("model_hash", "")),
             checkpoint_maximum=results.r3m_success_rate,
         )
         for entry in entries
@@ -81,15 +82,20 @@ def run_provenance(run: FinishedRun) -> Provenance:
     """What a run was measured under, of its ``config.yaml`` and ``results.json``."""
     results = run.results
     toolkit = str(results.versions.get("egodtm-robot", ""))
-    if results.protocol_hash:
-        return Provenance(results.protocol, results.protocol_hash, toolkit)
-    # A run of before results had the hash; its settings are still there.
+    mujoco = results.versions.get("mujoco", "")
+    simulator = f"mujoco {mujoco}" if mujoco else ""
+    settings = results.protocol_hash or _settings_hash(run)
+    return Provenance(results.protocol, settings, toolkit, simulator)
+
+
+def _settings_hash(run: FinishedRun) -> str:
+    """The protocol's hash of a run of before results had it; empty where it is not known."""
     protocol = None if run.folder is None else _protocol(run.folder)
     if protocol is None:
-        return Provenance(results.protocol, "", toolkit)
-    demos = {name: results.demos.get(name) for name in ("episodes", "noise", "seed")}
-    split: Split = "tuning" if results.final.get("split") == "tuning" else "final"
-    return Provenance(results.protocol, protocol_hash(protocol, demos, split), toolkit)
+        return ""
+    demos = {name: run.results.demos.get(name) for name in ("episodes", "noise", "seed")}
+    split: Split = "tuning" if run.results.final.get("split") == "tuning" else "final"
+    return protocol_hash(protocol, demos, split)
 
 
 def _protocol(run_dir: Path) -> ProtocolConfig | None:

@@ -65,7 +65,7 @@ class SequentialPath:
         margin: differences below it do not matter.
         alpha: level of the decisions over all pairs; each pair has an equal part.
         run_seeds: the whole budget, in the order of their runs.
-        conditions: that each run seed is a run under.
+        environments: in each of which a run seed has a training run.
         pairs: one for each other arm, in their order.
         episodes: of the runs that were needed.
     """
@@ -74,7 +74,7 @@ class SequentialPath:
     margin: float
     alpha: float
     run_seeds: tuple[int, ...]
-    conditions: int
+    environments: int
     pairs: tuple[PairPath, ...]
     episodes: int
 
@@ -92,12 +92,12 @@ class SequentialPath:
     def runs(self) -> int:
         """Runs that were needed."""
         seeds = [len(path.blocks) for path in self.pairs]
-        return self.conditions * (sum(seeds) + max(seeds))
+        return self.environments * (sum(seeds) + max(seeds))
 
     @property
     def fixed_runs(self) -> int:
         """Runs of the fixed design, in which every arm has every run seed."""
-        return self.conditions * (len(self.pairs) + 1) * len(self.run_seeds)
+        return self.environments * (len(self.pairs) + 1) * len(self.run_seeds)
 
     @property
     def fixed_episodes(self) -> int:
@@ -202,7 +202,7 @@ def sequential_path(
         process = PairedEProcess(alpha / len(others), margin)
         blocks = []
         for seed in run_seeds:
-            both = [_under_seed(one, seed) for one in (arm, by_name[reference])]
+            both = _under_seed(arm, seed), _under_seed(by_name[reference], seed)
             whole = all({run.condition for run in one.runs} == conditions for one in both)
             if process.verdict != "undecided" or not whole or not conditions:
                 break
@@ -218,8 +218,9 @@ def sequential_path(
     episodes = sum(
         len(run.success) for arm in arms for run in arm.runs if run.run_seed in needed[arm.name]
     )
+    environments = len({condition.environment for condition in conditions})
     return SequentialPath(
-        reference, margin, alpha, tuple(run_seeds), len(conditions), tuple(pairs), episodes
+        reference, margin, alpha, tuple(run_seeds), environments, tuple(pairs), episodes
     )
 
 

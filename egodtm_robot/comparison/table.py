@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from egodtm_robot.comparison.arms import Arm, make_arm, split_arms
+from egodtm_robot.comparison.arms import align_arms, make_arm
 from egodtm_robot.comparison.comparison import Cell, Comparison, compare_arms
 from egodtm_robot.comparison.run_folders import episodes_of
 from egodtm_robot.evaluation.results import FinishedRun
@@ -57,20 +57,20 @@ class BenchmarkTable:
             )
             for encoder in encoders
         ]
-        finished: Sequence[Arm] = [arm for arm in arms if arm.runs]
+        finished = [arm for arm in arms if arm.runs]
         unfinished = tuple(arm.name for arm in arms if not arm.runs)
         if not finished:
             return cls(tuple(encoders), tuple(tasks), None, unfinished)
-        for part in ("look", "resets"):
-            # Where rows vary the look they have met the same episodes, each under its own.
-            per_arm = [{getattr(run.condition, part) for run in arm.runs} for arm in finished]
-            if len(set.union(*per_arm)) > 1 and all(len(values) == 1 for values in per_arm):
-                finished = split_arms(finished, part)
+        aligned = align_arms(finished)
+        of_reference = (run for task in tasks for run in runs.get((reference, task), ()))
+        looks = {str(run.results.environment.get("visual")) for run in of_reference}
+        # An arm that is split by looks stands for itself under that of its training.
+        names = {reference, *(f"{reference} ({look})" for look in looks)}
         comparison = compare_arms(
-            finished,
-            reference if reference in [arm.name for arm in finished] else None,
+            aligned,
+            next((arm.name for arm in aligned if arm.name in names), None),
             margin,
-            conditions=sorted({run.condition for arm in finished for run in arm.runs}),
+            conditions=sorted({run.condition for arm in aligned for run in arm.runs}),
             # The grid itself says what its rows differ in, and its folder is of one protocol.
             allow_unpaired=True,
             allow_mixed=True,

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -93,6 +95,24 @@ def test_a_budget_that_is_used_up_leaves_a_pair_undecided():
     assert not path.active
     assert path.runs == path.fixed_runs
     assert "| undecided | 2 of 2 |" in path.to_markdown()
+
+
+def test_looks_of_one_run_are_conditions_and_no_further_runs():
+    arms = [REFERENCE, arm("better", 0.9)]
+    both = [
+        Arm(one.name, tuple(new for run in one.runs for new in (run, under_another_look(run))))
+        for one in arms
+    ]
+    path, whole = (sequential_path(some, "reference", range(10)) for some in (both, arms))
+    assert path.runs == whole.runs
+    assert path.episodes == 2 * whole.episodes
+    assert path.pairs[0].blocks[0].difference == whole.pairs[0].blocks[0].difference / 2
+
+
+def under_another_look(run):
+    """The same policy where it solves nothing."""
+    look = replace(run.condition, look="shifted")
+    return replace(run, condition=look, success=np.zeros(EPISODES, bool))
 
 
 def test_nothing_is_decided_before_there_are_runs():

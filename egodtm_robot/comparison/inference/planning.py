@@ -1,4 +1,4 @@
-"""How many run seeds tell two success rates apart."""
+"""How many run seeds tell two success rates apart, and how many episodes each should have."""
 
 import math
 
@@ -72,3 +72,31 @@ def seeds_needed(
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return max(high, 2)
+
+
+def best_episodes(training_variance: float, episode_variance: float, training_cost: float) -> float:
+    """Episodes of a run under each condition that make a difference surest for a budget.
+
+    A budget buys either more run seeds, each with a training and its episodes, or more episodes of
+    each. The variance (training + episode / n) / seeds is smallest where n is the root of
+    training_cost * episode / training (Cochran, Sampling Techniques, 1977, section 10.6).
+
+    Args:
+        training_variance: as in :func:`seeds_needed`.
+        episode_variance: likewise.
+        training_cost: what a training costs, in episodes; above 0.
+
+    Returns:
+        At least 1; infinite if training has no chance, so that one run seed is enough.
+
+    Raises:
+        ValueError: a variance is below 0, or the cost is not above 0.
+    """
+    if not (min(training_variance, episode_variance) >= 0 and training_cost > 0):
+        raise ValueError(
+            "Expected variances of at least 0 and a cost above 0, got "
+            f"{training_variance=}, {episode_variance=}, {training_cost=}."
+        )
+    if training_variance == 0:
+        return math.inf
+    return max(1.0, math.sqrt(training_cost * episode_variance / training_variance))

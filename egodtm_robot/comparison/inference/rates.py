@@ -39,9 +39,12 @@ def success_rate_estimate(arm: Arm, confidence: float = 0.95) -> MeanEstimate:
         IncompleteArmError: there is no such run seed.
         ValueError: the confidence is not between 0 and 1.
     """
-    rate, variance, size, _ = _mean(arm)
+    found = _mean(arm)
+    rate, variance, size = found.rate, found.variance, found.size
     if size.run_seeds == 1:
-        interval = _wilson(rate, float(variance.by_episodes), size.episodes, confidence)
+        # Wilson's interval needs no smoothing of the variance, it has a width by itself.
+        spread = float(variance.episode) / found.episodes_each
+        interval = _wilson(rate, spread, size.episodes, confidence)
     else:
         low, high = rate_interval(np.array(rate), variance, size.episodes, confidence)
         interval = Interval(float(low), float(high))
@@ -130,6 +133,7 @@ class _Mean(NamedTuple):
     variance: Variance
     size: Size
     conditions: list[Condition]
+    episodes_each: float
 
 
 def _mean(arm: Arm) -> _Mean:
@@ -152,6 +156,7 @@ def _mean(arm: Arm) -> _Mean:
         variance_of(conditions, seeds, cells, known),
         Size(len(conditions), len(seeds), sum(len(cell) for cell in cells.values())),
         conditions,
+        float(1 / np.mean([1 / len(cell) for cell in cells.values()])),
     )
 
 
@@ -161,7 +166,7 @@ def _wilson(rate: float, variance: float, episodes: int, confidence: float) -> I
         raise ValueError(f"Expected a confidence between 0 and 1, got {confidence}.")
     square = float(special.ndtri(0.5 + confidence / 2)) ** 2
     alike = rate * (1 - rate)
-    count = min(episodes, alike / variance) if 0 < rate < 1 else episodes
+    count = min(episodes, alike / variance) if variance > 0 else episodes
     spread = math.sqrt(square * alike / count + square**2 / (4 * count**2))
     center, scale = rate + square / (2 * count), 1 + square / count
     low = 0.0 if rate == 0 else (center - spread) / scale

@@ -6,17 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from egodtm_robot.core.intervals import Interval
+
 Array = NDArray[np.float64]
 Verdict = Literal["first", "second", "equivalent", "undecided"]
 """Which arm is better, that they are level within the margin, or neither yet."""
 
-_EFFECTS = np.array([0.25, 0.5, 1.0, 2.0])
-_WEIGHTS = np.array([1.0, 1.0, 3.0, 3.0]) / 8
+_EFFECTS = np.array([0.25, 0.5, 1.0, 2.0, 4.0])
+_WEIGHTS = np.array([1.0, 1.0, 4.0, 4.0, 2.0]) / 12
 """Supposed means in standard deviations of a block, and how much is bet on each. Large ones decide
 clear cases after four blocks, small ones decide close cases at all."""
 
-_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(64)
-_REACH = 9.0
+_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(48)
+_REACH = 7.5
 """Half the range of integration. The integrand is narrower than a normal density with deviation 1,
 so nothing that counts lies further from its peak."""
 
@@ -108,6 +110,19 @@ class PairedEProcess:
         """Evidence that the arms are level, the weaker of its two sides; decides at 1/alpha."""
         return min(self._margin_values())
 
+    @property
+    def interval(self) -> Interval:
+        """The differences that are not ruled out at alpha, within [-1, 1].
+
+        It holds the true difference after every block at once with a probability of at least
+        1 - alpha, so also when one stops. The interval of a study of fixed size does not: one stops
+        rather where the arms look different.
+        """
+        blocks = np.array(self.blocks)
+        return Interval(
+            -_smallest_ruled_out(-blocks, self.alpha), _smallest_ruled_out(blocks, self.alpha)
+        )
+
     def _margin_values(self) -> tuple[float, float]:
         """Evidence that the difference is below the margin, and above its negative."""
         blocks = np.array(self.blocks)
@@ -118,13 +133,25 @@ def _e_value(blocks: Array) -> float:
     return float(np.exp(min(float(log_e_value(blocks)), 700.0)))
 
 
+def _smallest_ruled_out(blocks: Array, alpha: float) -> float:
+    """The smallest difference above the blocks' mean that they speak against at alpha/2; 1 if none.
+
+    The evidence that the mean is below a difference rises with the difference.
+    """
+    low, high = (float(blocks.mean()), 1.0) if len(blocks) else (1.0, 1.0)
+    if log_e_value(high - blocks) < np.log(2 / alpha):
+        return 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        if log_e_value(middle - blocks) < np.log(2 / alpha):
+            low = middle
+        else:
+            high = middle
+    return high
+
+
 def log_e_value(blocks: Array) -> Array:
     """Logarithm of the evidence that the mean of normal blocks is above 0.
-
-    The ratio of the densities of the blocks, up to their scale, under a supposed mean and under 0.
-    The scale is integrated out with its invariant measure, which makes the ratio that of the t
-    statistic. It rises with every block that speaks for a larger mean, so a true mean below 0 makes
-    it smaller still than 0 does.
 
     Args:
         blocks: float (..., n).
@@ -132,23 +159,39 @@ def log_e_value(blocks: Array) -> Array:
     Returns:
         Of the leading shape; 0 while all blocks are 0.
     """
-    number = blocks.shape[-1]
-    if number == 0:
-        return np.zeros(blocks.shape[:-1])
     length = np.sqrt((blocks**2).sum(axis=-1))
     known = length > 0
     direction = np.divide(blocks.sum(axis=-1), length, out=np.zeros_like(length), where=known)
-    shift = _EFFECTS * direction[..., None]
+    if blocks.shape[-1] == 0:
+        return direction
+    return np.where(known, log_likelihood_ratio(blocks.shape[-1], direction), 0.0)
+
+
+def log_likelihood_ratio(number: int, direction: Array) -> Array:
+    """Logarithm of the ratio of densities of normal blocks, up to their scale.
+
+    One is under a supposed mean, mixed over several, the other under 0. The scale is integrated out
+    with its invariant measure, which makes the ratio that of the t statistic. It rises with every
+    block that speaks for a larger mean, so a true mean below 0 makes it smaller still than 0 does.
+
+    Args:
+        number: of blocks, at least 1.
+        direction: their sum over the root of the sum of their squares, any shape; from
+            -sqrt(number) to sqrt(number).
+    """
+    shift = _EFFECTS * np.asarray(direction)[..., None]
     ratios = (
         _log_integral(number, shift) - _log_integral(number, np.zeros(1)) - number * _EFFECTS**2 / 2
     )
-    return np.where(known, special.logsumexp(ratios, axis=-1, b=_WEIGHTS), 0.0)
+    ratio: Array = special.logsumexp(ratios, axis=-1, b=_WEIGHTS)
+    return ratio
 
 
 def _log_integral(number: int, shift: Array) -> Array:
     """Logarithm of the integral of v^(number - 1) exp(-v^2 / 2 + v * shift) over v > 0."""
-    peak = (shift + np.sqrt(shift**2 + 4 * (number - 1))) / 2
-    low, high = np.maximum(peak - _REACH, 0), np.maximum(peak, 0) + _REACH
+    peak = np.maximum((shift + np.sqrt(shift**2 + 4 * (number - 1))) / 2, 0)
+    low, high = np.maximum(peak - _REACH, 0), peak + _REACH
     points = low[..., None] + (high - low)[..., None] * (1 + _NODES) / 2
     logs = (number - 1) * np.log(points) - points**2 / 2 + points * shift[..., None]
-    return special.logsumexp(logs, axis=-1, b=_NODE_WEIGHTS) + np.log((high - low) / 2)
+    integral: Array = special.logsumexp(logs, axis=-1, b=_NODE_WEIGHTS)
+    return integral + np.log((high - low) / 2)

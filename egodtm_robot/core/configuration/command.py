@@ -122,9 +122,10 @@ def _run(
     check_shadowing()
     answer_help(Path(inspect.getfile(main)), arguments)
     given = command_line(arguments)
-    overrides, paths = given.overrides, []
+    overrides: list[str] = given.overrides
+    paths: list[str] = []
     if positional is not None:
-        overrides, paths = split_paths(given.overrides)
+        overrides, paths = split_paths(overrides)
     with composer(
         config_name,
         schema_of(config_class),

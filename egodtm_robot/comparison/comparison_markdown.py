@@ -99,27 +99,31 @@ def condition_names(conditions: Sequence[Condition]) -> list[str]:
 
 
 def _legend(comparison: "Comparison") -> str:
-    seeds = {arm.run_seeds for arm in comparison.arms if arm.run_seeds}
-    numbers = sorted({len(one) for one in seeds})
-    measured = [str(one) for one in comparison.provenance] or ["protocol not known"]
-    sentences = [
-        f"{'; '.join(measured)}; hash {comparison.fingerprint}. ",
-        f"Percent of final episodes with {comparison.confidence:.0%} intervals: Wilson's over "
-        "episodes for a cell, ",
-        "over run seeds and episodes for the mean of ",
-        _counted(len(comparison.compared), "condition"),
-        f" and {' to '.join(map(str, numbers)) or 'no'} run seed{'' if numbers == [1] else 's'}.",
-    ]
+    means = [arm.mean for arm in comparison.arms if arm.mean is not None]
+    seeds = sorted({mean.run_seeds for mean in means})
+    measured = "; ".join(map(str, comparison.provenance)) or "a protocol that is not known"
+    first = (
+        f"Measured under {measured}: {_counted(len(comparison.compared), 'condition')}, "
+        f"{' to '.join(map(str, seeds)) or 'no'} run seed{'' if seeds == [1] else 's'}, hash "
+        f"{comparison.fingerprint}."
+    )
+    over = "over run seeds and episodes" if seeds[-1:] > [1] else "over episodes alone"
+    second = (
+        f"Percent of final episodes with {100 * comparison.confidence:g} % intervals, Wilson's "
+        f"over episodes for a cell, {over} for a mean."
+    )
     if comparison.pairs:
-        margin = 100 * comparison.margin
-        pairs = len(comparison.pairs)
-        sentences.append(
+        second += (
             " Arms that share a letter do not differ clearly. A difference is in points, on the "
-            "episodes that both arms have met"
-            + (f"; p is adjusted for {pairs} pairs ({comparison.correction})" if pairs > 1 else "")
-            + f". Equal means closer than {margin:g} points, which is tested as well."
+            "episodes that both arms have met, with its part that is due to training. Equal means "
+            f"closer than {100 * comparison.margin:g} points, which is tested as well."
         )
-    return "".join(sentences)
+    if len(comparison.pairs) > 1:
+        second += (
+            f" Tests, verdicts and letters are corrected for {len(comparison.pairs)} pairs "
+            f"({comparison.correction}); intervals are not."
+        )
+    return f"{first}\n\n{second}"
 
 
 def _to_reference(comparison: "Comparison", name: str) -> str:
@@ -142,8 +146,7 @@ def _maximum(arm: "ArmResult") -> str:
 
 
 def _percent(value: float, interval: Sequence[float], digits: int = 1) -> str:
-    # A mean's interval of Student's t may leave the range of a rate, which says nothing.
-    low, high = (min(max(end, 0.0), 1.0) for end in interval)
+    low, high = interval
     return f"{100 * value:.{digits}f} [{100 * low:.0f}, {100 * high:.0f}]"
 
 
@@ -163,7 +166,8 @@ def _signed(value: float) -> str:
 
 
 def _p_value(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    # Enough digits to see on which side of a level it is.
+    return "< 0.001" if value < 0.001 else f"{value:.3g}"
 
 
 def _share(estimate: MeanEstimate) -> str:
