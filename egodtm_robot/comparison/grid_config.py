@@ -144,8 +144,9 @@ class GridConfig:
             UnknownNameError: no such encoder, environment, protocol or policy, a checkpoint or a
                 reference that is no row.
             ConfigurationError: nothing to run or something twice, fewer than two rows where
-                ``stop=decided``, a margin or alpha of 0 or 1, a setting in ``vary`` or ``overrides`` that has a field of its
-                own, the runner is out of range, or a path has a placeholder other than ``{seed}``.
+                ``stop=decided``, a margin or alpha of 0 or 1, a setting in ``vary`` or
+                ``overrides`` that has a field of its own, the runner is out of range, or a path
+                has a placeholder other than ``{seed}``.
             CheckpointError: a checkpoint is not there.
         """
         for name in ("encoders", "environments", "protocols", "seeds"):
