@@ -140,19 +140,20 @@ def _overview(
 def _detail(
     arms: Mapping[str, Arm], one: PairResult, comparison: Comparison, series: int, key: str
 ) -> Chart | None:
-    rows, texts = [], []
-    for condition in comparison.compared:
-        found = _paired_under(arms[one.first], arms[one.second], (condition,))
-        if found is None:
-            continue
-        name = condition_name(condition, comparison.conditions)
-        rows.append(_row(name, found, paired_estimate(found, comparison.confidence), series))
-        texts.append(_texts(name, found, paired_estimate(found, comparison.confidence)))
     whole = _paired_under(arms[one.first], arms[one.second], comparison.compared)
-    if whole is None or not rows:
+    if whole is None:
         return None
-    rows.append(replace(_row("mean", whole, one.success, series), sums_up=True))
-    texts.append(_texts("mean", whole, one.success))
+    found = {}
+    if len(comparison.compared) > 1:
+        for condition in comparison.compared:
+            name = condition_name(condition, comparison.conditions)
+            own = _paired_under(arms[one.first], arms[one.second], (condition,))
+            if own is not None:
+                found[name] = (own, paired_estimate(own, comparison.confidence))
+    rows = [_row(name, *pair, series) for name, pair in found.items()]
+    rows.append(replace(_row("mean", whole, one.success, series), sums_up=bool(rows)))
+    texts = [_texts(name, *pair, whole.run_seeds) for name, pair in found.items()]
+    texts.append(_texts("mean", whole, one.success, whole.run_seeds))
     title = pair_name(one)
     level = percent(comparison.confidence)
     return make_chart(
@@ -165,9 +166,9 @@ def _detail(
         f"On the same episodes. Small strokes are run seeds; lines are {level} % "
         "intervals, of each condition by itself and not corrected for their number.",
         Table(
-            f"{title}, points of success",
+            f"{title}, points of success; run seeds {', '.join(map(str, whole.run_seeds))}",
             ("condition", "difference", f"{level} % interval", "only first", "only second",
-             "run seeds"),
+             "by run seed"),
             tuple(texts),
         ),
     )  # fmt: skip
@@ -198,18 +199,22 @@ def _row(name: str, found: PairedDifferences, estimate: MeanEstimate, series: in
     )
 
 
-def _texts(name: str, found: PairedDifferences, estimate: MeanEstimate) -> tuple[str, ...]:
+def _texts(
+    name: str, found: PairedDifferences, estimate: MeanEstimate, run_seeds: Sequence[int]
+) -> tuple[str, ...]:
     values = np.concatenate(list(found.values.values()))
+    by_seed = [points(value) for value in _by_seed(found)]
+    if tuple(found.run_seeds) != tuple(run_seeds):
+        # Those of the caption do not name them.
+        pairs = zip(found.run_seeds, by_seed, strict=True)
+        by_seed = [f"{seed}:{NO_BREAK}{value}" for seed, value in pairs]
     return (
         name,
         points(estimate.value),
         interval_text(estimate.interval, 1, sign=True),
         str(int((values > 0).sum())),
         str(int((values < 0).sum())),
-        ", ".join(
-            f"{seed}:{NO_BREAK}{points(value)}"
-            for seed, value in zip(found.run_seeds, _by_seed(found), strict=True)
-        ),
+        ", ".join(by_seed),
     )
 
 

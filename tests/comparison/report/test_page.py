@@ -103,7 +103,8 @@ def test_a_difference_by_condition_names_what_only_one_arm_solved(built):
     # On the first task, three of eight episodes differ in each of three runs, all one way.
     assert rows[0][3:5] == ["9", "0"]
     assert rows[0][1] == "+37.5"
-    assert rows[0][5] == "0: +37.5, 1: +37.5, 2: +37.5"
+    assert rows[0][5] == "+37.5, +37.5, +37.5"
+    assert chart.all("caption")[0].text.endswith("run seeds 0, 1, 2")
 
 
 def test_nothing_comes_from_elsewhere(any_page):
