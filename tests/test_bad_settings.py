@@ -71,14 +71,20 @@ def bad_values(setting):
         return ["${oc.env:NOPE}"] if kinds == ["list"] else []
     values = [value for value in BAD_BY_TYPE[kinds[0]] if value != "null" or "null" not in kinds]
     if setting.constraint.startswith("at least"):
-        values += [str(int(setting.constraint.split()[-1]) - 1)]
+        values += [_shifted(setting.constraint.split()[-1], -1)]
     elif setting.constraint.startswith("from"):
         _, least, _, greatest = setting.constraint.split()
-        values += [str(int(least) - 1), str(int(greatest) + 1)]
+        values += [_shifted(least, -1), _shifted(greatest, 1)]
     elif setting.constraint.startswith("path"):
         values += ["OUT/file/below", f"OUT/{'n' * 300}", "/".join(["OUT", *["deep"] * 400])]
         values += ["OUT/file"] if "folder" in setting.constraint else ["OUT"]
     return values
+
+
+def _shifted(end, by):
+    """An end of a range, moved out of it; whole where it is whole, as counts are."""
+    value = float(end) + by
+    return str(int(value)) if value.is_integer() else str(value)
 
 
 def cases():
