@@ -369,7 +369,7 @@ class RunsWithOutcomes(Runs):
         return code
 
 
-RATES = {"none": 0.1, "pixels": 0.8, "oracle": 0.8}
+RATES = {"none": 0.7, "pixels": 0.8, "oracle": 0.8}
 
 
 def sequential(tmp_path, **changes):
