@@ -42,7 +42,7 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
         return PretrainResults.load(run_dir) if accelerator.is_main_process else None, run_dir
     # Everything that can be known is checked before anything is written or takes time: clips are
     # drawn for minutes.
-    tasks = watched_tasks(config)
+    watched = watched_tasks(config)
     model = EgoDTM(config.model, seed=config.seed)
     lacking: list[str] = []
     if config.initial is not None:
@@ -66,7 +66,7 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
         config.seed,
         splits.train.clips,
     )
-    watch = Watch(config, tasks, splits, accelerator, run_dir)
+    watch = Watch(config, watched, splits, accelerator, run_dir)
     provenance = {
         "data": splits.description,
         "objective": dataclasses.asdict(config.objective),
