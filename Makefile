@@ -50,8 +50,7 @@ docs: $(DOCS_INSTALLED)
 
 setup: $(INSTALLED)
 
-# The package metaworld pins an older MuJoCo than the tested one, hence --no-deps; what else it needs
-# is the extra of its name.
+# The package metaworld pins an older MuJoCo than the tested one, hence --no-deps.
 $(INSTALLED): $(INPUTS)
 	@command -v $(PYTHON) >/dev/null || { \
 		echo "Expected $(PYTHON) on the PATH; found none. Install Python 3.11, on Debian 12:" \
@@ -69,7 +68,7 @@ $(INSTALLED): $(INPUTS)
 			exit 1; fi; }
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PY) -m pip install --quiet \
-		--disable-pip-version-check --editable '.[cluster,data,dev,efficientnet,metaworld,rl]'
+		--disable-pip-version-check --editable '.[cluster,data,dev,efficientnet,rl]'
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps \
 		--constraint constraints.txt metaworld
 	@$(PY) -m egodtm_robot.core.drawing.check || { \

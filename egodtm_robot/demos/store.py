@@ -24,6 +24,7 @@ from numpy.typing import DTypeLike
 
 from egodtm_robot.core.errors import (
     CorruptStoreError,
+    ForeignStoreError,
     InvalidEpisodeError,
     StoreArrayError,
     StoreExistsError,
@@ -42,6 +43,14 @@ from egodtm_robot.demos.attributes import DemonstrationAttributes
 from egodtm_robot.demos.episode import Episode
 
 _TOP_LEVEL = ("actions", "simulator_state")
+
+
+_REQUIRED = tuple(
+    field.name
+    for field in dataclasses.fields(DemonstrationAttributes)
+    if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+)
+"""Attributes that every store of demonstrations has, whatever its version."""
 
 
 class DemonstrationStore:
@@ -101,11 +110,19 @@ class DemonstrationStore:
 
         Raises:
             StoreNotFoundError: there is no store at ``path``.
+            ForeignStoreError: the store there holds something else, such as clips.
             CorruptStoreError: its commit record was changed.
             StoreLockedError: another process kept appending for ``timeout_s``.
         """
         path = Path(path)
         group = CommittedGroup.open(path, ROOT_RECORD, mode, timeout_s=timeout_s)
+        lacking = [name for name in _REQUIRED if name not in group.attributes]
+        if lacking:
+            group.close()
+            raise ForeignStoreError(
+                f"Expected a store of demonstrations at {path}, but the one there does not say its "
+                f"{', '.join(lacking)}. Name one that egodtm_robot.collect or train_bc made."
+            )
         return cls(path, group, mode)
 
     def close(self) -> None:

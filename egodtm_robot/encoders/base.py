@@ -37,6 +37,13 @@ lie. The list is closed: an encoder that is added is hashed by its kind alone.
 DEFAULT_BATCH_SIZE = 8
 """Windows a forward pass. On a CPU larger batches gain nothing (see docs/results/speed.md)."""
 
+LARGEST_SHARED_WEIGHTS = 16_000_000
+"""Weights up to which windows share a forward pass on a CPU, where nobody said otherwise.
+
+A larger network needs a tenth more processor time for windows one by one (docs/results/speed.md),
+and up to eight times as much for a batch that is filled up with empty rows.
+"""
+
 
 class Encoder(ABC):
     """Turns windows of observations into tokens.
@@ -112,7 +119,9 @@ class ImageEncoder(Encoder):
         grid: (rows, columns) of the tokens, or None for one global token.
         history: T, frames a window.
         batch_size: windows a forward pass, at least 1. Not part of the fingerprint: it moves
-            results by rounding only.
+            results by rounding only. None takes 1 for networks of more than
+            ``LARGEST_SHARED_WEIGHTS`` on a CPU, else ``DEFAULT_BATCH_SIZE``. The number of
+            environments has no say in it: outcomes would depend on it by rounding.
         options: everything besides weights that the result depends on (preprocessing, layer,
             resolution, seed, ...), as values JSON can hold.
     """
@@ -127,10 +136,10 @@ class ImageEncoder(Encoder):
         dimension: int,
         grid: tuple[int, int] | None = None,
         history: int = 1,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int | None = DEFAULT_BATCH_SIZE,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        if batch_size < 1 or history < 1:
+        if (batch_size is not None and batch_size < 1) or history < 1:
             raise EncoderOptionError(
                 f"Expected batch_size and history of at least 1, got {batch_size} and {history}."
             )
@@ -140,7 +149,8 @@ class ImageEncoder(Encoder):
         self.grid = grid
         self.num_tokens = 1 if grid is None else grid[0] * grid[1]
         self.history = history
-        self.batch_size = batch_size
+        self._batch_size = batch_size
+        self._weights = sum(parameter.numel() for parameter in network.parameters())
         self.options = dict(options or {})
         self.device = torch.device("cpu")
         self._fingerprint = hash_parts(
@@ -153,6 +163,14 @@ class ImageEncoder(Encoder):
     @abstractmethod
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Encode one batch: uint8 (b, T, H, W, 3) on the encoder's device -> (b, L, D)."""
+
+    @property
+    def batch_size(self) -> int:
+        """Windows a forward pass, on the device that the encoder is on."""
+        if self._batch_size is not None:
+            return self._batch_size
+        one_by_one = self.device.type == "cpu" and self._weights > LARGEST_SHARED_WEIGHTS
+        return 1 if one_by_one else DEFAULT_BATCH_SIZE
 
     @property
     def fingerprint(self) -> str:
@@ -174,9 +192,10 @@ class ImageEncoder(Encoder):
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False
         )
         with torch.inference_mode(), deterministic:
-            for batch, rows in constant_batches({"images": images}, self.batch_size):
+            size = self.batch_size
+            for batch, rows in constant_batches({"images": images}, size):
                 tokens = self.forward(torch.from_numpy(batch["images"]).to(self.device))
-                expected = (self.batch_size, self.num_tokens, self.dimension)
+                expected = (size, self.num_tokens, self.dimension)
                 if tuple(tokens.shape) != expected:
                     raise EncoderOptionError(
                         f"Encoder {self.name} declares tokens of shape {expected} and its forward "

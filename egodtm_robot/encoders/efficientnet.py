@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from egodtm_robot.core.configuration import PictureSide, PositiveInt
 from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
 from egodtm_robot.core.images import pair, pool_to_grid, resize, to_channels_first
 from egodtm_robot.core.published_models.efficientnet import (
@@ -49,10 +50,10 @@ class EfficientNetLite0Encoder(ImageEncoder):
         self,
         weights: Literal["imagenet", "random"] = "imagenet",
         layers: Sequence[str] = ("stride8", "stride16"),
-        resolution: int | None = None,
+        resolution: PictureSide | None = None,
         grid: int | Sequence[int] = 7,
         seed: int = 0,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: PositiveInt = DEFAULT_BATCH_SIZE,
     ) -> None:
         if weights not in ("imagenet", "random"):
             raise UnknownNameError("weights of EfficientNet", weights, ("imagenet", "random"))

@@ -8,10 +8,11 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
+from egodtm_robot.core.configuration import PictureSide, PositiveInt
 from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
 from egodtm_robot.core.images import pair, pool_to_grid, resize, to_channels_first
 from egodtm_robot.core.published_models.efficientnet import EfficientNetLite0
-from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
+from egodtm_robot.encoders.base import ImageEncoder
 from pretrain.checkpoints.families import Part
 from pretrain.checkpoints.loading import load_model
 from pretrain.checkpoints.shipped import shipped_checkpoint
@@ -49,7 +50,7 @@ class EgoDTMEncoder(ImageEncoder):
             are averaged; None for the grid of the patches. Of no effect on the others.
         history: frames a window, at least 1.
         resolution: side to which frames are resized; None takes the model's own.
-        batch_size: windows a forward pass.
+        batch_size: windows a forward pass; None takes 1 for large models on a CPU, else 8.
 
     Raises:
         WeightsError: the package comes without egodtm-tiny.
@@ -69,9 +70,9 @@ class EgoDTMEncoder(ImageEncoder):
         output: Output | None = None,
         layer: int | None = None,
         grid: int | tuple[int, int] | None = None,
-        history: int = 1,
-        resolution: int | None = None,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        history: PositiveInt = 1,
+        resolution: PictureSide | None = None,
+        batch_size: PositiveInt | None = None,
     ) -> None:
         if output not in (None, *_OUTPUTS):
             raise UnknownNameError("output of the encoder", output, _OUTPUTS)

@@ -74,7 +74,7 @@ class FeaturePipeline:
         Raises:
             DatasetError: there are fewer than two steps to fit on.
         """
-        if encoder.num_tokens == 1 or encoder.dimension <= channels:
+        if reduced_dimension(encoder, channels) == encoder.dimension:
             return cls(encoder)
         steps = min(len(array) for array in tokens.values())
         steps = steps if num_steps is None else min(steps, num_steps)
@@ -181,6 +181,24 @@ class FeaturePipeline:
         return pipeline
 
 
+def reduced_dimension(encoder: Encoder, channels: int = MAXIMUM_CHANNELS) -> int:
+    """Channels a token that a pipeline of this encoder gives; a single token is not reduced."""
+    return encoder.dimension if encoder.num_tokens == 1 else min(encoder.dimension, channels)
+
+
+def check_cameras(encoder: Encoder, cameras: Sequence[str]) -> None:
+    """Refuse an encoder of images without a camera.
+
+    Raises:
+        DatasetError: no camera is named.
+    """
+    if encoder.source == "rgb" and not cameras:
+        raise DatasetError(
+            f"Encoder {encoder.name} reads images; name at least one camera, such as "
+            "env.cameras=[NAME]."
+        )
+
+
 def embed_demonstrations(
     store: DemonstrationStore,
     encoder: Encoder,
@@ -214,8 +232,7 @@ def embed_demonstrations(
         raise DatasetError(f"Expected demonstrations in {store.path}, it holds none.")
     if encoder.source != "rgb":
         return {STATE_STREAM: _embed_state(store, encoder)}
-    if not cameras:
-        raise DatasetError(f"Encoder {encoder.name} reads images; name at least one camera.")
+    check_cameras(encoder, cameras)
     for camera in cameras:
         if f"{modality}/{camera}" not in store.array_names:
             known = [n for n in store.array_names if n.split("/")[0].startswith("rgb")]

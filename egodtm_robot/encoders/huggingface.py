@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 
+from egodtm_robot.core.configuration import PictureSide, PositiveInt
 from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
 from egodtm_robot.core.images import pair, pool_to_grid
 from egodtm_robot.core.published_models.hub import load_config, load_model, load_processor_config
@@ -61,7 +62,7 @@ class TransformersEncoder(ImageEncoder):
         grid: int | Sequence[int] | None = None,
         layer: int | None = None,
         options: Mapping[str, Any] | None = None,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int | None = DEFAULT_BATCH_SIZE,
     ) -> None:
         if output not in _OUTPUTS:
             raise UnknownNameError("output of the encoder", output, _OUTPUTS)
@@ -146,7 +147,7 @@ class HuggingFaceEncoder(TransformersEncoder):
         layer: see :class:`TransformersEncoder`.
         resolution: if given, the whole image is resized to this side, without the processor's
             crop, and position embeddings are interpolated.
-        batch_size: windows a forward pass.
+        batch_size: windows a forward pass; None takes 1 for large models on a CPU, else 8.
         trust_remote_code: whether code that the model brings along (``auto_map`` in its
             configuration) may be run. Read it first.
 
@@ -167,8 +168,8 @@ class HuggingFaceEncoder(TransformersEncoder):
         output: Output = "grid",
         grid: int | Sequence[int] | None = None,
         layer: int | None = None,
-        resolution: int | None = None,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        resolution: PictureSide | None = None,
+        batch_size: PositiveInt | None = None,
         trust_remote_code: bool = False,
     ) -> None:
         config = load_config(model, revision, trust_remote_code)

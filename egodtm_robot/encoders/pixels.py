@@ -1,9 +1,12 @@
 """A small gray picture as the feature: the control that every visual encoder has to beat."""
 
+from typing import Annotated
+
 import torch
 from torch import nn
 from torch.nn import functional
 
+from egodtm_robot.core.configuration import Bounds, PositiveInt
 from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
 
 
@@ -20,7 +23,11 @@ class PixelEncoder(ImageEncoder):
 
     kind = "pixels"
 
-    def __init__(self, size: int = 16, batch_size: int = DEFAULT_BATCH_SIZE) -> None:
+    def __init__(
+        self,
+        size: Annotated[int, Bounds(1, 256)] = 16,
+        batch_size: PositiveInt = DEFAULT_BATCH_SIZE,
+    ) -> None:
         super().__init__(
             network=nn.Identity(),
             dimension=size * size,

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from transformers import ViTConfig, ViTModel
 
+from egodtm_robot.core.configuration import PictureSide, PositiveInt
 from egodtm_robot.core.published_models.preprocessing import Preprocessing
 from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE
 from egodtm_robot.encoders.huggingface import Output, TransformersEncoder
@@ -27,10 +28,10 @@ class RandomViTEncoder(TransformersEncoder):
     def __init__(
         self,
         seed: int = 0,
-        resolution: int = 112,
+        resolution: PictureSide = 112,
         output: Output = "grid",
         grid: int | Sequence[int] | None = None,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: PositiveInt = DEFAULT_BATCH_SIZE,
     ) -> None:
         config = ViTConfig(
             hidden_size=192,

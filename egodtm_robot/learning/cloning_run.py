@@ -1,7 +1,8 @@
 """The main job from its configuration to its results: collect, embed, clone, evaluate."""
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,24 +18,26 @@ from egodtm_robot.core.configuration import (
     Workers,
 )
 from egodtm_robot.core.devices import pick_device
-from egodtm_robot.core.errors import DatasetError, StoreNotFoundError
+from egodtm_robot.core.errors import ConfigurationError, DatasetError, StoreNotFoundError
+from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.kinds import stored_config
 from egodtm_robot.core.progress import Progress
-from egodtm_robot.core.run_folder import StageClock, claim_run_dir
+from egodtm_robot.core.run_folder import StageClock, claim_run_dir, is_finished
 from egodtm_robot.core.seeding import Split, episode_seeds
 from egodtm_robot.core.storage.atomic_files import write_atomically
-from egodtm_robot.core.training.identity import NOT_DECISIVE
-from egodtm_robot.demos.collection import collect_demonstrations
+from egodtm_robot.core.training.identity import NOT_DECISIVE, options_not_decisive
+from egodtm_robot.demos.collection import check_collection, collect_demonstrations
 from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.demos.drawing import add_images, image_modality
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.encoders.features import PIPELINE_FILE, FeaturePipeline, demonstration_features
 from egodtm_robot.evaluation.environment_pool import make_pool
+from egodtm_robot.evaluation.episode_log import EpisodeLog
 from egodtm_robot.evaluation.films import FilmCollector
 from egodtm_robot.evaluation.outcomes import OUTCOMES_FILE, outcomes_of, write_outcomes
 from egodtm_robot.evaluation.results import (
-    RESULTS_FILE,
+    FURTHER_LOOKS,
     RunResults,
     package_versions,
     success_summary,
@@ -42,12 +45,17 @@ from egodtm_robot.evaluation.results import (
 from egodtm_robot.evaluation.rollouts import EvaluationResult, evaluate
 from egodtm_robot.learning.behavior_cloning import PolicyCheckpoint, TrainResult, train
 from egodtm_robot.learning.dataset import CachedFeatureDataset
-from egodtm_robot.learning.protocol import ProtocolConfig
+from egodtm_robot.learning.default_run import default_run_dir
+from egodtm_robot.learning.fit import check_fit
+from egodtm_robot.learning.protocol import ProtocolConfig, protocol_hash
 from envs.contract import EnvironmentDescription
 from envs.options import EnvironmentConfig
 from envs.registry import describe_environment, environment_record, read_environment
 from policies.checkpoints import load_policy
 from policies.registry import PolicyChoice, choose_policy
+
+EPISODES_FILE = "episodes.jsonl"
+"""Final episodes of a run that is not finished, in its folder."""
 
 
 @dataclass
@@ -80,7 +88,9 @@ class TrainBCConfig:
     """Where demonstrations are collected and the policy is evaluated; a name of ``configs/env`` or
     an import path in ``_target_``, with the options of that environment."""
 
-    encoder: dict[str, Any] = field(default_factory=dict)
+    encoder: dict[str, Any] = field(
+        default_factory=dict, metadata=options_not_decisive("batch_size")
+    )
     """The frozen encoder; a name of ``configs/encoder`` or an import path in ``_target_``."""
 
     policy: dict[str, Any] = field(default_factory=dict)
@@ -114,7 +124,8 @@ class TrainBCConfig:
     """Final episodes to film."""
 
     run_dir: OutputFolder | None = field(default=None, metadata=NOT_DECISIVE)
-    """Folder of the run; null names it by its choices below ``runs/``."""
+    """Folder of the run; null names it by task, encoder, protocol, seed and whatever else differs
+    from the defaults, below ``runs/``."""
 
     def __post_init__(self) -> None:
         """Name the policy and the environment as they are stored, and refuse what they do not take.
@@ -126,13 +137,9 @@ class TrainBCConfig:
             # What is stored names a policy by its kind, with every option that decides the run.
             self.policy = choose_policy(self.policy).to_json()
         look = {"visual": self.protocol.visual}
-        self.env = environment_record(read_environment(self.env, unset=look))
-
-
-def default_run_dir(config: TrainBCConfig, encoder_name: str) -> Path:
-    """``runs/<task>/<encoder>/<protocol>_seed<seed>``."""
-    name = f"{config.protocol.name}_seed{config.seed}"
-    return Path("runs", read_environment(config.env).folder, encoder_name, name)
+        env = read_environment(self.env, unset=look)
+        _further_environments(env, self.protocol)
+        self.env = environment_record(env)
 
 
 def default_store_path(env: EnvironmentConfig, demos: DemonstrationsConfig) -> Path:
@@ -156,16 +163,19 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
     device = pick_device(config.device)
     encoder = make_encoder(config.encoder).to(device)
     run_dir = Path(config.run_dir) if config.run_dir else default_run_dir(config, encoder.name)
-    choice = choose_policy(config.policy)
-    claim_run_dir(run_dir, config)
-    if (run_dir / RESULTS_FILE).is_file():
+    if is_finished(run_dir, config):
         return RunResults.load(run_dir), run_dir
-    clock = StageClock(run_dir)
+    choice = choose_policy(config.policy)
     env = read_environment(config.env)
     environment = describe_environment(env)
     encoder.expect_states(environment.privileged_size)
-
     wanted = config.demos.episodes or config.protocol.demonstrations
+    # Everything that can be known is checked before anything is written or takes time.
+    check_fit(choice, encoder, env, environment)
+    check_demonstrations(config, env, environment, wanted)
+    claim_run_dir(run_dir, config)
+    clock = StageClock(run_dir)
+
     with clock("collect"):
         path = provide_demonstrations(config, env, environment, wanted)
         store = DemonstrationStore.open(path)
@@ -187,19 +197,34 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
 
     with clock("evaluate"):
         films = FilmCollector(environment, config.videos)
-        selection, chosen, final = _evaluate(config, env, run_dir, trained, pipeline, films, device)
-        videos = films.write(run_dir / "videos")
-        outcomes = outcomes_of(
-            final.episodes,
-            environment=environment.name,
-            task=environment.task,
-            look=environment.visual,
-            resets=environment.randomization,
-            run_seed=config.seed,
-            filmed=films.seeds,
+        selection, chosen, final, further = _evaluate(
+            config, env, run_dir, trained, pipeline, films, device
         )
+        videos = films.write(run_dir / "videos")
+        outcomes = [
+            outcome
+            for look, result in ({environment.visual: final} | further).items()
+            for outcome in outcomes_of(
+                result.episodes,
+                environment=environment.name,
+                task=environment.task,
+                look=look,
+                resets=environment.randomization,
+                run_seed=config.seed,
+                filmed=films.seeds if result is final else (),
+            )
+        ]
         write_outcomes(run_dir / OUTCOMES_FILE, outcomes)
 
+    demonstrations = {
+        "path": str(path),
+        "episodes": wanted,
+        "fingerprint": store.prefix_fingerprint(wanted),
+        "noise": store.attributes.noise,
+        "seed": store.attributes.seed,
+        "kept": store.kept_episodes,
+        "attempted": store.attempted_episodes,
+    }
     results = RunResults(
         env=env.name,
         environment={
@@ -207,24 +232,29 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
             **env.presets,
             "horizon": environment.horizon,
             "model_hash": environment.model_hash,
+            "preset_hashes": _preset_hashes(
+                [env, *_further_environments(env, config.protocol).values()]
+            ),
         },
         encoder={"name": encoder.name, "fingerprint": pipeline.fingerprint},
         policy=choice.kind,
         protocol=config.protocol.name,
         seed=config.seed,
-        demos={
-            "path": str(path),
-            "episodes": wanted,
-            "fingerprint": store.prefix_fingerprint(wanted),
-            "noise": store.attributes.noise,
-            "seed": store.attributes.seed,
-            "kept": store.kept_episodes,
-            "attempted": store.attempted_episodes,
-        },
+        demos=demonstrations,
         checkpoints=selection,
         best_checkpoint=chosen.step,
         final=success_summary(len(final.episodes), final.successes)
-        | {"split": config.evaluation_split, "outcomes": OUTCOMES_FILE},
+        | {"split": config.evaluation_split, "outcomes": OUTCOMES_FILE}
+        | (
+            {
+                FURTHER_LOOKS: {
+                    look: success_summary(len(result.episodes), result.successes)
+                    for look, result in further.items()
+                }
+            }
+            if further
+            else {}
+        ),
         timings_s=clock.seconds,
         videos=[str(video.relative_to(run_dir)) for video in videos],
         r3m_success_rate=(
@@ -232,25 +262,31 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
             if config.protocol.report_maximum
             else None
         ),
+        protocol_hash=protocol_hash(config.protocol, demonstrations, config.evaluation_split),
     )
     results.save(run_dir)
+    (run_dir / EPISODES_FILE).unlink(missing_ok=True)
     return results, run_dir
 
 
 # -- stages ------------------------------------------------------------------------------------
 
 
-def provide_demonstrations(
+def check_demonstrations(
     config: TrainBCConfig,
     env: EnvironmentConfig,
     environment: EnvironmentDescription,
     episodes: int,
-) -> Path:
-    """The store's folder, with at least ``episodes`` demonstrations in it.
+) -> tuple[Path, int]:
+    """Refuse demonstrations that cannot be learned from or added to.
+
+    Returns:
+        The store's folder, and how many demonstrations it holds.
 
     Raises:
         ForeignStoreError: the store was not made in this environment.
         DatasetError: a foreign store that was asked for holds too few episodes.
+        NoDemonstratorError: there are too few, and nobody to collect further ones.
     """
     demos = config.demos
     path = Path(demos.path) if demos.path else default_store_path(env, demos)
@@ -266,6 +302,24 @@ def provide_demonstrations(
                 f"Expected {episodes} demonstrations in {path}, which holds {available}; foreign "
                 "stores are not added to. Lower demos.episodes."
             )
+    if available < episodes:
+        check_collection(env, path, seed=demos.seed, noise=demos.noise)
+    return path, available
+
+
+def provide_demonstrations(
+    config: TrainBCConfig,
+    env: EnvironmentConfig,
+    environment: EnvironmentDescription,
+    episodes: int,
+) -> Path:
+    """The store's folder, with at least ``episodes`` demonstrations in it.
+
+    Raises:
+        EgoDTMRobotError: see :func:`check_demonstrations` and :func:`collect_demonstrations`.
+    """
+    demos = config.demos
+    path, available = check_demonstrations(config, env, environment, episodes)
     if available < episodes:
         progress = Progress("collect", episodes, start=available)
         collect_demonstrations(
@@ -317,8 +371,13 @@ def _evaluate(
     pipeline: FeaturePipeline,
     films: FilmCollector,
     device: torch.device,
-) -> tuple[list[dict[str, int]], PolicyCheckpoint, EvaluationResult]:
-    """Rolls out checkpoints as the protocol says, chooses one, and meets fresh episodes with it."""
+) -> tuple[list[dict[str, int]], PolicyCheckpoint, EvaluationResult, dict[str, EvaluationResult]]:
+    """Rolls out checkpoints as the protocol says, chooses one, and meets fresh episodes with it.
+
+    Returns:
+        The rollouts of the checkpoints, the chosen one, its final episodes, and the same episodes
+        under each further look.
+    """
     protocol = config.protocol
     final_split: Split = "tuning" if config.evaluation_split == "tuning" else "final"
     cameras = pipeline.streams(env.camera_names)
@@ -347,7 +406,7 @@ def _evaluate(
         ]
         policy = load_policy(chosen.path, device).policy
         seeds = episode_seeds(final_split, config.seed, protocol.final_episodes)
-        progress = Progress("evaluate", len(seeds))
+        log = EpisodeLog(run_dir / EPISODES_FILE, _evaluation_name(env, pipeline, chosen))
         final = evaluate(
             policy,
             pipeline,
@@ -355,9 +414,63 @@ def _evaluate(
             pool,
             seeds,
             film=films.request(seeds),
-            progress=lambda done, _, successes: progress(done, f"{successes} succeeded"),
+            finished=log,
+            progress=_rollout_progress("evaluate", len(seeds)),
         )
-    return selection, chosen, final
+    further = {}
+    for look, look_env in _further_environments(env, protocol).items():
+        with make_pool(look_env, pipeline.source, config.workers, config.environments) as pool:
+            further[look] = evaluate(
+                policy,
+                pipeline,
+                cameras,
+                pool,
+                seeds,
+                finished=EpisodeLog(log.path, _evaluation_name(look_env, pipeline, chosen)),
+                progress=_rollout_progress(f"evaluate, {look}", len(seeds)),
+            )
+    return selection, chosen, final, further
+
+
+def _further_environments(
+    env: EnvironmentConfig, protocol: ProtocolConfig
+) -> dict[str, EnvironmentConfig]:
+    """The environment under each further look of the protocol.
+
+    Raises:
+        ConfigurationError: a look is that of the training, or the environment has one look only.
+        UnknownNameError: the environment has no such look.
+    """
+    trained_on = env.presets["visual"]
+    if trained_on in protocol.further_looks:
+        raise ConfigurationError(
+            f"Expected protocol.further_looks to differ from the look {trained_on!r} of the "
+            f"training (env.visual), got {protocol.further_looks}."
+        )
+    return {look: env.with_look(look) for look in protocol.further_looks}
+
+
+def _preset_hashes(environments: Sequence[EnvironmentConfig]) -> dict[str, dict[str, str]]:
+    """By option and by the name of each preset of the environments, a hash of what it draws."""
+    hashes: dict[str, dict[str, str]] = {}
+    for env in environments:
+        for option, found in env.preset_hashes.items():
+            hashes.setdefault(option, {})[env.presets[option]] = found
+    return hashes
+
+
+def _rollout_progress(stage: str, episodes: int) -> Callable[[int, int, int], None]:
+    progress = Progress(stage, episodes, start=None)
+    return lambda done, _, successes: progress(done, f"{successes} succeeded")
+
+
+def _evaluation_name(
+    env: EnvironmentConfig, pipeline: FeaturePipeline, checkpoint: PolicyCheckpoint
+) -> str:
+    """A short name for all that decides the outcome of an episode beside its seed."""
+    files = sorted(path for path in checkpoint.path.iterdir() if path.is_file())
+    weights = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    return hash_parts(environment_record(env), pipeline.fingerprint, weights, package_versions())
 
 
 def _drawing_progress(name: str, steps: int) -> Callable[[int], None]:

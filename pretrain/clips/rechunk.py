@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import av
 from av.video.frame import PictureType
@@ -38,6 +39,11 @@ FAILURES = "failures.csv"
 _FURTHEST_KEY_FRAME = 600
 
 
+Preset = Literal[
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
+]
+
+
 class RechunkError(EgoDTMRobotError, RuntimeError):
     """There is nothing to cut."""
 
@@ -55,7 +61,7 @@ class RechunkConfig:
     crf: int = 23
     """x264's quality: 18 looks like the source, 23 is its default, 28 is visibly worse."""
 
-    preset: str = "veryfast"
+    preset: Preset = "veryfast"
     """x264's effort."""
 
     def __post_init__(self) -> None:
@@ -95,8 +101,6 @@ def rechunk(
     """
     videos, out = Path(videos), Path(out)
     found = find_videos(videos, out)
-    if not found:
-        raise RechunkError(f"Expected videos ({', '.join(SUFFIXES)}) below {videos}, got none.")
     out.mkdir(parents=True, exist_ok=True)
     todo = [name for name in found if not is_video_pieces(out / name)]
     failures: dict[str, str] = {}
@@ -116,7 +120,11 @@ def rechunk(
 
 
 def find_videos(videos: Path, out: Path) -> list[str]:
-    """Paths of videos below a folder, without hidden ones and those of ``out``."""
+    """Paths of videos below a folder, without hidden ones and those of ``out``.
+
+    Raises:
+        RechunkError: there are none.
+    """
     found = []
     for file in sorted(videos.rglob("*")):
         hidden = any(part.startswith(".") for part in file.relative_to(videos).parts)
@@ -124,6 +132,8 @@ def find_videos(videos: Path, out: Path) -> list[str]:
             if file.resolve().is_relative_to(out.resolve()):
                 continue
             found.append(str(file.relative_to(videos)))
+    if not found:
+        raise RechunkError(f"Expected videos ({', '.join(SUFFIXES)}) below {videos}, got none.")
     return found
 
 

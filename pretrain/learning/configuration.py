@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from egodtm_robot.core.configuration import NonNegativeInt, OutputFolder, Seed
+from egodtm_robot.core.configuration import NonNegativeInt, OutputFolder, Seed, compose
+from egodtm_robot.core.configuration.instantiation import group_names
+from egodtm_robot.core.default_folder import default_folder
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.training.identity import NOT_DECISIVE
 from pretrain.clips.splits import DataConfig
@@ -54,7 +56,8 @@ class PretrainConfig:
     """``auto`` takes GPUs if there are any, ``cpu`` does not."""
 
     run_dir: OutputFolder | None = field(default=None, metadata=NOT_DECISIVE)
-    """Folder of the run; null names it by its choices below ``runs/``."""
+    """Folder of the run; null names it by model, data, objective, seed and whatever else differs
+    from the defaults, below ``runs/``."""
 
     def __post_init__(self) -> None:
         """Refuse what the types let through; give the model the decoder that its objective needs.
@@ -72,8 +75,22 @@ class PretrainConfig:
 
     @property
     def folder(self) -> Path:
-        """The run's folder, by default ``runs/pretrain/<model>/<data>/<objective>_seed<seed>``."""
+        """The run's folder.
+
+        By default ``runs/pretrain/<model>/<data>/<objective>_seed<seed>``, with what differs from
+        the defaults behind ``<data>``, see :mod:`egodtm_robot.core.default_folder`.
+        """
         if self.run_dir is not None:
             return Path(self.run_dir)
-        name = f"{self.objective.name}_seed{self.seed}"
-        return Path("runs", "pretrain", self.model.name, self.data.kind, name)
+        named = {"model": self.model.name, "data": self.data.kind, "objective": self.objective.name}
+        chosen = [f"{group}={name}" for group, name in named.items() if name in group_names(group)]
+        # Data in stores have no default path; any stands for it.
+        stores = ["data.path=none"] if self.data.kind == "store" else []
+        usual = compose(PretrainConfig, "pretrain", [*chosen, *stores])
+        usual.seed = self.seed
+        return default_folder(
+            Path("runs", "pretrain", self.model.name, self.data.kind),
+            self,
+            usual,
+            leaf=f"{self.objective.name}_seed{self.seed}",
+        )

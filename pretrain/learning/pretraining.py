@@ -8,12 +8,7 @@ import torch
 
 from egodtm_robot.core.fingerprints import hash_tensors
 from egodtm_robot.core.progress import Progress
-from egodtm_robot.core.run_folder import (
-    RESULTS_FILE,
-    StageClock,
-    claim_run_dir,
-    package_versions,
-)
+from egodtm_robot.core.run_folder import StageClock, claim_run_dir, is_finished, package_versions
 from pretrain.checkpoints import load_checkpoint, start_from
 from pretrain.clips.dataset import ClipDataset, SampleSpec
 from pretrain.clips.splits import make_clips, open_splits
@@ -22,7 +17,7 @@ from pretrain.learning.configuration import PretrainConfig
 from pretrain.learning.results import PretrainResults
 from pretrain.learning.trainer import BEST, LAST, Trainer
 from pretrain.learning.training_config import image_steps
-from pretrain.learning.watch import Watch
+from pretrain.learning.watch import Watch, watched_tasks
 from pretrain.losses.objective import depth_size
 from pretrain.model import EgoDTM
 
@@ -43,19 +38,22 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
     """
     accelerator = make_accelerator(config.training, config.device)
     run_dir = config.folder
-    if accelerator.is_main_process:
-        claim_run_dir(run_dir, config)
-    if (run_dir / RESULTS_FILE).is_file():
+    if is_finished(run_dir, config):
         return PretrainResults.load(run_dir) if accelerator.is_main_process else None, run_dir
-    clock = StageClock(run_dir) if accelerator.is_main_process else None
-
+    # Everything that can be known is checked before anything is written or takes time: clips are
+    # drawn for minutes.
+    watched = watched_tasks(config)
     model = EgoDTM(config.model, seed=config.seed)
     lacking: list[str] = []
     if config.initial is not None:
-        # Before clips are drawn, which takes minutes: a file that does not fit is refused first.
-        lacking = start_from(model, config.initial, None if clock is None else _report)
-
-    if clock is not None:
+        report = _report if accelerator.is_main_process else None
+        lacking = start_from(model, config.initial, report)
+    if config.data.kind == "store":
+        open_splits(config.data)
+    clock = None
+    if accelerator.is_main_process:
+        claim_run_dir(run_dir, config)
+        clock = StageClock(run_dir)
         with clock("clips"):
             make_clips(config.data)
     accelerator.wait_for_everyone()
@@ -68,7 +66,7 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
         config.seed,
         splits.train.clips,
     )
-    watch = Watch(config, splits, accelerator, run_dir)
+    watch = Watch(config, watched, splits, accelerator, run_dir)
     provenance = {
         "data": splits.description,
         "objective": dataclasses.asdict(config.objective),

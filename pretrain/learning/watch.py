@@ -18,7 +18,7 @@ from pretrain.evaluate.measuring import measure_tasks
 from pretrain.evaluate.outcomes import write_outcomes
 from pretrain.evaluate.plots import curve_sheet
 from pretrain.evaluate.registry import make_tasks
-from pretrain.evaluate.task import Scores
+from pretrain.evaluate.task import EvaluationTask, Scores
 from pretrain.learning.configuration import PretrainConfig
 from pretrain.learning.results import own_names
 from pretrain.learning.trainer import last_saved_step
@@ -29,33 +29,47 @@ CURVES = "curves.png"
 _TAKEN = (*own_names(), "clips", "score")
 
 
+def watched_tasks(config: PretrainConfig) -> list[EvaluationTask]:
+    """The evaluation tasks of a configuration.
+
+    Raises:
+        ConfigurationError: a task can't be made, or ``best_by`` names one that is not measured.
+        UnknownNameError: there is no such task, or no such option.
+    """
+    tasks = make_tasks(config.tasks)
+    names = [task.name for task in tasks]
+    if not set(config.best_by) <= set(names) or set(names) & set(_TAKEN):
+        raise ConfigurationError(
+            f"Expected best_by to name some of the tasks {', '.join(names)}, none of which may be "
+            f"called {', '.join(_TAKEN)}; got {config.best_by}."
+        )
+    return tasks
+
+
 class Watch:
     """Measures a model's evaluation tasks in all processes; the main one writes and draws.
 
     Args:
         config: of the run.
+        tasks: of :func:`watched_tasks`.
         splits: its clips.
         accelerator: of all processes.
         run_dir: folder of the run.
-
-    Raises:
-        ConfigurationError: a task can't be made, or ``best_by`` names one that is not measured.
     """
 
     def __init__(
-        self, config: PretrainConfig, splits: Splits, accelerator: Accelerator, run_dir: Path
+        self,
+        config: PretrainConfig,
+        tasks: Sequence[EvaluationTask],
+        splits: Splits,
+        accelerator: Accelerator,
+        run_dir: Path,
     ) -> None:
         self.objective = config.objective
         self.accelerator = accelerator
         self.run_dir = run_dir
-        self.tasks = make_tasks(config.tasks)
+        self.tasks = tasks
         self.best_by = config.best_by
-        names = [task.name for task in self.tasks]
-        if not set(self.best_by) <= set(names) or set(names) & set(_TAKEN):
-            raise ConfigurationError(
-                f"Expected best_by to name some of the tasks {', '.join(names)}, none of which may "
-                f"be called {', '.join(_TAKEN)}; got {self.best_by}."
-            )
         resolution = config.model.vision.image_size
         self._clips: dict[str, EvaluationClips] = {}
         for name, part in (("validation", splits.validation), ("test", splits.test)):

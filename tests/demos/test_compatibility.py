@@ -29,6 +29,8 @@ KITCHEN = EnvironmentDescription(
     cameras=(LEFT,),
     state_size=31,
     privileged_size=15,
+    proprioception_size=9,
+    action_size=9,
     license="Apache-2.0",
 )
 

@@ -117,6 +117,8 @@ def test_it_describes_itself(env: RobotEnvironment, name: str, config: Environme
     assert described.camera_poses.keys() == {camera.name for camera in config.resolved_cameras}
     observation, _ = env.reset(seed=0)
     assert described.privileged_size == len(observation["privileged"])
+    assert described.proprioception_size == len(observation["proprioception"])
+    assert described.action_size == len(env.noisy_actions)
     assert described.state_size == len(env.simulator_state())
     assert {"randomization": described.randomization, "visual": described.visual} == config.presets
     assert env.noisy_actions.shape == env.action_space.shape

@@ -115,6 +115,9 @@ Seed = Annotated[int, Bounds(0, 4294967295)]
 RunSeed = Annotated[int, Bounds(0, 9999)]
 """A seed from which the seeds of episodes follow; see :mod:`egodtm_robot.core.seeding`."""
 
+PictureSide = Annotated[int, Bounds(1, 4096)]
+"""Height and width of square pictures, pixels."""
+
 OutputFolder = Annotated[str, OutputPath("folder")]
 """A folder that the command makes, or goes on in."""
 

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, cast
 
@@ -110,22 +110,72 @@ def build(config_class: type[ConfigT], composed: DictConfig, key: str = "") -> C
 
 
 def check_value(key: str, hint: Any, value: Any) -> None:
-    """Refuse a value that does not fit a type hint; hints that OmegaConf does not know fit all.
+    """Refuse a value that does not fit a type hint, as it is and without converting it.
+
+    Sequences may be lists or tuples, and a whole number is a number too. Hints of other kinds, such
+    as classes, fit all values.
 
     Raises:
         ConfigurationError: the type is wrong, or a constraint is not satisfied.
         UnknownNameError: the value is none of the choices of a ``Literal``.
     """
-    try:
-        holder = dataclasses.make_dataclass("Options", [("value", _schema_type(hint))])
-        schema = OmegaConf.structured(holder)
-    except (OmegaConfBaseException, TypeError, ValueError):
-        return
-    try:
-        schema.value = value
-    except (OmegaConfBaseException, ValueError) as error:
-        raise ConfigurationError(f"{key}: {str(error).splitlines()[0]}") from error
-    _build(hint, OmegaConf.to_container(schema)["value"], key)  # type: ignore[index, call-overload]
+    if not _fits(hint, value):
+        raise ConfigurationError(f"Expected {key} to be {_in_words(hint)}, got {value!r}.")
+    _build(hint, value, key)
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _fits(arguments[0], value)
+    if origin in (Union, types.UnionType):
+        return any(_fits(one, value) for one in arguments)
+    if origin is Literal:
+        return isinstance(value, tuple({type(choice) for choice in arguments}))
+    if hint in (None, type(None)):
+        return value is None
+    if hint in (int, float):
+        return isinstance(value, (int, hint)) and not isinstance(value, bool)
+    if hint in (str, bool):
+        return isinstance(value, hint)
+    if hint is Path:
+        return isinstance(value, (str, Path))
+    kind = origin or hint
+    if kind in (list, tuple, Sequence):
+        if not isinstance(value, (list, tuple)):
+            return False
+        if kind is tuple and arguments and arguments[-1] is not Ellipsis:
+            return len(value) == len(arguments) and all(map(_fits, arguments, value))
+        return not arguments or all(_fits(arguments[0], one) for one in value)
+    if kind in (dict, Mapping):
+        return isinstance(value, Mapping)
+    return True
+
+
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "text (in quotes where it looks like a number)",
+    bool: "true or false",
+    Path: "a path",
+    type(None): "null",
+    dict: "a mapping",
+    Mapping: "a mapping",
+}
+
+
+def _in_words(hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _in_words(arguments[0])
+    if origin in (Union, types.UnionType):
+        words = dict.fromkeys(_in_words(one) for one in arguments)
+        return " or ".join(words)
+    if origin is Literal:
+        return f"one of {', '.join(map(str, arguments))}"
+    if (origin or hint) in (list, tuple, Sequence):
+        return "a list"
+    return _WORDS.get(origin or hint, str(hint))
 
 
 def output_paths(config: object) -> Iterator[tuple[str, Path]]:
@@ -208,7 +258,7 @@ def _build(hint: Any, value: Any, key: str) -> Any:
     if value is None:
         return None
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         hints = _hints(hint)
         prefix = f"{key}." if key else ""
         return cast(type, hint)(

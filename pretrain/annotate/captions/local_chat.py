@@ -6,7 +6,13 @@ from typing import Any
 from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import WeightsError
 from egodtm_robot.core.fingerprints import hash_parts
-from egodtm_robot.core.published_models.hub import hub_options, load_model, load_tokenizer, loading
+from egodtm_robot.core.published_models.hub import (
+    hub_options,
+    load_config,
+    load_model,
+    load_tokenizer,
+    loading,
+)
 from egodtm_robot.core.published_models.identity import folder_identity
 from pretrain.annotate.captions.language_model import LanguageModelCaptions, Message
 from pretrain.annotate.captions.template import CODE_VERSION as TEMPLATE_VERSION
@@ -66,8 +72,18 @@ class TransformersCaptions(LanguageModelCaptions):
         self.name = "language_model"
         self.batch_size = batch_size
         self._model_id, self._gguf_file, self._revision = model, gguf_file, revision
-        self._max_new_tokens, self._device = max_new_tokens, device
-        self._loaded: tuple[Any, Any] | None = None
+        self._max_new_tokens, self._device = max_new_tokens, pick_device(device)
+        # What is not there or cannot chat is named now, not when other stages have run for a day.
+        self._options: dict[str, Any] = {} if gguf_file is None else {"gguf_file": gguf_file}
+        if gguf_file is None:
+            load_config(model, revision)
+        self._tokenizer = load_tokenizer(model, revision, **self._options)
+        if not self._tokenizer.chat_template:
+            raise WeightsError(
+                f"Expected a chat template with the tokenizer of {model!r}, found none: take a "
+                "model that was tuned for chat or for instructions."
+            )
+        self._model: Any = None
         self.fingerprint = hash_parts(
             "language_model",
             (_CODE_VERSION, TEMPLATE_VERSION),
@@ -86,9 +102,9 @@ class TransformersCaptions(LanguageModelCaptions):
     def _answer(self, messages: Sequence[Message]) -> str:
         import torch
 
-        if self._loaded is None:
-            self._loaded = self._load()
-        tokenizer, model = self._loaded
+        if self._model is None:
+            self._model = self._load()
+        tokenizer, model = self._tokenizer, self._model
         inputs = tokenizer.apply_chat_template(
             list(messages), add_generation_prompt=True, return_tensors="pt", return_dict=True
         ).to(model.device)
@@ -105,15 +121,10 @@ class TransformersCaptions(LanguageModelCaptions):
         answer = output[0, inputs["input_ids"].shape[1] :]
         return str(tokenizer.decode(answer, skip_special_tokens=True))
 
-    def _load(self) -> tuple[Any, Any]:
+    def _load(self) -> Any:
         import torch
         from transformers import AutoModelForCausalLM
 
-        options: dict[str, Any] = {}
-        if self._gguf_file is not None:
-            options["gguf_file"] = self._gguf_file
-        device = pick_device(self._device)
-        tokenizer = load_tokenizer(self._model_id, self._revision, **options)
         if self._gguf_file is None:
             model = load_model(AutoModelForCausalLM, self._model_id, self._revision)
         else:
@@ -124,12 +135,7 @@ class TransformersCaptions(LanguageModelCaptions):
                     dtype=torch.float32,
                     trust_remote_code=False,
                     **hub_options(self._model_id, self._revision),
-                    **options,
+                    **self._options,
                 ).eval()
-        if not tokenizer.chat_template:
-            raise WeightsError(
-                f"Expected a chat template with the tokenizer of {self._model_id!r}, found none: "
-                "take a model that was tuned for chat or for instructions."
-            )
-        kind = torch.bfloat16 if device.type == "cuda" else torch.float32
-        return tokenizer, model.to(device=device, dtype=kind)
+        kind = torch.bfloat16 if self._device.type == "cuda" else torch.float32
+        return model.to(device=self._device, dtype=kind)

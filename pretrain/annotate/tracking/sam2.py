@@ -20,7 +20,7 @@ from torch.nn import functional
 from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.images import resize, to_channels_first
-from egodtm_robot.core.published_models.hub import load_model
+from egodtm_robot.core.published_models.hub import load_config, load_model
 from egodtm_robot.core.published_models.identity import folder_identity
 from egodtm_robot.core.published_models.preprocessing import Normalization
 from pretrain.annotate.detectors.contact import update_contact
@@ -92,6 +92,7 @@ class Sam2Tracker(TrackingAnnotator):
         self._map_size, self._activation, self._overlap = map_size, activation, overlap
         self._model_id, self._revision = model, revision
         self._device = pick_device(device)
+        load_config(model, revision)  # a model that is not there is named now, not after a day
         self._model: Any = None
         self.fingerprint = hash_parts(
             "sam2",

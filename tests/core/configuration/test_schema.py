@@ -1,5 +1,7 @@
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import pytest
 
@@ -114,10 +116,27 @@ def test_what_is_there_already_and_what_can_be_made_are_accepted(tmp_path):
     assert not (tmp_path / "a").exists()
 
 
-def test_a_value_is_checked_against_a_hint_that_omegaconf_knows_and_passes_others():
-    check_value("size", int, 3)
-    check_value("size", bytes | Whole, "anything")
-    with pytest.raises(ConfigurationError, match="size: .*abc"):
-        check_value("size", int, "abc")
-    with pytest.raises(UnknownNameError, match="look 'x'"):
-        check_value("look", Look | None, "x")
+@pytest.mark.parametrize(
+    ("hint", "good", "bad"),
+    [
+        (int, [3, -1], ["abc", "3", 1.5, True, None, [1]]),
+        (float, [3, 0.5], ["abc", True, None]),
+        (str, ["", "3"], [3, True, None, ["a"]]),
+        (bool, [True], [1, "yes"]),
+        (str | Path, ["a", Path("a")], [3, None]),
+        (int | None, [3, None], ["a", [3]]),
+        (int | Sequence[int] | None, [3, [1, 2], (1, 2), None], ["a", ["a"], {"a": 1}]),
+        (tuple[int, int], [[1, 2], (1, 2)], [[1], [1, 2, 3], 1]),
+        (tuple[str, ...], [[], ("a", "b")], [[1], "ab"]),
+        (Mapping[str, Any], [{"a": 1}], ["a", [1]]),
+        (bytes | Whole, ["anything", 3, Whole()], []),
+        (Annotated[int, Bounds(1)] | None, [1, None], [0, "1"]),
+        (Look | None, ["fixed", None], ["x", 3]),
+    ],
+)
+def test_an_option_is_checked_against_the_hint_of_its_argument(hint, good, bad):
+    for value in good:
+        check_value("key", hint, value)
+    for value in bad:
+        with pytest.raises((ConfigurationError, UnknownNameError), match="key"):
+            check_value("key", hint, value)

@@ -31,6 +31,10 @@ def stored(settings: Any) -> Any:
     return json.loads(json.dumps(decisive(settings)))
 
 
+def texts(before: Any, now: Any) -> list[str]:
+    return [str(difference) for difference in differences(before, now)]
+
+
 def test_fields_that_do_not_decide_are_left_out_at_any_depth():
     assert decisive(Settings()) == {
         "part": {"rate": 0.1, "sizes": [1, 2]},
@@ -55,7 +59,7 @@ def test_each_difference_is_named_by_its_path():
     now = Settings(
         part=Part(rate=0.2, sizes=(1, 2, 3)), options={"size": "large", "new": 1.5}, limit=4
     )
-    assert differences(before, now) == [
+    assert texts(before, now) == [
         "part.rate: 0.1 -> 0.2",
         "part.sizes: [1, 2] -> [1, 2, 3]",
         "options.size: 3 -> large",
@@ -69,8 +73,8 @@ def test_values_of_several_lines_are_one_difference():
     camera = {"name": "high", "position": [0, -1, 3]}
     before = stored(Settings(cameras=[camera]))
     moved = Settings(cameras=[{**camera, "position": [0, -1, 4]}])
-    assert differences(before, moved) == ["cameras.0.position: [0, -1, 3] -> [0, -1, 4]"]
-    assert differences(before, Settings(cameras=["left", "right"])) == [
+    assert texts(before, moved) == ["cameras.0.position: [0, -1, 3] -> [0, -1, 4]"]
+    assert texts(before, Settings(cameras=["left", "right"])) == [
         'cameras: [{"name": "high", "position": [0, -1, 3]}] -> ["left", "right"]'
     ]
 
@@ -79,24 +83,22 @@ def test_a_field_that_is_new_since_then_counts_with_its_default():
     before = stored(Settings())
     del before["limit"], before["part"]["rate"]
     assert differences(before, Settings()) == []
-    assert differences(before, Settings(limit=3)) == ["limit: null -> 3"]
+    assert texts(before, Settings(limit=3)) == ["limit: null -> 3"]
     del before["part"]
-    assert differences(before, Settings(part=Part(rate=1.0))) == ["part.rate: 0.1 -> 1.0"]
+    assert texts(before, Settings(part=Part(rate=1.0))) == ["part.rate: 0.1 -> 1.0"]
 
 
 def test_a_field_that_is_gone_since_then_is_a_difference():
-    assert differences({**stored(Settings()), "momentum": 0.9}, Settings()) == [
-        "momentum: 0.9 -> absent"
-    ]
+    assert texts({**stored(Settings()), "momentum": 0.9}, Settings()) == ["momentum: 0.9 -> absent"]
 
 
 def test_nan_is_nan():
     assert differences({"rate": math.nan}, {"rate": math.nan}) == []
-    assert differences({"rate": math.nan}, {"rate": 1.0}) == ["rate: NaN -> 1.0"]
+    assert texts({"rate": math.nan}, {"rate": 1.0}) == ["rate: NaN -> 1.0"]
 
 
 def test_a_dataclass_where_none_was_is_a_difference():
-    assert differences({"part": None}, {"part": replace(Part(), sizes=())}) == [
+    assert texts({"part": None}, {"part": replace(Part(), sizes=())}) == [
         'part: null -> {"rate": 0.1, "sizes": []}'
     ]
 

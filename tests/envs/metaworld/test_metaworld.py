@@ -13,7 +13,8 @@ import pytest
 import envs.metaworld  # noqa: F401
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import ConfigurationError
-from egodtm_robot.learning.cloning_run import TrainBCConfig, default_run_dir, default_store_path
+from egodtm_robot.learning.cloning_run import TrainBCConfig, default_store_path
+from egodtm_robot.learning.default_run import default_run_dir
 from envs.metaworld.env import MetaWorldEnv
 from envs.metaworld.sawyer import INSTALL_COMMAND, VERSION, TexturedModel
 from envs.metaworld.tasks import METAWORLD_TASKS

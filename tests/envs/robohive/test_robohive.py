@@ -15,7 +15,8 @@ from egodtm_robot.core.errors import ForeignStoreError, UnknownNameError
 from egodtm_robot.demos.collection import collect_demonstrations
 from egodtm_robot.demos.drawing import add_images
 from egodtm_robot.demos.store import DemonstrationStore
-from egodtm_robot.learning.cloning_run import TrainBCConfig, default_run_dir, default_store_path
+from egodtm_robot.learning.cloning_run import TrainBCConfig, default_store_path
+from egodtm_robot.learning.default_run import default_run_dir
 from envs.kitchen import KITCHEN_TASKS, KitchenEnv
 from envs.kitchen.experts import make_expert
 from envs.kitchen.scene import ROBOT_COMMAND_RANGE, ROBOT_JOINTS

@@ -336,9 +336,9 @@ def test_a_local_chat_model_s_good_answer_becomes_the_caption(tiny_chat, monkeyp
     assert result["caption_report"]["writer"] == "language_model"
 
 
-def test_a_language_model_s_fingerprint_needs_no_model_and_knows_the_prompt(tiny_chat, tmp_path):
+def test_a_language_model_s_fingerprint_needs_no_weights_and_knows_the_prompt(tiny_chat, tmp_path):
     writer = TransformersCaptions(str(tiny_chat))
-    assert writer._loaded is None
+    assert writer._model is None
     assert writer.fingerprint == TransformersCaptions(str(tiny_chat), batch_size=1).fingerprint
     own = tmp_path / "own.txt"
     own.write_text("Be brief.\n---\n{note} | {facts}\n", encoding="utf-8")
@@ -347,9 +347,8 @@ def test_a_language_model_s_fingerprint_needs_no_model_and_knows_the_prompt(tiny
 
 
 def test_a_model_that_is_not_there_or_cannot_chat_is_named(tiny_chat, tmp_path):
-    writer = TransformersCaptions(str(tmp_path / "none"), device="cpu")
     with pytest.raises(WeightsError, match="Expected"):
-        writer.annotate([clip_of()])
+        TransformersCaptions(str(tmp_path / "none"), device="cpu")
     for file in tiny_chat.iterdir():
         if file.name != "chat_template.jinja":
             (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -357,7 +356,7 @@ def test_a_model_that_is_not_there_or_cannot_chat_is_named(tiny_chat, tmp_path):
     config.pop("chat_template", None)
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(WeightsError, match="chat template"):
-        TransformersCaptions(str(tmp_path), device="cpu").annotate([clip_of()])
+        TransformersCaptions(str(tmp_path), device="cpu")
 
 
 def test_hand_sides_of_the_fixture_are_what_the_tests_take_them_for():

@@ -227,7 +227,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(
             train_detector(stopped)
     states = sorted((tmp_path / "stopped/checkpoints/resume").glob("*.safetensors"))
     assert [path.stem for path in states] == ["state_0000002"]
-    results = train_detector(stopped)
+    results, _ = train_detector(stopped)
     weights = [
         load_file(tmp_path / name / "checkpoints/last/model.safetensors")
         for name in ("whole", "stopped")
@@ -235,7 +235,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     assert weights[0].keys() == weights[1].keys()
     for name, tensor in weights[0].items():
         assert torch.equal(tensor, weights[1][name]), name
-    assert train_detector(stopped) == results  # a finished run is returned as it is
+    assert train_detector(stopped)[0] == results  # a finished run is returned as it is
 
 
 # Step, loss, norm of the gradient.
@@ -249,7 +249,7 @@ GOLDEN = {
 def test_the_curve_stays_what_it_was(kind: str, store: str, tmp_path: Path):
     share = 0.0 if kind == "ttfnet" else 0.1
     settings = (f"kind={kind}", f"training.backbone_share={share}")
-    curve = train_detector(config(store, tmp_path, *settings))["curves"]
+    curve = train_detector(config(store, tmp_path, *settings))[0]["curves"]
     entries = [entry for entry in curve if "validation" not in entry]
     for entry, golden in zip(entries, GOLDEN[kind], strict=True):
         assert tuple(entry) == ("step", "loss", "gradient_norm")

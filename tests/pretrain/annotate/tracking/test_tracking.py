@@ -329,9 +329,8 @@ def test_sam2_s_fingerprint_tells_weights_apart_without_loading_them(tiny_sam, t
 
 
 def test_sam2_without_weights_says_so(tmp_path):
-    tracker = Sam2Tracker(str(tmp_path / "none"))
     with pytest.raises(WeightsError, match="Expected"):
-        tracker.annotate([clip_of(detections((0, "cup", box(0.5, 0.5))))])
+        Sam2Tracker(str(tmp_path / "none"))
     with pytest.raises(AnnotatorOptionError, match="map_size"):
         Sam2Tracker("any", map_size=0)
 
@@ -360,8 +359,8 @@ class ColorModel:
 
 
 @pytest.fixture
-def color_tracker():
-    tracker = Sam2Tracker("none", map_size=SIZE, device="cpu")
+def color_tracker(tiny_sam):
+    tracker = Sam2Tracker(str(tiny_sam), map_size=SIZE, device="cpu")
     tracker._model = ColorModel()
     return tracker
 
