@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import get_args
 
 from egodtm_robot.comparison.command_runs import CommandRun, run_commands
-from egodtm_robot.comparison.grid import GridConfig, run_grid
+from egodtm_robot.comparison.grid import run_grid
+from egodtm_robot.comparison.grid_config import GridConfig
 from egodtm_robot.core.processes.local import LocalRunner
 from egodtm_robot.core.processes.threads import available_cores
 from egodtm_robot.encoders.egodtm import Output
@@ -68,8 +69,8 @@ def main() -> None:
     runs += [("depth", seeds[0])] + [("random", seed) for seed in seeds[1:]]
     runner = LocalRunner(workers=available_cores())
     # The clips first, by one process; the others would draw the same ones at the same time.
-    run_commands([pretraining("random", seeds[0], out, settings)], runner)
-    run_commands([pretraining(*run, out, settings) for run in runs], runner)
+    first = [pretraining("random", seeds[0], out, settings)]
+    run_commands([first, [pretraining(*run, out, settings) for run in runs]], runner)
     paths = {row: checkpoint(row, "{seed}", out) for row in ("random", "text", "text_depth")}
     paths["depth"] = checkpoint("depth", seeds[0], out)
     comparison = GridConfig(
@@ -81,7 +82,8 @@ def main() -> None:
         overrides=[f"encoder.output={options.output}"],
         run_dir=str(out / "kitchen"),
     )
-    print(run_grid(comparison).to_markdown())
+    for result in run_grid(comparison).values():
+        print(result.to_markdown())
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ interrupted benchmark goes on where it was, and one more encoder costs its own r
 Demonstrations and features are shared through the store: the second encoder of an environment
 collects nothing.
 
-Environments are names of the ``env`` group, and further settings may vary between rows::
+Policies, protocols and cameras are compared in the same way, and ``vary=`` takes any other setting.
+Each protocol has a table of its own::
 
     python -m egodtm_robot.benchmark environments=[franka_kitchen_light,robohive_kitchen_light] \
-        encoders=[pixels,egodtm] "vary=['policy=mlp,mlp_attention']"
+        encoders=[pixels,egodtm] policies=[mlp,knn] protocols=[few,standard]
 
 Pretrainings are compared as rows of their own, with pretraining seed and policy seed varied
 together, so that the intervals hold both::
@@ -26,14 +27,16 @@ if __name__ == "__main__":
 
     prepare_command()
 
-from egodtm_robot.comparison.grid import GridConfig, run_grid
+from egodtm_robot.comparison.grid import run_grid
+from egodtm_robot.comparison.grid_config import GridConfig
 from egodtm_robot.core.configuration import command
 
 
 @command(GridConfig, "benchmark")
 def main(config: GridConfig) -> None:
-    """Runs the benchmark and prints its table."""
-    print(run_grid(config).to_markdown())
+    """Runs the benchmark and prints its tables."""
+    for protocol, result in run_grid(config).items():
+        print(f"\nprotocol {protocol}\n\n{result.to_markdown()}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The options that every environment takes, and their check."""
 
+import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from egodtm_robot.core.configuration.instantiation import MISSING
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
@@ -85,6 +86,24 @@ class EnvironmentConfig:
     def presets(self) -> dict[str, str]:
         """What the environment would report as its reset preset and its look, by option."""
         return {"randomization": "default", "visual": "fixed"}
+
+    def with_look(self, look: str) -> Self:
+        """The same environment, with the same episodes for the same seeds, under another look.
+
+        Args:
+            look: a value of the option ``visual``.
+
+        Raises:
+            ConfigurationError: the environment has one look only.
+            UnknownNameError: it has others, but not this one.
+        """
+        if "visual" not in {field.name for field in dataclasses.fields(self)}:
+            raise ConfigurationError(
+                f"Expected an environment with several looks for the look {look!r}, but "
+                f"{self.name} has no option visual. Choose another environment, or a protocol "
+                "without further_looks, such as protocol=standard."
+            )
+        return dataclasses.replace(self, **{"visual": look})
 
     @property
     def resolved_cameras(self) -> tuple[Camera, ...]:

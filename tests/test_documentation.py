@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 PAGES = (README, *sorted(DOCS.rglob("*.md")))
-FIGURES = ("results_chart", "data_flow", "floors")
+FIGURES = ("results_chart", "statistics_chart", "data_flow", "floors")
 
 
 def stored(name):
@@ -133,6 +133,15 @@ def test_the_page_on_pretraining_shows_the_scores_of_the_shipped_card():
     assert f"| {depth['delta1']:.3f} / {depth['rmse']:.3f} m / {depth['absrel']:.3f} |" in text
 
 
+def test_the_page_on_statistics_shows_the_stored_tables(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    script = importlib.import_module("statistics_calibration")
+    tables = script.to_markdown(stored("statistics")).splitlines()
+    page = (DOCS / "results" / "statistics.md").read_text().splitlines()
+    shown = [line for line in page if line.startswith("|")]
+    assert shown == [line for line in tables if line]
+
+
 @pytest.mark.parametrize("figure", FIGURES)
 def test_the_figures_are_what_their_scripts_draw(figure, monkeypatch):
     monkeypatch.syspath_prepend(str(DOCS / "figures"))
@@ -147,6 +156,23 @@ def test_the_chart_shows_every_mean_of_the_stored_results():
     picture = (DOCS / "images" / "results_light.svg").read_text()
     for row in stored("benchmark")["encoders"].values():
         assert f">{row['mean'][0]}</text>" in picture
+
+
+def test_the_chart_is_drawn_from_the_table_of_a_benchmark_as_well(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(DOCS / "figures"))
+    theme, script = importlib.import_module("theme"), importlib.import_module("results_chart")
+    by_hand = stored("benchmark")["encoders"]
+    arms = [
+        {"name": name, "mean": {"value": value / 100, "interval": [low / 100, high / 100]}}
+        for name, row in by_hand.items()
+        for value, low, high in [row["mean"]]
+    ]
+    arms.append({"name": "unfinished", "mean": None})
+    table = {"rows": [*by_hand, "unfinished"], "arms": arms[::-1]}
+    before = script.draw(theme.LIGHT)
+    monkeypatch.setattr(script, "RESULTS", tmp_path / "table.json")
+    script.RESULTS.write_text(json.dumps(table))
+    assert script.draw(theme.LIGHT) == before
 
 
 def paths_named(page):

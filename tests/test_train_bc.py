@@ -16,11 +16,17 @@ import safetensors.numpy
 
 import egodtm_robot.rollout
 from egodtm_robot.core.configuration import compose
-from egodtm_robot.core.errors import ForeignStoreError, ResumeMismatchError
+from egodtm_robot.core.errors import (
+    ConfigurationError,
+    ForeignStoreError,
+    ResumeMismatchError,
+    UnknownNameError,
+)
 from egodtm_robot.demos.collection import collect_demonstrations
 from egodtm_robot.demos.drawing import add_images
 from egodtm_robot.demos.store import DemonstrationStore
-from egodtm_robot.evaluation.results import FinishedRun, RunResults
+from egodtm_robot.evaluation.episode_log import EpisodeLog
+from egodtm_robot.evaluation.results import FinishedRun, ResultsError, RunResults, describe
 from egodtm_robot.evaluation.rollouts import EpisodeResult, EvaluationResult
 from egodtm_robot.learning.cloning_run import TrainBCConfig, train_bc
 from egodtm_robot.rollout import RolloutConfig, find_checkpoint, rollout
@@ -73,6 +79,56 @@ def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One run that many tests look at: each would take seconds of its own."""
     config = configure(store, tmp_path_factory.mktemp("run"), "encoder=pixels", "videos=1")
     return Run(config, *train_bc(config))
+
+
+def test_further_looks_meet_the_same_policy_on_the_same_episodes(
+    store: Path, run: Run, tmp_path: Path
+) -> None:
+    looks = ("encoder=pixels", "protocol.further_looks=[shifted]")
+    results, folder = train_bc(configure(store, tmp_path / "run", *looks))
+    finished = FinishedRun.load(folder)
+    assert finished.outcomes is not None
+    fixed, shifted = (
+        [row for row in finished.outcomes if row.look == look] for look in ("fixed", "shifted")
+    )
+    # The look of the training comes out as it does alone.
+    alone = FinishedRun.load(run.folder).outcomes
+    assert alone is not None
+    assert [replace(row, film=None) for row in alone] == fixed
+    assert [row.episode_seed for row in shifted] == [row.episode_seed for row in fixed]
+    assert [row.progress for row in shifted] != [row.progress for row in fixed]
+    totals = results.final["further_looks"]["shifted"]
+    assert totals["episodes"] == 3
+    assert totals["successes"] == sum(row.success for row in shifted)
+    assert "look shifted: " in describe(results, folder)
+
+
+def test_totals_of_a_further_look_that_are_not_its_rows_are_refused(
+    store: Path, tmp_path: Path
+) -> None:
+    looks = ("encoder=none", "protocol.further_looks=[varied]", "protocol.final_episodes=1")
+    _, folder = train_bc(configure(store, tmp_path / "run", *looks))
+    content = json.loads((folder / "results.json").read_text())
+    content["final"]["further_looks"]["varied"]["episodes"] = 2
+    (folder / "results.json").write_text(json.dumps(content))
+    with pytest.raises(ResultsError, match="under the look varied"):
+        FinishedRun.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (["protocol.further_looks=[fixed]"], ConfigurationError, "to differ from the look 'fixed'"),
+        (["protocol.further_looks=[dark]"], UnknownNameError, "dark"),
+        (["protocol.further_looks=[varied,varied]"], ConfigurationError, "once"),
+    ],
+)
+def test_further_looks_that_make_no_sense_are_refused(
+    overrides: list[str], error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=message):
+        configure(tmp_path / "store", tmp_path / "run", *overrides)
+    assert not list(tmp_path.iterdir())
 
 
 def weights(run_dir: Path) -> dict[str, np.ndarray]:
@@ -158,6 +214,33 @@ def test_a_run_killed_in_training_ends_with_the_same_weights(store: Path, tmp_pa
     resumed, _ = train_bc(configure(store, killed, *long))
     assert resumed.final == straight.final
     assert (straight_dir / file).read_bytes() == (killed / file).read_bytes()
+
+
+def test_a_run_killed_in_its_evaluation_keeps_the_episodes_that_are_finished(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ["encoder=none", "protocol.final_episodes=4", "workers=0", "environments=2"]
+    straight, straight_dir = train_bc(configure(store, tmp_path / "straight", *settings))
+    add = EpisodeLog.add
+    added: list[int] = []
+
+    def add_two(log: EpisodeLog, result: EpisodeResult) -> None:
+        if len(added) == 2:
+            raise KeyboardInterrupt
+        added.append(result.seed)
+        add(log, result)
+
+    monkeypatch.setattr(EpisodeLog, "add", add_two)
+    config = configure(store, tmp_path / "killed", *settings)
+    with pytest.raises(KeyboardInterrupt):
+        train_bc(config)
+    monkeypatch.setattr(EpisodeLog, "add", lambda log, result: added.append(result.seed))
+    resumed, resumed_dir = train_bc(config)
+    assert len(added) == len(set(added)) == 4, "an episode was run twice"
+    assert resumed.final == straight.final
+    one, other = (folder / "outcomes.csv" for folder in (straight_dir, resumed_dir))
+    assert one.read_bytes() == other.read_bytes()
+    assert not (resumed_dir / "episodes.jsonl").exists()
 
 
 def test_a_store_of_another_look_is_refused_unless_asked_for(store: Path, tmp_path: Path) -> None:

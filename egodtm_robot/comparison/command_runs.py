@@ -1,7 +1,7 @@
 """Runs commands, each in a process of its own with a log, on the workers of a runner."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,61 +44,79 @@ class CommandRun:
 
 
 @dataclass(frozen=True)
-class _End:
-    """How a run ended."""
+class RunEnd:
+    """How a run ended.
+
+    Attributes:
+        exit_code: 0 if it ended well; that of a run which a signal killed is the signal's number,
+            negative.
+        last_lines: the end of its output.
+    """
 
     exit_code: int
     last_lines: str
 
 
 def run_commands(
-    runs: Sequence[CommandRun],
+    batches: Iterable[Sequence[CommandRun]],
     runner: Runner,
-    on_finished: Callable[[CommandRun], None] = lambda run: None,
+    on_begun: Callable[[CommandRun], None] = lambda run: None,
+    on_ended: Callable[[CommandRun, RunEnd], None] = lambda run, end: None,
 ) -> None:
     """Run commands, as many at a time as there are workers.
 
-    A run whose worker died is started again on another one. After a run that failed no further one
-    begins; those under way come to their end first, since their work would be lost. Whatever ends
-    this process or its workers ends the runs under way.
+    A run whose worker died is started again on another one. A run that fails does not stop the
+    others of its batch; no further batch begins after it. Whatever ends this process or its workers
+    ends the runs under way.
 
     Args:
-        runs: the commands, in order of their beginning.
+        batches: the commands, in order of their beginning. The next batch is asked for when all
+            runs of the last one have ended, so that it may depend on them.
         runner: where they run.
-        on_finished: called in this process with each run that ended well.
+        on_begun: called in this process with each run that begins, again if its worker has died.
+        on_ended: called in this process with each run that has ended, well or not.
 
     Raises:
-        RunFailedError: a run ended with another exit code than 0.
+        RunFailedError: runs ended with another exit code than 0; each is named with its log.
         WorkerDiedError: workers died again and again at one run.
     """
-    waiting = deque(runs)
-    failed: list[tuple[CommandRun, _End]] = []
+    failed: list[tuple[CommandRun, RunEnd]] = []
+    total = 0
     with runner.start(_make_worker, [RUN_GROUP]) as executor:
-        for run, end in run_tasks(executor, waiting, runner.retries, lambda run: run.name):
-            if end.exit_code == 0:
-                on_finished(run)
-            else:
-                failed.append((run, end))
-                waiting.clear()
-    if failed:
-        run, end = failed[0]
-        others = f" ({len(failed) - 1} more failed as well)" if failed[1:] else ""
-        raise RunFailedError(
-            f"Expected {run.name} to end well, but it {how_it_ended(end.exit_code)}{others}. Its "
-            f"output is in {run.folder / LOG_FILE} and ends with:\n{end.last_lines}\nWhat is "
-            "finished is kept: put this right and start the same command again to go on."
-        )
+        for batch in batches:
+            waiting = deque(batch)
+            total += len(waiting)
+            for run, end in run_tasks(
+                executor, waiting, runner.retries, lambda run: run.name, on_begun
+            ):
+                on_ended(run, end)
+                if end.exit_code != 0:
+                    failed.append((run, end))
+            if failed:
+                raise RunFailedError(_description(failed, total))
 
 
-def _make_worker() -> Callable[[CommandRun], _End]:
+def _description(failed: Sequence[tuple[CommandRun, RunEnd]], total: int) -> str:
+    lines = [f"Expected all of {total} runs to end well, but {len(failed)} did not:"]
+    for run, end in failed:
+        lines += [f"{run.name} {how_it_ended(end.exit_code)}; {run.folder / LOG_FILE} ends with:"]
+        lines += [f"    {line}" for line in end.last_lines.splitlines()]
+    lines += [
+        "What is finished is kept: put this right and start the same command again for what is "
+        "missing."
+    ]
+    return "\n".join(lines)
+
+
+def _make_worker() -> Callable[[CommandRun], RunEnd]:
     return _execute
 
 
-def _execute(run: CommandRun) -> _End:
+def _execute(run: CommandRun) -> RunEnd:
     run.folder.mkdir(parents=True, exist_ok=True)
     log = run.folder / LOG_FILE
     threads = thread_share()
     arguments = [argument.replace("{threads}", str(threads)) for argument in run.arguments]
     exit_code = run_module(run.module, arguments, log, threads)
     lines = log.read_text(errors="replace").splitlines()
-    return _End(exit_code, "\n".join(lines[-_TAIL_LINES:]))
+    return RunEnd(exit_code, "\n".join(lines[-_TAIL_LINES:]))

@@ -1,170 +1,32 @@
-"""The grid of runs that a benchmark compares: encoders, environments, seeds and what else varies.
+"""Runs the grid that a benchmark compares, and writes its tables."""
 
-A cell of the grid is a run of ``train_bc``. Its folder is
-``<run_dir>/<environment>/<row>/seed_<seed>``, where a row of the table is an encoder together with
-what else is varied. Finished runs are not repeated, so an interrupted grid goes on where it was,
-and one more row costs its own runs only.
-"""
-
-import functools
-import hashlib
-import itertools
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
-from egodtm_robot.comparison.command_runs import CommandRun, run_commands
+from egodtm_robot.comparison.arms import ConditionPart, RunEpisodes, make_arm, split_arms
+from egodtm_robot.comparison.cells import Cell, cells_of, check_cells
+from egodtm_robot.comparison.command_runs import (
+    LOG_FILE,
+    RUN_GROUP,
+    CommandRun,
+    RunEnd,
+    RunFailedError,
+    run_commands,
+)
+from egodtm_robot.comparison.grid_config import GridConfig
+from egodtm_robot.comparison.grid_progress import FailedCell, GridProgress
+from egodtm_robot.comparison.run_folders import episodes_of
+from egodtm_robot.comparison.sequential_path import SequentialPath, sequential_path
 from egodtm_robot.comparison.table import BenchmarkTable
-from egodtm_robot.core.configuration import OutputFolder, RunSeed
-from egodtm_robot.core.configuration.instantiation import group_names
-from egodtm_robot.core.errors import CheckpointError, ConfigurationError, UnknownNameError
-from egodtm_robot.core.processes.runner import LOCAL_RUNNER, make_runner
-from egodtm_robot.core.progress import Progress
+from egodtm_robot.core.processes.runner import make_runner
 from egodtm_robot.core.run_folder import claim_run_dir
 from egodtm_robot.core.storage.atomic_files import write_atomically
-from egodtm_robot.evaluation.results import RESULTS_FILE, FinishedRun
+from egodtm_robot.evaluation.results import FinishedRun, RunResults
 
-_VARIED_GROUPS = ("policy", "protocol")
-"""Groups of ``train_bc`` whose files ``vary`` may name."""
-
-_AXES = ("encoder", "env", "run_dir", "seed", "workers")
-"""Settings of ``train_bc`` that the grid itself chooses."""
-
-
-@dataclass
-class GridConfig:
-    """What to compare."""
-
-    encoders: list[str] = field(
-        default_factory=lambda: [
-            "none",
-            "pixels",
-            "vit_tiny_random",
-            "efficientnet_lite0_random",
-            "efficientnet_lite0",
-            "egodtm",
-            "oracle",
-        ]
-    )
-    """Names of the ``encoder`` group or of ``checkpoints``, floor first and ceiling last."""
-
-    checkpoints: dict[str, str] = field(default_factory=dict)
-    """Rows that are checkpoints of ``python -m pretrain.run`` under ``encoder=egodtm``: a path for
-    each name. ``{seed}`` in a path stands for the run's seed, so that every policy seed has the
-    checkpoint of a pretraining seed of its own."""
-
-    environments: list[str] = field(
-        default_factory=lambda: [
-            "franka_kitchen_microwave",
-            "franka_kitchen_slide_cabinet",
-            "franka_kitchen_hinge_cabinet",
-            "franka_kitchen_knob",
-            "franka_kitchen_light",
-        ]
-    )
-    """Names of the ``env`` group; the default five are the tasks of R3M."""
-
-    vary: list[str] = field(default_factory=list)
-    """What else differs between rows: settings of ``train_bc`` with several values each, such as
-    ``['policy=mlp,mlp_attention','env.cameras=[wrist],[left,right]']`` (with their quotes). Every
-    combination is a row for every encoder."""
-
-    seeds: list[RunSeed] = field(default_factory=lambda: [0, 1, 2])
-    """A training run each; three or more, since single seeds rank nothing."""
-
-    reference: str = "pixels"
-    """The row that the others are compared with; where something varies, a row's name is its
-    encoder and its settings, such as ``pixels policy=mlp``."""
-
-    protocol_name: str = "standard"
-    """Name of the ``protocol`` group: ``quick``, ``standard`` or ``r3m``. (Under the group's own
-    name, Hydra would take the setting for a choice among this command's groups.)"""
-
-    overrides: list[str] = field(default_factory=list)
-    """Further overrides of every run, such as ``['env.visual=shifted','videos=1']`` (with their
-    quotes); without the latter nothing is filmed."""
-
-    run_dir: OutputFolder = "runs/benchmark"
-    """The runs' parent folder, which also gets ``table.md`` and ``table.json``. It is of one
-    protocol and its overrides, which its ``config.yaml`` names."""
-
-    runner: dict[str, Any] = field(default_factory=lambda: dict(LOCAL_RUNNER))
-    """Where the runs are done: a name of ``configs/runner`` (``local`` or ``ray``), or an import
-    path in ``_target_``. Each of ``runner.workers`` has an equal share of the machine's cores."""
-
-    def __post_init__(self) -> None:
-        """Refuse what would fail after hours.
-
-        Raises:
-            UnknownNameError: no such encoder, environment, protocol or policy, or a checkpoint
-                that is no row.
-            ConfigurationError: nothing to run or something twice, the runner is out of range, or a
-                path has a placeholder other than ``{seed}``.
-            CheckpointError: a checkpoint is not there.
-        """
-        for name in ("encoders", "environments", "seeds"):
-            values = getattr(self, name)
-            if not values:
-                raise ConfigurationError(f"Expected at least one of {name}, got none.")
-            if len(set(values)) < len(values):
-                raise ConfigurationError(f"Expected each of {name} once, got {values}.")
-        for name in self.checkpoints:
-            if name not in self.encoders:
-                raise UnknownNameError("row of the benchmark", name, self.encoders)
-        for name in self.encoders:
-            if name not in self.checkpoints:
-                _check_name("encoder", name)
-        for name in self.environments:
-            _check_name("env", name)
-        _check_name("protocol", self.protocol_name)
-        for seed in self.seeds:
-            for name in self.checkpoints:
-                path = self.checkpoint(name, seed)
-                if not path.is_file():
-                    raise CheckpointError(
-                        f"Expected the checkpoint of {name} at {path}, found none. Train it with "
-                        "python -m pretrain.run, or name another path."
-                    )
-        _variations(self.vary)
-        make_runner(self.runner)
-
-    def checkpoint(self, encoder: str, seed: int) -> Path:
-        """The path of a row's checkpoint for a seed."""
-        path = self.checkpoints[encoder]
-        try:
-            return Path(path.format(seed=seed)).expanduser().resolve()
-        except (KeyError, IndexError, ValueError) as error:
-            raise ConfigurationError(
-                f"Expected no placeholder but {{seed}} in the path of {encoder}, got {path}."
-            ) from error
-
-    def rows(self) -> list["Row"]:
-        """The rows of the table, top first."""
-        varied = _variations(self.vary)
-        return [Row(encoder, settings) for encoder in self.encoders for settings in varied]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the table.
-
-    Attributes:
-        encoder: name of the group or of a checkpoint.
-        settings: overrides of ``train_bc`` that are this row's own.
-    """
-
-    encoder: str
-    settings: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """In the table."""
-        return " ".join((self.encoder, *self.settings))
+_CONDITION_PARTS: tuple[ConditionPart, ...] = ("look", "resets")
 
 
 @dataclass
@@ -176,158 +38,160 @@ class _SharedSettings:
 
 
 @dataclass(frozen=True)
-class _Cell:
-    """A run of the grid."""
+class GridResult:
+    """What came of the runs of one protocol.
 
-    row: Row
-    environment: str
-    seed: int
+    Attributes:
+        table: of the finished runs.
+        path: how the rows were decided one after another; None where ``stop=complete``.
+    """
 
-    def folder(self, config: GridConfig) -> Path:
-        """Where the run goes."""
-        return Path(config.run_dir) / self.environment / self._place(config)
+    table: BenchmarkTable
+    path: SequentialPath | None = None
 
-    def finished_folder(self, config: GridConfig) -> Path | None:
-        """Where the results of the run are; None if it is not finished.
+    def to_markdown(self) -> str:
+        """The table, and the decisions below it."""
+        parts = [self.table.to_markdown()]
+        if self.path is not None:
+            parts.append(self.path.to_markdown())
+        return "\n\n".join(parts)
 
-        Folders of environments had other names before (``microwave`` for
-        ``franka_kitchen_microwave``), so results count by the environment that they name.
-        """
-        folder = self.folder(config)
-        if (folder / RESULTS_FILE).is_file():
-            return folder
-        for file in sorted(Path(config.run_dir).glob(f"*/{self._place(config)}/{RESULTS_FILE}")):
-            if json.loads(file.read_bytes()).get("env") == self.environment:
-                return file.parent
-        return None
-
-    def command(self, config: GridConfig) -> CommandRun:
-        """How the run is started."""
-        encoder = [f"encoder={self.row.encoder}"]
-        if self.row.encoder in config.checkpoints:
-            path = config.checkpoint(self.row.encoder, self.seed)
-            encoder = ["encoder=egodtm", f"encoder.checkpoint={_quoted(path)}"]
-        folder = self.folder(config)
-        arguments = (
-            f"env={self.environment}",
-            *encoder,
-            f"protocol={config.protocol_name}",
-            f"seed={self.seed}",
-            f"run_dir={_quoted(folder)}",
-            "workers={threads}",
-            "videos=0",
-            *config.overrides,
-        )
-        own = {setting.partition("=")[0] for setting in self.row.settings}
-        arguments = (*(a for a in arguments if a.partition("=")[0] not in own), *self.row.settings)
-        name = f"the run of {self.row.name} on {self.environment}, seed {self.seed},"
-        return CommandRun(name, "egodtm_robot.train_bc", arguments, folder)
-
-    def _place(self, config: GridConfig) -> str:
-        name = ",".join((self.row.encoder, *self.row.settings)).replace("/", "_")
-        if self.row.encoder in config.checkpoints:
-            # Weights that were trained again are not what a finished run has measured.
-            name += f"-{_digest(config.checkpoint(self.row.encoder, self.seed))[:8]}"
-        return f"{name}/seed_{self.seed}"
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain values."""
+        sequential = {} if self.path is None else {"sequential": self.path.to_json()}
+        return {**self.table.to_json(), **sequential}
 
 
-def run_grid(config: GridConfig) -> BenchmarkTable:
-    """Runs what is missing, writes the table beside the runs and returns it.
+def run_grid(config: GridConfig) -> dict[str, GridResult]:
+    """Runs what is missing, writes the tables beside the runs and returns them.
+
+    With ``stop=decided`` the runs of a seed begin when those of the one before have ended, for the
+    rows that are not decided by then.
+
+    Returns:
+        For each protocol what came of its runs.
 
     Raises:
-        RunFailedError: a run failed; its output is in ``log.txt`` in its folder.
+        ConfigurationError: ``train_bc`` would refuse the settings of a run.
+        PairingError: ``stop=decided``, and finished runs lack the rows of their episodes.
+        RunFailedError: runs failed; the tables of the others are written all the same.
         ResumeMismatchError: the folder's runs have another protocol or other overrides.
         WorkerDiedError: workers died again and again at one run.
         ClusterError: the cluster cannot be reached.
     """
-    parent = Path(config.run_dir)
-    claim_run_dir(parent, _SharedSettings(config.protocol_name, config.overrides))
-    cells = [
-        _Cell(row, environment, seed)
-        # Seeds outermost: the first complete pass over all cells comes as early as possible.
-        for seed in config.seeds
-        for environment in config.environments
-        for row in config.rows()
-    ]
-    missing = [cell.command(config) for cell in cells if cell.finished_folder(config) is None]
-    if missing:
-        done = len(cells) - len(missing)
-        progress = Progress("benchmark", len(cells), start=done)
-
-        def report(run: CommandRun) -> None:
-            nonlocal done
-            done += 1
-            progress(done, str(run.folder.relative_to(parent)))
-
-        run_commands(missing, make_runner(config.runner), report)
-    table = table_of(config)
-    write_atomically(parent / "table.md", f"{table.to_markdown()}\n".encode())
-    text = json.dumps(table.to_json(), indent=2)
-    write_atomically(parent / "table.json", f"{text}\n".encode())
-    return table
+    cells = cells_of(config)
+    missing = [cell for cell in cells if cell.finished_folder(config) is None]
+    check_cells(missing, config)
+    if config.stop == "decided":
+        for protocol in config.protocols:
+            path_of(config, protocol)
+    for protocol in config.protocols:
+        folder = config.protocol_dir(protocol)
+        claim_run_dir(folder, _SharedSettings(protocol, config.overrides))
+    try:
+        if missing:
+            _run(config, cells, missing)
+    except RunFailedError:
+        _write_results(config)
+        raise
+    return _write_results(config)
 
 
-def table_of(config: GridConfig) -> BenchmarkTable:
-    """The table of the runs that are finished."""
-    rows = config.rows()
+def table_of(config: GridConfig, protocol: str) -> BenchmarkTable:
+    """The table of a protocol's runs that are finished."""
     runs: dict[tuple[str, str], Sequence[FinishedRun]] = {}
-    for row in rows:
+    for row in config.rows():
         for environment in config.environments:
-            cells = [_Cell(row, environment, seed) for seed in config.seeds]
-            folders = [cell.finished_folder(config) for cell in cells]
-            runs[row.name, environment] = [
-                FinishedRun.load(folder) for folder in folders if folder is not None
-            ]
-    names = [row.name for row in rows]
-    return BenchmarkTable.from_runs(names, config.environments, runs, config.reference)
+            cells = [Cell(protocol, row, environment, seed) for seed in config.seeds]
+            runs[row.name, environment] = _finished(cells, config)
+    names = [row.name for row in config.rows()]
+    reference = config.reference_row().name
+    return BenchmarkTable.from_runs(names, config.environments, runs, reference, config.margin)
 
 
-def _check_name(group: str, name: str) -> None:
-    known = group_names(group)
-    if name not in known:
-        raise UnknownNameError(group, name, known)
+def path_of(config: GridConfig, protocol: str) -> SequentialPath:
+    """The way of a protocol's rows to their decisions, as far as runs are finished.
 
-
-def _variations(vary: Sequence[str]) -> list[tuple[str, ...]]:
-    """Every combination of the values that ``vary`` names, as overrides.
+    A run seed of a row counts once it has a run in every environment.
 
     Raises:
-        ConfigurationError: an entry cannot be read or has no several values.
-        UnknownNameError: a group has no file of that name.
+        PairingError: finished runs lack the rows of their episodes, or share none.
     """
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(vary))
-    except HydraException as error:
-        raise ConfigurationError(
-            f"Expected entries of vary such as policy=mlp,mlp_attention, got {list(vary)}: "
-            f"{str(error).splitlines()[0]}"
-        ) from error
-    choices: list[list[str]] = []
-    for entry, override in zip(vary, parsed, strict=True):
-        if not override.is_discrete_sweep():
-            raise ConfigurationError(
-                f"Expected several values in vary, such as policy=mlp,mlp_attention, got {entry!r}"
-                ". What all runs have in common goes into overrides."
-            )
-        if override.key_or_group in _AXES:
-            raise ConfigurationError(
-                f"Expected vary to name none of {', '.join(_AXES)}, which have fields of their own "
-                f"here or follow from them, got {entry!r}."
-            )
-        values = list(override.sweep_string_iterator())
-        if override.key_or_group in _VARIED_GROUPS:
-            for value in values:
-                _check_name(override.key_or_group, value)
-        choices.append([f"{override.get_key_element()}={value}" for value in values])
-    return list(itertools.product(*choices))
+    arms = []
+    for row in config.rows():
+        episodes: list[RunEpisodes] = []
+        for seed in config.seeds:
+            cells = [Cell(protocol, row, environment, seed) for environment in config.environments]
+            runs = _finished(cells, config)
+            if len(runs) == len(cells):
+                episodes += [one for run in runs for one in episodes_of(run)]
+        arms.append(make_arm(row.name, episodes))
+    for part in _CONDITION_PARTS:
+        # Where rows vary the look they have met the same episodes, each under its own.
+        per_arm = [{getattr(run.condition, part) for run in arm.runs} for arm in arms]
+        if len(set.union(*per_arm)) > 1 and all(len(values) == 1 for values in per_arm):
+            arms = list(split_arms(arms, part))
+    reference = config.reference_row().name
+    return sequential_path(arms, reference, config.seeds, config.margin, config.alpha)
 
 
-def _quoted(path: Path) -> str:
-    """A path as a value on Hydra's command line, whatever signs it holds."""
-    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+def _finished(cells: Sequence[Cell], config: GridConfig) -> list[FinishedRun]:
+    folders = [cell.finished_folder(config) for cell in cells]
+    return [FinishedRun.load(folder) for folder in folders if folder is not None]
 
 
-@functools.lru_cache
-def _digest(checkpoint: Path) -> str:
-    return hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+def _run(config: GridConfig, cells: Sequence[Cell], missing: Sequence[Cell]) -> None:
+    folder = Path(config.run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    runner = make_runner(config.runner)
+    progress = GridProgress(list(missing), runner.worker_count([RUN_GROUP]), folder)
+    for cell in cells:
+        finished = cell.finished_folder(config)
+        if finished is not None:
+            progress.finished[cell] = RunResults.load(finished).timings_s
+    by_folder = {cell.folder(config): cell for cell in missing}
+
+    def on_ended(run: CommandRun, end: RunEnd) -> None:
+        cell = by_folder[run.folder]
+        if end.exit_code == 0:
+            progress.finish(cell, RunResults.load(run.folder).timings_s)
+        else:
+            progress.fail(cell, FailedCell(run.name.rstrip(","), run.folder / LOG_FILE))
+
+    run_commands(
+        _batches(config, missing, progress),
+        runner,
+        lambda run: progress.begin(by_folder[run.folder]),
+        on_ended,
+    )
+
+
+def _batches(
+    config: GridConfig, missing: Sequence[Cell], progress: GridProgress
+) -> Iterator[list[CommandRun]]:
+    """The runs that may begin together: all of them, or those of a seed after its predecessor."""
+    if config.stop == "complete":
+        yield [cell.command(config) for cell in missing]
+        return
+    for seed in config.seeds:
+        active = {protocol: path_of(config, protocol).active for protocol in config.protocols}
+        progress.drop(cell for cell in missing if cell.row.name not in active[cell.protocol])
+        yield [
+            cell.command(config)
+            for cell in missing
+            if cell.seed == seed and cell.row.name in active[cell.protocol]
+        ]
+    # What the last seed has decided is not needed either.
+    progress.drop(missing)
+
+
+def _write_results(config: GridConfig) -> dict[str, GridResult]:
+    results = {}
+    for protocol in config.protocols:
+        path = path_of(config, protocol) if config.stop == "decided" else None
+        result = results[protocol] = GridResult(table_of(config, protocol), path)
+        folder = config.protocol_dir(protocol)
+        write_atomically(folder / "table.md", f"{result.to_markdown()}\n".encode())
+        text = json.dumps(result.to_json(), indent=2)
+        write_atomically(folder / "table.json", f"{text}\n".encode())
+    return results

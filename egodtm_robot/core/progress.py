@@ -5,6 +5,34 @@ import time
 from typing import TextIO
 
 
+class StatusLine:
+    """A line that tells how things are: rewritten in place on a terminal, a new one elsewhere.
+
+    Args:
+        stream: where to write; standard error by default.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self.in_place = self._stream.isatty()
+        self._width = 0
+
+    def write(self, text: str, last: bool = False) -> None:
+        """Show a text in place of the one before.
+
+        Args:
+            text: one line.
+            last: whether no further one follows, so that a terminal goes on below it.
+        """
+        if self.in_place:
+            padded = text.ljust(self._width)
+            self._width = len(text)
+            self._stream.write("\r" + padded + ("\n" if last else ""))
+        else:
+            self._stream.write(text.rstrip() + "\n")
+        self._stream.flush()
+
+
 class Progress:
     """Reports how far a loop has come, as ``collect  34/100  2.1/s  eta 0:31  tried 36``.
 
@@ -30,11 +58,10 @@ class Progress:
     ) -> None:
         self._title, self._total = title, total
         self._first = start
-        self._stream = sys.stderr if stream is None else stream
-        self._interval = 0.2 if self._stream.isatty() else log_every_s
+        self._line = StatusLine(stream)
+        self._interval = 0.2 if self._line.in_place else log_every_s
         self._began = time.monotonic()
         self._last = self._began
-        self._width = 0
 
     def __call__(self, done: int, note: str = "") -> None:
         """Report that ``done`` units are done; ``note`` is appended."""
@@ -49,16 +76,7 @@ class Progress:
         text = (
             f"{self._title:<9} {done:>6}/{self._total}  {rate:6.1f}/s  {format_eta(left)}  {note}"
         )
-        self._write(text, end=done >= self._total)
-
-    def _write(self, text: str, end: bool) -> None:
-        if self._stream.isatty():
-            padded = text.ljust(self._width)
-            self._width = len(text)
-            self._stream.write("\r" + padded + ("\n" if end else ""))
-        else:
-            self._stream.write(text.rstrip() + "\n")
-        self._stream.flush()
+        self._line.write(text, last=done >= self._total)
 
 
 def format_eta(seconds: float | None) -> str:

@@ -13,6 +13,8 @@ from egodtm_robot.core.run_folder import RESULTS_FILE
 from egodtm_robot.evaluation.outcomes import Outcome, read_outcomes
 
 SCHEMA_VERSION = 1
+FURTHER_LOOKS = "further_looks"
+"""Key of the totals under other looks, in ``final``."""
 
 _VERSIONED_PACKAGES = (
     "torch",
@@ -49,7 +51,8 @@ class RunResults:
         best_checkpoint: step of the checkpoint that was evaluated finally.
         final: ``episodes``, ``successes``, ``success_rate`` and ``wilson95`` on fresh seeds, and
             ``outcomes``, the file beside this one with a row for each of them (runs of before
-            2026-11-26 have none).
+            2026-11-26 have none). Where the policy met the same episodes under further looks,
+            ``further_looks`` has the four numbers for each, and the rows are in the same file.
         timings_s: wall seconds of ``collect``, ``embed``, ``train`` and ``evaluate``.
         videos: files below the run's folder.
         r3m_success_rate: the largest success rate over all checkpoints, as R3M reports it; it is
@@ -111,11 +114,14 @@ class FinishedRun:
 
     Attributes:
         results: the content of ``results.json``.
-        outcomes: in order of episode seeds; None for a run of before outcomes were written.
+        outcomes: in order of looks, the training's first, and of episode seeds; None for a run of
+            before outcomes were written.
+        folder: that it lies in; None for results that were not read from one.
     """
 
     results: RunResults
     outcomes: tuple[Outcome, ...] | None = None
+    folder: Path | None = None
 
     @classmethod
     def load(cls, run_dir: Path) -> "FinishedRun":
@@ -128,16 +134,22 @@ class FinishedRun:
         results = RunResults.load(run_dir)
         name = results.final.get("outcomes")
         if name is None:
-            return cls(results)
+            return cls(results, None, run_dir)
         outcomes = read_outcomes(run_dir / name)
-        successes = sum(outcome.success for outcome in outcomes)
-        expected = (results.final["episodes"], results.final["successes"])
-        if (len(outcomes), successes) != expected:
-            raise ResultsError(
-                f"Expected {expected[1]} successes of {expected[0]} episodes in {run_dir / name}, "
-                f"as {RESULTS_FILE} says, got {successes} of {len(outcomes)}. Evaluate again."
-            )
-        return cls(results, outcomes)
+        further = results.final.get(FURTHER_LOOKS, {})
+        by_look: dict[str | None, list[bool]] = {look: [] for look in (None, *further)}
+        for outcome in outcomes:
+            by_look[outcome.look if outcome.look in further else None].append(outcome.success)
+        for look, found in by_look.items():
+            totals = further[look] if look else results.final
+            expected = (totals["episodes"], totals["successes"])
+            if (len(found), sum(found)) != expected:
+                raise ResultsError(
+                    f"Expected {expected[1]} successes of {expected[0]} episodes in "
+                    f"{run_dir / name}{f' under the look {look}' if look else ''}, as "
+                    f"{RESULTS_FILE} says, got {sum(found)} of {len(found)}. Evaluate again."
+                )
+        return cls(results, outcomes, run_dir)
 
 
 def success_summary(episodes: int, successes: int) -> dict[str, Any]:
@@ -175,6 +187,13 @@ def describe(results: RunResults, run_dir: Path) -> str:
         f"resets {results.environment['randomization']}, look {results.environment['visual']}",
         f"  time {_duration(total)}: {spent}",
     ]
+    for look, totals in final.get(FURTHER_LOOKS, {}).items():
+        low, high = totals["wilson95"]
+        lines.insert(
+            3,
+            f"  look {look}: {totals['success_rate']:.1%}, {totals['successes']} of the same "
+            f"{totals['episodes']} episodes, 95 % interval {low:.1%} to {high:.1%}",
+        )
     if results.r3m_success_rate is not None:
         lines.append(
             f"  maximum over checkpoints as R3M reports it: {results.r3m_success_rate:.1%} "

@@ -99,6 +99,19 @@ class EvaluationResult:
         return self.successes / len(self.episodes)
 
 
+class FinishedEpisodes(Protocol):
+    """Where the results of finished episodes are kept; see egodtm_robot.evaluation.episode_log."""
+
+    @property
+    def results(self) -> Mapping[int, EpisodeResult]:
+        """Of the episodes that need not be run, by their seeds."""
+        ...
+
+    def add(self, result: EpisodeResult) -> None:
+        """Keep the result of an episode that has ended."""
+        ...
+
+
 FilmSink = Callable[[EpisodeResult, np.ndarray, np.ndarray], None]
 """Takes an episode's result, its frames uint8 (steps + 1, H, W, 3), the first before the first
 action, and whether the task was solved at each, bool (steps + 1,)."""
@@ -125,6 +138,7 @@ def evaluate(
     seeds: Sequence[int] | np.ndarray,
     *,
     film: FilmRequest | None = None,
+    finished: FinishedEpisodes | None = None,
     progress: Callable[[int, int, int], None] | None = None,
 ) -> EvaluationResult:
     """Run one episode a seed.
@@ -137,6 +151,8 @@ def evaluate(
         pool: where the environments are. Fastest with as many slots as the encoder's batch.
         seeds: distinct, at least one.
         film: episodes to record, None for none.
+        finished: results of episodes that are not run again, unless they are to be filmed; gets the
+            others as they end. None keeps nothing.
         progress: called after each episode with (episodes done, episodes in all, successes).
 
     Returns:
@@ -153,7 +169,7 @@ def evaluate(
             f"Expected distinct seeds, at least one, got {len(todo)} seeds, "
             f"{len(set(todo))} of them distinct."
         )
-    evaluation = _Evaluation(policy, encoder, cameras, pool, todo, film, progress)
+    evaluation = _Evaluation(policy, encoder, cameras, pool, todo, film, finished, progress)
     try:
         return evaluation.run()
     except EnvironmentWorkerError:
@@ -200,18 +216,24 @@ class _Evaluation:
         pool: EnvironmentPool,
         seeds: list[int],
         film: FilmRequest | None,
+        finished: FinishedEpisodes | None,
         progress: Callable[[int, int, int], None] | None,
     ) -> None:
         self.policy = policy
         self.features = _SlotFeatures(encoder, cameras, pool)
         self.batch = int(getattr(encoder, "batch_size", 1))
         self.pool = pool
-        self.waiting = deque(seeds)
+        known = {} if finished is None else finished.results
+        # A film has to be seen to be written.
+        filmed = frozenset() if film is None else film.seeds
+        self.results = [known[seed] for seed in seeds if seed in known and seed not in filmed]
+        done = {result.seed for result in self.results}
+        self.waiting = deque(seed for seed in seeds if seed not in done)
         self.total = len(seeds)
         self.film = film
+        self.finished = finished
         self.progress = progress
         self.running: dict[int, _Episode] = {}
-        self.results: list[EpisodeResult] = []
         self.state: PolicyState | None = None
         self.timings = {"environments": 0.0, "encode": 0.0, "policy": 0.0}
 
@@ -265,11 +287,13 @@ class _Evaluation:
             steps=episode.steps,
             solved_step=episode.solved_step,
             solved_steps=episode.solved_steps,
-            progress=episode.progress,
+            progress=None if episode.progress is None else float(episode.progress),
         )
         self.results.append(result)
         if self.film is not None and episode.film:
             self.film.sink(result, np.stack(episode.frames), np.array(episode.solved, dtype=bool))
+        if self.finished is not None:
+            self.finished.add(result)
         if self.progress is not None:
             successes = sum(episode.success for episode in self.results)
             self.progress(len(self.results), self.total, successes)

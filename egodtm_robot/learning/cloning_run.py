@@ -1,5 +1,6 @@
 """The main job from its configuration to its results: collect, embed, clone, evaluate."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +18,8 @@ from egodtm_robot.core.configuration import (
     Workers,
 )
 from egodtm_robot.core.devices import pick_device
-from egodtm_robot.core.errors import DatasetError, StoreNotFoundError
+from egodtm_robot.core.errors import ConfigurationError, DatasetError, StoreNotFoundError
+from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.kinds import stored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir, is_finished
@@ -31,9 +33,11 @@ from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.encoders.features import PIPELINE_FILE, FeaturePipeline, demonstration_features
 from egodtm_robot.evaluation.environment_pool import make_pool
+from egodtm_robot.evaluation.episode_log import EpisodeLog
 from egodtm_robot.evaluation.films import FilmCollector
 from egodtm_robot.evaluation.outcomes import OUTCOMES_FILE, outcomes_of, write_outcomes
 from egodtm_robot.evaluation.results import (
+    FURTHER_LOOKS,
     RunResults,
     package_versions,
     success_summary,
@@ -49,6 +53,9 @@ from envs.options import EnvironmentConfig
 from envs.registry import describe_environment, environment_record, read_environment
 from policies.checkpoints import load_policy
 from policies.registry import PolicyChoice, choose_policy
+
+EPISODES_FILE = "episodes.jsonl"
+"""Final episodes of a run that is not finished, in its folder."""
 
 
 @dataclass
@@ -130,7 +137,9 @@ class TrainBCConfig:
             # What is stored names a policy by its kind, with every option that decides the run.
             self.policy = choose_policy(self.policy).to_json()
         look = {"visual": self.protocol.visual}
-        self.env = environment_record(read_environment(self.env, unset=look))
+        env = read_environment(self.env, unset=look)
+        _further_environments(env, self.protocol)
+        self.env = environment_record(env)
 
 
 def default_store_path(env: EnvironmentConfig, demos: DemonstrationsConfig) -> Path:
@@ -188,17 +197,23 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
 
     with clock("evaluate"):
         films = FilmCollector(environment, config.videos)
-        selection, chosen, final = _evaluate(config, env, run_dir, trained, pipeline, films, device)
-        videos = films.write(run_dir / "videos")
-        outcomes = outcomes_of(
-            final.episodes,
-            environment=environment.name,
-            task=environment.task,
-            look=environment.visual,
-            resets=environment.randomization,
-            run_seed=config.seed,
-            filmed=films.seeds,
+        selection, chosen, final, further = _evaluate(
+            config, env, run_dir, trained, pipeline, films, device
         )
+        videos = films.write(run_dir / "videos")
+        outcomes = [
+            outcome
+            for look, result in ({environment.visual: final} | further).items()
+            for outcome in outcomes_of(
+                result.episodes,
+                environment=environment.name,
+                task=environment.task,
+                look=look,
+                resets=environment.randomization,
+                run_seed=config.seed,
+                filmed=films.seeds if result is final else (),
+            )
+        ]
         write_outcomes(run_dir / OUTCOMES_FILE, outcomes)
 
     results = RunResults(
@@ -225,7 +240,17 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
         checkpoints=selection,
         best_checkpoint=chosen.step,
         final=success_summary(len(final.episodes), final.successes)
-        | {"split": config.evaluation_split, "outcomes": OUTCOMES_FILE},
+        | {"split": config.evaluation_split, "outcomes": OUTCOMES_FILE}
+        | (
+            {
+                FURTHER_LOOKS: {
+                    look: success_summary(len(result.episodes), result.successes)
+                    for look, result in further.items()
+                }
+            }
+            if further
+            else {}
+        ),
         timings_s=clock.seconds,
         videos=[str(video.relative_to(run_dir)) for video in videos],
         r3m_success_rate=(
@@ -235,6 +260,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
         ),
     )
     results.save(run_dir)
+    (run_dir / EPISODES_FILE).unlink(missing_ok=True)
     return results, run_dir
 
 
@@ -340,8 +366,13 @@ def _evaluate(
     pipeline: FeaturePipeline,
     films: FilmCollector,
     device: torch.device,
-) -> tuple[list[dict[str, int]], PolicyCheckpoint, EvaluationResult]:
-    """Rolls out checkpoints as the protocol says, chooses one, and meets fresh episodes with it."""
+) -> tuple[list[dict[str, int]], PolicyCheckpoint, EvaluationResult, dict[str, EvaluationResult]]:
+    """Rolls out checkpoints as the protocol says, chooses one, and meets fresh episodes with it.
+
+    Returns:
+        The rollouts of the checkpoints, the chosen one, its final episodes, and the same episodes
+        under each further look.
+    """
     protocol = config.protocol
     final_split: Split = "tuning" if config.evaluation_split == "tuning" else "final"
     cameras = pipeline.streams(env.camera_names)
@@ -370,7 +401,7 @@ def _evaluate(
         ]
         policy = load_policy(chosen.path, device).policy
         seeds = episode_seeds(final_split, config.seed, protocol.final_episodes)
-        progress = Progress("evaluate", len(seeds))
+        log = EpisodeLog(run_dir / EPISODES_FILE, _evaluation_name(env, pipeline, chosen))
         final = evaluate(
             policy,
             pipeline,
@@ -378,9 +409,54 @@ def _evaluate(
             pool,
             seeds,
             film=films.request(seeds),
-            progress=lambda done, _, successes: progress(done, f"{successes} succeeded"),
+            finished=log,
+            progress=_rollout_progress("evaluate", len(seeds)),
         )
-    return selection, chosen, final
+    further = {}
+    for look, look_env in _further_environments(env, protocol).items():
+        with make_pool(look_env, pipeline.source, config.workers, config.environments) as pool:
+            further[look] = evaluate(
+                policy,
+                pipeline,
+                cameras,
+                pool,
+                seeds,
+                finished=EpisodeLog(log.path, _evaluation_name(look_env, pipeline, chosen)),
+                progress=_rollout_progress(f"evaluate, {look}", len(seeds)),
+            )
+    return selection, chosen, final, further
+
+
+def _further_environments(
+    env: EnvironmentConfig, protocol: ProtocolConfig
+) -> dict[str, EnvironmentConfig]:
+    """The environment under each further look of the protocol.
+
+    Raises:
+        ConfigurationError: a look is that of the training, or the environment has one look only.
+        UnknownNameError: the environment has no such look.
+    """
+    trained_on = env.presets["visual"]
+    if trained_on in protocol.further_looks:
+        raise ConfigurationError(
+            f"Expected protocol.further_looks to differ from the look {trained_on!r} of the "
+            f"training (env.visual), got {protocol.further_looks}."
+        )
+    return {look: env.with_look(look) for look in protocol.further_looks}
+
+
+def _rollout_progress(stage: str, episodes: int) -> Callable[[int, int, int], None]:
+    progress = Progress(stage, episodes, start=None)
+    return lambda done, _, successes: progress(done, f"{successes} succeeded")
+
+
+def _evaluation_name(
+    env: EnvironmentConfig, pipeline: FeaturePipeline, checkpoint: PolicyCheckpoint
+) -> str:
+    """A short name for all that decides the outcome of an episode beside its seed."""
+    files = sorted(path for path in checkpoint.path.iterdir() if path.is_file())
+    weights = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    return hash_parts(environment_record(env), pipeline.fingerprint, weights, package_versions())
 
 
 def _drawing_progress(name: str, steps: int) -> Callable[[int], None]:

@@ -25,6 +25,11 @@ class ProtocolConfig:
     """Appearance preset of the environment where ``env.visual`` does not say; of no effect on
     environments that have one look. What decides a run is ``env.visual``, which it fills."""
 
+    further_looks: list[str] = field(default_factory=list)
+    """Appearance presets under which the run's policy meets its final episodes once more, on the
+    same seeds: what another look costs is then a paired difference. Needs an environment that has
+    these looks."""
+
     demonstrations: int = 50
     """Episodes to learn from where ``demos.episodes`` does not say."""
 
@@ -52,6 +57,10 @@ class ProtocolConfig:
     +-13 points for 50 episodes, +-7 for 200, +-4.4 for 500."""
 
     def __post_init__(self) -> None:
+        if len(set(self.further_looks)) < len(self.further_looks):
+            raise ConfigurationError(
+                f"Expected each of protocol.further_looks once, got {self.further_looks}."
+            )
         if self.demonstrations < 1 or self.final_episodes < 1 or self.selection_episodes < 0:
             raise ConfigurationError(
                 "Expected protocol.demonstrations and protocol.final_episodes >= 1 and "

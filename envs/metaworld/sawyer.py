@@ -23,9 +23,8 @@ from envs.mujoco_models import add_cameras, remove_textures
 VERSION = "3.1.1"
 """The tested version; constraints.txt pins the same."""
 
-INSTALL_COMMAND = f"pip install --no-deps metaworld=={VERSION} && pip install scipy"
-"""Without dependencies, as the package pins an older MuJoCo; of the others only scipy is no
-dependency of this project."""
+INSTALL_COMMAND = f"pip install --no-deps metaworld=={VERSION}"
+"""Without dependencies, as the package pins an older MuJoCo; this project has all others."""
 
 
 class MetaWorldNotFoundError(EgoDTMRobotError, ImportError):
@@ -36,7 +35,7 @@ def import_metaworld() -> Any:
     """The package ``metaworld`` with its environments and policies.
 
     Raises:
-        MetaWorldNotFoundError: it, or scipy, is not installed.
+        MetaWorldNotFoundError: it is not installed.
     """
     try:
         import metaworld

@@ -29,6 +29,10 @@ Sampling = Literal["central", "random"]
 DEFAULT_FPS = 30.0
 """Of a folder of frames whose rate is not told."""
 
+OVERHANG_S = 5.0
+"""How far before or beyond its video a clip may reach and is cut to it, seconds; one that reaches
+farther names another video than the one that is there."""
+
 
 @dataclass
 class DecodingConfig:
@@ -68,10 +72,13 @@ class DecodedClip:
     Attributes:
         frames: uint8 (T, S, S, 3), RGB.
         times: float64 (T,), when each is first shown, seconds from the video's start.
+        cut_s: how much of the span lay outside of the video, seconds; 0 where that is no more than
+            rounding of its length explains (END_SLACK_S).
     """
 
     frames: np.ndarray
     times: np.ndarray
+    cut_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -210,7 +217,9 @@ def decode_spans(
         times = segment_times(start_s, end_s, frames, span.generator)
         wanted += [(time_s, number, place) for place, time_s in enumerate(times.tolist())]
         clips[number] = DecodedClip(
-            np.empty((frames, resolution, resolution, 3), np.uint8), np.empty(frames)
+            np.empty((frames, resolution, resolution, 3), np.uint8),
+            np.empty(frames),
+            _outside_s(span, start_s, end_s),
         )
     reformatter = VideoReformatter()
     squares: dict[Shares | None, np.ndarray] = {}
@@ -252,7 +261,10 @@ def _square(
 def check_span(
     start_s: float, end_s: float, duration_s: float | None = None
 ) -> tuple[float, float]:
-    """A span within a video; what lies END_SLACK_S or less outside of it is cut off.
+    """A span within a video; what lies OVERHANG_S or less outside of it is cut off.
+
+    Annotations reach beyond their video all the time. EgoVLP's and LaViLa's loaders cut such clips
+    as well, at whatever distance; here one that reaches far beyond is taken for a mistake.
 
     Args:
         start_s: where the clip begins, seconds.
@@ -260,7 +272,8 @@ def check_span(
         duration_s: of the video, None if not known.
 
     Raises:
-        ClipSpanError: its length is nothing or less, or it does not lie in the video.
+        ClipSpanError: its length is nothing or less, nothing of it lies in the video, or more than
+            OVERHANG_S of it lie outside.
     """
     span = f"{start_s:g} to {end_s:g} s"
     if not math.isfinite(start_s) or math.isnan(end_s):
@@ -269,10 +282,24 @@ def check_span(
         raise ClipSpanError(f"Expected a clip of some length, got one of none: {span}.")
     if start_s > end_s:
         raise ClipSpanError(f"Expected a clip that ends after its start, got {span}.")
-    if start_s < -END_SLACK_S or end_s <= 0:
+    if start_s < -OVERHANG_S or end_s <= 0:
         raise ClipSpanError(f"Expected a clip that starts at 0 s or later, got {span}.")
     last_s = math.inf if duration_s is None else duration_s
-    to_the_end = math.isinf(end_s)
-    if (end_s > last_s + END_SLACK_S and not to_the_end) or start_s >= last_s:
-        raise ClipSpanError(f"Expected a clip within the video's {last_s:.3f} s, got {span}.")
+    if start_s >= last_s:
+        raise ClipSpanError(
+            f"Expected a clip within the video's {last_s:.3f} s, got {span}: nothing of it "
+            "is there."
+        )
+    if end_s > last_s + OVERHANG_S and not math.isinf(end_s):
+        raise ClipSpanError(
+            f"Expected a clip within the video's {last_s:.3f} s, or up to {OVERHANG_S:g} s beyond, "
+            f"which are cut off; got {span}."
+        )
     return max(0.0, start_s), min(end_s, last_s)
+
+
+def _outside_s(span: Span, start_s: float, end_s: float) -> float:
+    """How much of a span was cut off, as :attr:`DecodedClip.cut_s` counts it."""
+    beyond_s = 0.0 if math.isinf(span.end_s) else span.end_s - end_s
+    outside_s = max(start_s - span.start_s, beyond_s)
+    return outside_s if outside_s > END_SLACK_S else 0.0

@@ -55,6 +55,7 @@ class EvaluationClips:
             raise DatasetError(f"Expected at least one clip of {paths}, got none.")
         self.resolution = resolution
         self.most_frames = frames
+        self.cache = cache
         lengths = sorted({len(self._times(shape[0])) for shape in store.frame_shapes})
         if len(lengths) > 1:
             raise DatasetError(

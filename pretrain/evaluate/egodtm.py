@@ -70,6 +70,12 @@ class EgoDTMModel:
         return self._features(frames).embedding.float()
 
     @torch.no_grad()
+    def patch_tokens(self, frames: torch.Tensor) -> torch.Tensor:
+        """Uint8 (B, T, H, W, 3) -> float32 (B, T, h, w, D), the tokens of the video encoder."""
+        features = self._features(frames)
+        return features.patch_tokens.unflatten(2, features.grid).float()
+
+    @torch.no_grad()
     def _text(self, texts: Sequence[str]) -> torch.Tensor:
         return self.model.encode_text(tokenize(texts).to(self._device)).float()
 

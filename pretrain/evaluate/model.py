@@ -2,7 +2,7 @@
 
 EgoDTM, CLIP, LaViLa, EgoVLP and a model of your own are measured by the same code through
 :class:`VideoTextModel`. A model that can do more than compare videos with texts says so by having
-the methods of :class:`DepthModel` or :class:`BoxModel`.
+the methods of :class:`PatchModel`, :class:`DepthModel` or :class:`BoxModel`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,6 +60,14 @@ class VideoTextModel(Protocol):
 
     def to(self, device: torch.device) -> Any:
         """Move the model to a device, in place."""
+        ...
+
+
+class PatchModel(Protocol):
+    """A model that also shows the tokens of its frozen backbone, for probes."""
+
+    def patch_tokens(self, frames: torch.Tensor) -> torch.Tensor:
+        """Uint8 RGB (B, T, H, W, 3) -> float32 (B, T, h, w, D), from the top left."""
         ...
 
 

@@ -38,6 +38,10 @@ class EvaluationTaskError(EgoDTMRobotError, ValueError):
     """A task gave something else than the contract says."""
 
 
+class EvaluationDataError(EgoDTMRobotError, ValueError):
+    """Clips, annotations or a model's answers that a task can't be scored on."""
+
+
 @dataclass(frozen=True)
 class Scores:
     """What a task found.
@@ -139,6 +143,27 @@ def identities(data: EvaluationClips, clips: Sequence[int]) -> list[Record]:
 def column(records: Sequence[Record], name: str) -> np.ndarray:
     """One field of all records as an array (n, ...)."""
     return np.stack([np.asarray(record[name]) for record in records])
+
+
+def finite_column(records: Sequence[Record], name: str) -> np.ndarray:
+    """The same for what a model answered, see :func:`check_finite`."""
+    check_finite(records, name)
+    return column(records, name)
+
+
+def check_finite(records: Sequence[Record], name: str) -> None:
+    """Refuse numbers of a model that are NaN or infinite.
+
+    Raises:
+        EvaluationDataError: a record's field holds such a number.
+    """
+    wrong = [record for record in records if not np.isfinite(record[name]).all()]
+    if wrong:
+        raise EvaluationDataError(
+            f"Expected finite numbers from the model, got others in {name} of "
+            f"{wrong[0].get('clip', wrong[0].get('sequence'))} and of {len(wrong) - 1} further "
+            f"items of {len(records)}. Check the weights."
+        )
 
 
 def mean_estimate(

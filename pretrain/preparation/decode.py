@@ -9,6 +9,9 @@ Some keys of :attr:`ClipRequest.extra` steer decoding:
            anything: its own depth
 ``row``    number of the clip where the video is a clip store
 =========  ========================================================================================
+
+A clip that reaches beyond its video and was cut to it has ``cut_s`` in its ``extra``: the seconds
+that are missing.
 """
 
 import hashlib
@@ -137,6 +140,8 @@ def _open(request: ClipRequest, config: DecodingConfig) -> Video:
 
 def _annotated(request: ClipRequest, clip: DecodedClip) -> AnnotatedClip:
     extra = {name: value for name, value in request.extra.items() if name != "depth"}
+    if clip.cut_s:
+        extra["cut_s"] = round(clip.cut_s, 3)
     return AnnotatedClip(
         key=request.key,
         frames=clip.frames,

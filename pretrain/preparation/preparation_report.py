@@ -87,6 +87,9 @@ def describe(report: dict[str, Any]) -> str:
         rate, on_core = numbers["clips_per_worker_second"], numbers["clips_per_cpu_second"]
         rates = f"{rate:.1f} clips/s a worker, {on_core:.1f} a core" if rate and on_core else ""
         lines.append(f"  {stage:<13} {numbers['annotator']:<18} {rates}".rstrip())
+    cut = report["stages"].get("decode", {}).get("cut_to_the_video")
+    if cut:
+        lines.append(f"  {cut} clips reached beyond their video and were cut to it")
     if "hand_detections_per_clip" in report:
         lines.append(
             f"  {report['hand_detections_per_clip']:.2f} hand detections a clip; "

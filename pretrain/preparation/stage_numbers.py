@@ -22,7 +22,11 @@ def stage_statistics(stage: str, clips: Mapping[str, Mapping[str, Any]]) -> dict
     fields = list(clips.values())
     if stage == "decode":
         depth = [one["depth"] for one in fields if one.get("depth") is not None]
-        return {"frames": sum(len(one["frames"]) for one in fields), "with_depth": len(depth)}
+        return {
+            "frames": sum(len(one["frames"]) for one in fields),
+            "with_depth": len(depth),
+            "cut_to_the_video": sum("cut_s" in (one.get("extra") or {}) for one in fields),
+        }
     if stage == "depth":
         return _depth(fields)
     if stage == "hands_objects":

@@ -1,11 +1,10 @@
 """One line for all stages: how far each is, its rate, and the time left."""
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import TextIO
 
-from egodtm_robot.core.progress import format_eta
+from egodtm_robot.core.progress import StatusLine, format_eta
 
 
 class StageProgress:
@@ -31,10 +30,9 @@ class StageProgress:
         log_every_s: float = 15.0,
     ) -> None:
         self._clips, self._workers = clips, max(1, workers)
-        self._stream = sys.stderr if stream is None else stream
-        self._interval = 0.2 if self._stream.isatty() else log_every_s
+        self._line = StatusLine(stream)
+        self._interval = 0.2 if self._line.in_place else log_every_s
         self._last = time.monotonic()
-        self._width = 0
         self.passed = dict.fromkeys(stages, 0)
         self.worked = dict.fromkeys(stages, 0)
         self.seconds = dict.fromkeys(stages, 0.0)
@@ -79,11 +77,4 @@ class StageProgress:
             rate = self.worked[stage] / self.seconds[stage] if self.seconds[stage] else None
             text = f"{stage} {passed}/{self._clips}"
             parts.append(text if rate is None else f"{text} {rate:.1f}/s")
-        text = "  ".join([*parts, format_eta(self.seconds_left)])
-        if self._stream.isatty():
-            padded = text.ljust(self._width)
-            self._width = len(text)
-            self._stream.write("\r" + padded + ("\n" if last else ""))
-        else:
-            self._stream.write(text + "\n")
-        self._stream.flush()
+        self._line.write("  ".join([*parts, format_eta(self.seconds_left)]), last)

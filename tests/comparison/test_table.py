@@ -1,104 +1,115 @@
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from egodtm_robot.comparison.table import BenchmarkTable
-from egodtm_robot.evaluation.outcomes import Outcome, write_outcomes
+from egodtm_robot.evaluation.outcomes import read_outcomes, write_outcomes
 from egodtm_robot.evaluation.results import FinishedRun, ResultsError, RunResults, success_summary
 
-
-def results(successes: int, seed: int, **final) -> RunResults:
-    return RunResults(
-        env="e", environment={}, encoder={}, policy="mlp", protocol="standard", seed=seed,
-        demos={}, checkpoints=[], best_checkpoint=1, final=success_summary(70, successes) | final,
-        timings_s={}, versions={},
-    )  # fmt: skip
+sys.path.append(str(Path(__file__).parents[1] / "fakes"))
+from fake_runs import TASKS, write_grid, write_run
 
 
-def run(successes: int, seed: int, outcomes: bool = True, look: str = "varied") -> FinishedRun:
-    """The first episodes succeed: a better run succeeds wherever a poorer one does."""
-    rows = tuple(
-        Outcome("e", "t", look, "default", seed, episode, episode < successes, None, 0, None, 70)
-        for episode in range(70)
-    )
-    return FinishedRun(results(successes, seed), rows if outcomes else None)
-
-
-def table(**options) -> BenchmarkTable:
+def built(folder, rows, reference="poor"):
     runs = {
-        ("good", "microwave"): [run(60, 0, **options), run(62, 1), run(58, 2)],
-        ("good", "light"): [run(50, 0), run(55, 1), run(45, 2)],
-        ("poor", "microwave"): [run(20, 0), run(22, 1), run(18, 2)],
-        ("poor", "light"): [run(10, 0), run(15, 1), run(5, 2)],
-        ("partial", "microwave"): [run(35, 0)],
+        (row, task): [FinishedRun.load(one) for one in sorted((folder / task / row).glob("*"))]
+        for row in rows
+        for task in TASKS
     }
-    return BenchmarkTable.from_runs(
-        ["good", "poor", "partial"], ["microwave", "light"], runs, reference="poor"
-    )
+    return BenchmarkTable.from_runs(rows, TASKS, runs, reference)
 
 
-def test_a_cell_pools_the_episodes_of_all_seeds() -> None:
-    cell = table().cells["good", "microwave"]
-    assert (cell.episodes, cell.successes) == (210, 180)
-    assert cell.rates == (60 / 70, 62 / 70, 58 / 70)
+ROWS = ["poor", "good", "partial", "waiting"]
 
 
-def test_the_mean_over_tasks_has_an_interval_around_it() -> None:
-    mean = table().means["good"]
-    assert abs(mean.value - (180 + 150) / 420) < 1e-12
-    assert mean.interval.low < mean.value < mean.interval.high
-    assert mean.interval.high - mean.interval.low < 0.15
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("grid")
+    write_grid(folder, {"poor": 0.3, "good": 0.8}, seeds=range(3))
+    write_grid(folder, {"partial": 0.5}, tasks=TASKS[:1])
+    return built(folder, ROWS)
 
 
-def test_a_clear_difference_excludes_zero() -> None:
-    difference = table().versus["good"]
-    assert abs(difference.value - (330 - 90) / 420) < 1e-12
-    assert difference.interval.low > 0
+def test_a_cell_pools_the_episodes_of_all_run_seeds(table):
+    cell = table.cells["good", TASKS[0]]
+    assert (cell.episodes, cell.successes) == (60, 48)
+    assert ("waiting", TASKS[0]) not in table.cells
 
 
-@pytest.mark.parametrize("options", [{"outcomes": False}, {"look": "fixed"}])
-def test_runs_without_shared_rows_are_compared_unpaired_and_say_so(options) -> None:
-    paired, unpaired = table(), table(**options)
-    assert paired.paired == {"good"}
-    assert unpaired.paired == frozenset()
-    assert paired.versus["good"].value == pytest.approx(unpaired.versus["good"].value)
-    # Every seed's difference is the same here: what is left of the paired interval is the episodes
-    # on which the two differ.
-    paired_width, unpaired_width = (
-        built.versus["good"].interval.high - built.versus["good"].interval.low
-        for built in (paired, unpaired)
-    )
-    assert paired_width < 0.8 * unpaired_width
-    assert "(unpaired)" in unpaired.to_markdown()
-    assert "(unpaired)" not in paired.to_markdown()
+def test_rows_are_compared_with_the_reference_on_their_episodes(table):
+    found = table.comparison.difference("good", "poor")
+    assert found.paired
+    assert found.success.value == pytest.approx(0.5)
+    assert found.verdict == "ahead"
+    assert "difference to `poor`" in table.to_markdown()
 
 
-def test_an_encoder_without_all_tasks_gets_no_mean() -> None:
-    built = table()
-    assert "partial" not in built.means
-    line = next(line for line in built.to_markdown().splitlines() if "`partial`" in line)
-    assert line.split("|")[3].strip() == ""
+def test_a_row_that_lacks_an_environment_has_cells_and_no_mean(table):
+    assert table.cells["partial", TASKS[0]].episodes == 40
+    assert table.comparison.arm("partial").mean is None
+    assert table.comparison.compared == table.comparison.conditions
+    assert "no run is finished of `waiting`" in table.to_markdown()
 
 
-def test_markdown_shows_percent_with_interval_and_json_is_plain() -> None:
-    built = table()
-    assert "86 [80, 90]" in built.to_markdown()
-    plain = json.loads(json.dumps(built.to_json()))
-    assert plain["encoders"]["good"]["tasks"]["light"]["successes"] == 150
-    assert plain["encoders"]["good"]["paired"] is True
-    assert plain["encoders"]["partial"]["mean"] is None
+def test_the_json_names_every_row_of_the_grid(table):
+    plain = json.loads(json.dumps(table.to_json(), allow_nan=False))
+    assert plain["rows"] == ROWS
+    assert plain["unfinished"] == ["waiting"]
+    assert plain["tasks"] == list(TASKS)
+    assert {arm["name"] for arm in plain["arms"]} == {"poor", "good", "partial"}
 
 
-def test_a_run_of_before_outcomes_is_read_without_them(tmp_path: Path) -> None:
-    results(35, 0).save(tmp_path)
-    assert FinishedRun.load(tmp_path).outcomes is None
+def test_a_grid_without_a_finished_run_has_a_table_too(tmp_path):
+    empty = built(tmp_path, ROWS)
+    assert empty.comparison is None
+    assert empty.cells == {}
+    assert "no run is finished" in empty.to_markdown()
+    assert empty.to_json()["unfinished"] == ROWS
 
 
-def test_rows_that_disagree_with_the_results_are_named(tmp_path: Path) -> None:
-    results(35, 0, outcomes="outcomes.csv").save(tmp_path)
-    write_outcomes(tmp_path / "outcomes.csv", run(35, 0).outcomes)
-    assert len(FinishedRun.load(tmp_path).outcomes) == 70
-    write_outcomes(tmp_path / "outcomes.csv", run(34, 0).outcomes)
-    with pytest.raises(ResultsError, match="Expected 35 successes of 70 episodes .* got 34 of 70"):
-        FinishedRun.load(tmp_path)
+def test_totals_of_before_outcomes_are_compared_unpaired_and_say_so(tmp_path):
+    write_grid(tmp_path, {"poor": 0.3, "good": 0.8}, outcomes=False)
+    assert "(unpaired)" in built(tmp_path, ["poor", "good"]).to_markdown()
+
+
+def test_rows_that_differ_in_their_look_are_compared_on_the_same_episode_seeds(tmp_path):
+    write_grid(tmp_path, {"varied": 0.8}, look="varied")
+    write_grid(tmp_path, {"shifted": 0.5}, look="shifted")
+    found = built(tmp_path, ["varied", "shifted"], "varied").comparison
+    assert found.difference("shifted", "varied").paired
+    assert found.difference("shifted", "varied").success.value == pytest.approx(-0.3)
+
+
+def test_policies_that_met_further_looks_are_rows_for_each_look(tmp_path):
+    write_grid(tmp_path, {"poor": 0.3, "good": 0.8})
+    for results in tmp_path.rglob("results.json"):
+        folder = results.parent
+        rows = read_outcomes(folder / "outcomes.csv")
+        shifted = [replace(row, look="shifted", success=row.success and number % 2 == 0)
+                   for number, row in enumerate(rows)]  # fmt: skip
+        write_outcomes(folder / "outcomes.csv", [*rows, *shifted])
+        run = RunResults.load(folder)
+        totals = success_summary(len(rows), sum(row.success for row in shifted))
+        run.final["further_looks"] = {"shifted": totals}
+        run.save(folder)
+    found = built(tmp_path, ["poor", "good"]).comparison
+    assert [arm.name for arm in found.arms] == [
+        "good (varied)", "good (shifted)", "poor (varied)", "poor (shifted)",
+    ]  # fmt: skip
+    assert found.reference == "poor (varied)"
+    loss = found.difference("good (shifted)", "good (varied)")
+    assert loss.paired
+    assert loss.success.value == pytest.approx(-0.4)
+
+
+def test_rows_that_disagree_with_the_results_are_named(tmp_path):
+    successes = np.arange(20) < 10
+    write_run(tmp_path / "run", successes)
+    rows = FinishedRun.load(tmp_path / "run").outcomes
+    write_outcomes(tmp_path / "run" / "outcomes.csv", rows[1:])
+    with pytest.raises(ResultsError, match="Expected 10 successes of 20 episodes .* got 9 of 19"):
+        FinishedRun.load(tmp_path / "run")

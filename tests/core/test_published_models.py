@@ -5,6 +5,7 @@ import json
 import pathlib
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,13 @@ from egodtm_robot.core.errors import CheckpointMismatchError, ConfigurationError
 from egodtm_robot.core.published_models.files import read_tensors
 from egodtm_robot.core.published_models.hub import load_config, load_model
 from egodtm_robot.core.published_models.matching import load_matching
+from egodtm_robot.encoders.huggingface import HuggingFaceEncoder
+from pretrain.annotate.captions.local_chat import TransformersCaptions
+from pretrain.annotate.depth.huggingface import HuggingFaceDepth
+from pretrain.annotate.detectors.model import published_detector
+from pretrain.annotate.detectors.trained import TrainedDetector
+from pretrain.annotate.detectors.zero_shot import ZeroShotDetector
+from pretrain.checkpoints.huggingface import read_huggingface_clip
 
 
 def test_both_kinds_of_files_give_their_tensors(tmp_path: Path):
@@ -167,6 +175,51 @@ def test_code_that_a_model_brings_along_is_refused_by_name(
     assert not witness.exists()
     assert load_config(str(path), trust_remote_code=True).model_type == "theia"
     assert witness.exists()
+
+
+PLACES: dict[str, Callable[[str], Any]] = {
+    "depth": HuggingFaceDepth,
+    "zero-shot detector": ZeroShotDetector,
+    "trained detector": TrainedDetector,
+    "detector to train on": lambda path: published_detector(path, None, ["hand"], 0),
+    "tracking": lambda path: load_model(transformers.Sam2VideoModel, path),
+    "captions": lambda path: TransformersCaptions(path)._load(),
+    "CLIP": read_huggingface_clip,
+    "encoder": HuggingFaceEncoder,
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_place_that_loads_a_model_asks_whether_to_run_its_code(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def ask(*_: Any) -> str:
+        raise AssertionError("the user was asked")
+
+    monkeypatch.setattr("builtins.input", ask)
+    witness = tmp_path / "executed"
+    code = {"AutoConfig": "modeling.Config", "AutoTokenizer": ["modeling.Tokenizer", None]}
+    tasks = ("", "ForDepthEstimation", "ForObjectDetection", "ForCausalLM")
+    for task in (*tasks, "ForZeroShotObjectDetection"):
+        code[f"AutoModel{task}"] = "modeling.Model"
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "strange", "auto_map": code}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"auto_map": code}))
+    (tmp_path / "preprocessor_config.json").write_text("{}")
+    (tmp_path / "modeling.py").write_text(
+        f"import pathlib\npathlib.Path({str(witness)!r}).touch()\n"
+    )
+    with pytest.raises(WeightsError, match=r"'strange'.*own code"):
+        PLACES[place](str(tmp_path))
+    assert not witness.exists()
+
+
+def test_code_beside_a_model_that_transformers_knows_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("the user was asked"))
+    path = save_vit(tmp_path, auto_map={"AutoModel": "modeling.Model"})
+    (path / "modeling.py").write_text("raise SystemExit")
+    assert type(load_model(transformers.AutoModel, str(path))).__name__ == "ViTModel"
 
 
 def test_a_hub_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):

@@ -20,6 +20,7 @@ from egodtm_robot.core.errors import (
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.encoders.observation_wrapper import FeatureObservation
 from egodtm_robot.evaluation.environment_pool import EnvironmentPool, Reset, Step
+from egodtm_robot.evaluation.episode_log import EpisodeLog
 from egodtm_robot.evaluation.rollouts import EvaluationResult, FilmRequest, evaluate
 from envs.registry import make_environment
 from policies.base import make_policy
@@ -162,6 +163,49 @@ def test_progress_counts_every_episode():
     result = run(environments=3, progress=lambda *call: calls.append(call))
     assert [done for done, _, _ in calls] == list(range(1, len(SEEDS) + 1))
     assert calls[-1] == (len(SEEDS), len(SEEDS), result.successes)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt_at(count):
+    def progress(done, total, successes):
+        if done == count:
+            raise Interrupted
+
+    return progress
+
+
+@pytest.mark.parametrize("settings", [{}, {"history": 2, "action_chunk": 3}])
+def test_an_interrupted_evaluation_goes_on_with_the_same_results(tmp_path, settings):
+    policy = make_fake_policy(**settings)
+    whole = run(environments=3, policy=policy)
+    finished = EpisodeLog(tmp_path / "episodes", "one")
+    with pytest.raises(Interrupted):
+        run(environments=3, policy=policy, finished=finished, progress=interrupt_at(7))
+    kept = EpisodeLog(tmp_path / "episodes", "one")
+    assert len(kept.results) == 7
+    seen = []
+    # Other episodes share a batch now, which must change none of them.
+    again = run(
+        environments=5, policy=policy, finished=kept, progress=lambda done, *_: seen.append(done)
+    )
+    assert again.episodes == whole.episodes
+    assert seen == list(range(8, len(SEEDS) + 1))
+    assert EpisodeLog(tmp_path / "episodes", "one").results == {e.seed: e for e in whole.episodes}
+    done = run(policy=policy, finished=kept)
+    assert done.episodes == whole.episodes
+
+
+def test_finished_episodes_are_run_again_for_their_films(tmp_path):
+    log = EpisodeLog(tmp_path / "episodes", "one")
+    whole = run(finished=log)
+    films = {}
+    request = FilmRequest(frozenset({103}), lambda result, *_: films.update({result.seed: result}))
+    again = run(finished=EpisodeLog(tmp_path / "episodes", "one"), film=request)
+    assert again.episodes == whole.episodes
+    assert films == {103: whole.episodes[3]}
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -15,8 +15,6 @@ if __name__ == "__main__":
     first = len(attempts.read_text().splitlines()) == 1
     if what == "sleep" or (what == "sleep once" and first):
         time.sleep(120)
-    if what == "slow":
-        time.sleep(3)
     if what == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "fail":

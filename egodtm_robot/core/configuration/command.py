@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 from omegaconf import OmegaConf
 
 from egodtm_robot.core.configuration.composition import checked, composer
-from egodtm_robot.core.configuration.reference import module_reference, reference_text
+from egodtm_robot.core.configuration.reference import module_reference, reference_text, split_paths
 from egodtm_robot.core.configuration.schema import output_paths, schema_of
 from egodtm_robot.core.configuration.shadowing import check_shadowing
 from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError, OutputPathError
@@ -24,7 +24,7 @@ ConfigT = TypeVar("ConfigT")
 
 
 def command(
-    config_class: type[ConfigT], config_name: str
+    config_class: type[ConfigT], config_name: str, positional: str | None = None
 ) -> Callable[[Callable[[ConfigT], None]], Callable[..., None]]:
     """Turn a function of a configuration dataclass into a command.
 
@@ -32,6 +32,7 @@ def command(
         config_class: the dataclass that types every key; its ``__post_init__`` may raise an
             :class:`EgoDTMRobotError` for values that types do not exclude.
         config_name: the primary file in ``configs/``, without ``.yaml``.
+        positional: a field, a list of paths, that takes the arguments that are no settings.
 
     Returns:
         A decorator. The decorated function takes the command line's arguments, by default those
@@ -43,7 +44,7 @@ def command(
         @functools.wraps(main)
         def run(arguments: Sequence[str] | None = None) -> None:
             given = list(sys.argv[1:] if arguments is None else arguments)
-            with_clean_errors(lambda: _run(main, config_class, config_name, given))
+            with_clean_errors(lambda: _run(main, config_class, config_name, positional, given))
 
         # The wrapper takes arguments of its own; the signature of main would mislead.
         del run.__wrapped__
@@ -114,19 +115,28 @@ def _run(
     main: Callable[[ConfigT], None],
     config_class: type[ConfigT],
     config_name: str,
+    positional: str | None,
     arguments: list[str],
 ) -> None:
     """Compose and check every run that the command line asks for, then do them in turn."""
     check_shadowing()
     answer_help(Path(inspect.getfile(main)), arguments)
     given = command_line(arguments)
+    overrides: list[str] = given.overrides
+    paths: list[str] = []
+    if positional is not None:
+        overrides, paths = split_paths(overrides)
     with composer(
         config_name,
         schema_of(config_class),
         primary=given.config_name,
         config_dir=given.config_dir,
     ) as composing:
-        runs = composing.runs(given.overrides, sweep=given.multirun)
+        runs = composing.runs(overrides, sweep=given.multirun)
+    if paths:
+        for run in runs:
+            # Set here rather than written as an override, which would need Hydra's quotes.
+            OmegaConf.update(run.composed, str(positional), paths, merge=False)
     if given.cfg:
         for run in runs:
             print(OmegaConf.to_yaml(run.composed, resolve=given.resolve))

@@ -6,6 +6,7 @@ answers at once. ``--help`` prints :func:`reference_text`; the pages of the docu
 :func:`reference_markdown`.
 """
 
+import os
 import shutil
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -104,6 +105,31 @@ class CommandReference:
     settings: tuple[Setting, ...]
     """Every key, in the order of the configuration; heads before what is below them."""
 
+    positional: str | None = None
+    """The setting that takes the paths on the command line; None where there are none."""
+
+    @property
+    def usage(self) -> str:
+        """The command line in general."""
+        paths = "" if self.positional is None else "[PATH ...] "
+        return f"python -m {self.module} {paths}[KEY=VALUE ...] [OPTION ...]"
+
+
+def split_paths(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The settings among arguments of a command line, and the paths.
+
+    A path is an argument at whose place something lies, that has no ``=``, or in which a slash
+    comes before the first ``=``, as in ``runs/light/pixels,policy=mlp``.
+    """
+    settings: list[str] = []
+    paths: list[str] = []
+    for argument in arguments:
+        key, equals, _ = argument.partition("=")
+        # os.path's answer is no to names that are too long, where pathlib's is an error.
+        is_path = not equals or "/" in key or os.path.exists(argument)
+        (paths if is_path else settings).append(argument)
+    return settings, paths
+
 
 def command_modules() -> dict[str, str]:
     """The import path of each command by its name."""
@@ -143,7 +169,9 @@ def module_reference(
         config_dir: a folder of further configuration files.
     """
     module = read_module(path, _package(path))
-    name, schema = _declared_command(module)
+    name, schema, positional = _declared_command(module)
+    if positional is not None:
+        overrides, _ = split_paths(overrides)
     with composer(name, schema.defaults(), primary=primary, config_dir=config_dir) as composing:
         defaults = composing.groups()
         given = {override.partition("=")[0] for override in overrides}
@@ -161,6 +189,7 @@ def module_reference(
         examples=_examples(name),
         groups=groups,
         settings=tuple(_settings(schema, run)),
+        positional=positional,
     )
 
 
@@ -172,7 +201,7 @@ def reference_text(reference: CommandReference, width: int | None = None) -> str
         width: columns of a line; by default those of the terminal, 100 at most.
     """
     width = width or min(100, shutil.get_terminal_size().columns)
-    lines = [f"python -m {reference.module} [KEY=VALUE ...] [OPTION ...]", ""]
+    lines = [reference.usage, ""]
     lines += [_plain(reference.description), ""]
     if reference.examples:
         lines += ["Examples:", *(f"  {example}" for example in reference.examples), ""]
@@ -257,13 +286,13 @@ def _package(path: Path) -> str:
     return ".".join(path.parent.relative_to(_ROOT).parts)
 
 
-def _declared_command(module: SourceModule) -> tuple[str, SourceClass]:
-    """Name and configuration of the function that bears ``@command``."""
+def _declared_command(module: SourceModule) -> tuple[str, SourceClass, str | None]:
+    """Name, configuration and field for paths of the function that bears ``@command``."""
     for found in module.classes():
         for decorator in found.decorators("command"):
             schema = module.find(decorator[0])
             if isinstance(schema, SourceClass):
-                return decorator[1], schema
+                return decorator[1], schema, decorator[2] if decorator[2:] else None
     raise UnknownNameError("command in", str(module.path), ())
 
 

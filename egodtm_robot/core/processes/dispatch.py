@@ -17,6 +17,7 @@ def run_tasks(
     waiting: deque[Task],
     retries: int = RETRIES,
     describe: Callable[[Task], str] = lambda task: "a task",
+    on_begun: Callable[[Task], None] = lambda task: None,
 ) -> Iterator[tuple[Task, Answer]]:
     """Have the workers do tasks, in the order in which they wait.
 
@@ -27,6 +28,7 @@ def run_tasks(
         waiting: the tasks. Whoever takes an answer may add further ones.
         retries: workers that may die at one task; with one more the task is given up.
         describe: names a task in the error message.
+        on_begun: called with a task whenever a worker gets it, again after each death.
 
     Yields:
         Each task with its answer, as soon as it is there.
@@ -42,6 +44,7 @@ def run_tasks(
             if worker in busy or not (again or waiting):
                 continue
             busy[worker] = again.popleft() if again else _Attempt(waiting.popleft())
+            on_begun(busy[worker].task)
             executor.submit(worker, busy[worker].task)
         if not busy:
             return

@@ -172,6 +172,10 @@ class LocalRunner(Runner):
     workers: int = 2
     """Processes, which share the machine's cores; 0 does everything in the main one."""
 
+    threads: int | None = None
+    """Threads of each process; null for an equal share of the cores, at least one. Give it beside
+    other work on the machine, such as ``runner.workers=1 runner.threads=1`` for one core."""
+
     limits: dict[str, int | None] = field(default_factory=dict)
     """How many of the processes may do a kind of task, such as ``{depth: 1}`` where one model fills
     the GPU; null for all of them."""
@@ -188,6 +192,11 @@ class LocalRunner(Runner):
             raise ConfigurationError(
                 "Expected runner.workers of at least 0 and runner.limits of at least 1, got "
                 f"{self.workers} and {counts}."
+            )
+        if self.threads is not None and (self.threads < 1 or self.workers == 0):
+            raise ConfigurationError(
+                "Expected runner.threads of at least 1, with runner.workers of at least 1 (the "
+                f"main process has its threads already), got {self.threads} and {self.workers}."
             )
 
     def worker_count(self, groups: Sequence[WorkerGroup]) -> int:
@@ -210,7 +219,7 @@ class LocalRunner(Runner):
                 kinds[index % self.workers].add(kind)
             # Kinds with few workers are given to different ones as far as possible.
             first += count
-        threads = share_of_cores(self.workers)
+        threads = share_of_cores(self.workers) if self.threads is None else self.threads
         return LocalExecutor(factory, [frozenset(one) for one in kinds], threads)
 
 

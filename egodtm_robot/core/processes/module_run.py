@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from egodtm_robot.core.processes.threads import THREAD_VARIABLES
+from egodtm_robot.core.processes.threads import thread_settings
 
 _FOLLOWER = "egodtm_robot.core.processes.module_follower"
 """The module that such a process begins as."""
@@ -34,6 +34,6 @@ def run_module(module: str, arguments: Sequence[str], log: Path, threads: int) -
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=dict.fromkeys(THREAD_VARIABLES, str(threads)) | os.environ,
+            env=thread_settings(threads) | os.environ,
             check=False,
         ).returncode

@@ -252,7 +252,6 @@ def _make_in(folder: str, factory: WorkerFactory[Any, Any]) -> Any:
 
 def _start_ray(config: RayRunner, cpus: float) -> None:
     import ray
-    from ray.exceptions import RayError
 
     try:
         if config.address is None:
@@ -265,7 +264,7 @@ def _start_ray(config: RayRunner, cpus: float) -> None:
             )
         else:
             ray.init(address=config.address, logging_level=logging.WARNING)
-    except (RayError, ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # a start that times out is nothing more special than that
         raise ClusterError(
             f"Expected a Ray cluster at {config.address or 'this machine'}, but it could not be "
             f"reached: {error}. Start one with `ray start --head`, or take runner=local."

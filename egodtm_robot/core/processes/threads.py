@@ -13,6 +13,10 @@ THREAD_VARIABLES = (
 )
 """Environment variables that libraries read their number of threads from."""
 
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""How the threads of OpenMP wait for one another: asleep. Awake, which is GNU's default, they keep
+a core busy that another process needs, and a run beside other work takes ten times as long."""
+
 _environment_lock = threading.Lock()
 
 
@@ -34,10 +38,15 @@ def thread_share() -> int:
     return int(given) if given.isdigit() and int(given) > 0 else available_cores()
 
 
+def thread_settings(threads: int) -> dict[str, str]:
+    """Environment variables of a process whose libraries may have so many threads each."""
+    return dict.fromkeys(THREAD_VARIABLES, str(threads)) | WAITING
+
+
 def limit_threads(threads: int) -> None:
-    """Set what is not set of :data:`THREAD_VARIABLES`; later imports and processes read it."""
-    for name in THREAD_VARIABLES:
-        os.environ.setdefault(name, str(threads))
+    """Set what is not set of :func:`thread_settings`; later imports and processes read it."""
+    for name, value in thread_settings(threads).items():
+        os.environ.setdefault(name, value)
 
 
 @contextmanager
@@ -48,7 +57,7 @@ def threads_of_children(threads: int) -> Iterator[None]:
     libraries are loaded with the main module, before any code of ours runs in it.
     """
     with _environment_lock:
-        unset = [name for name in THREAD_VARIABLES if name not in os.environ]
+        unset = [name for name in thread_settings(threads) if name not in os.environ]
         limit_threads(threads)
         try:
             yield

@@ -25,6 +25,8 @@ _LOADING_ERRORS = (
 )
 """What transformers raises for a model that is not there, unreadable or of another kind."""
 
+_CHOOSE_ANOTHER = "Only encoder=huggingface can be told to trust it: choose another model."
+
 _PATIENCE_S = 3.0
 """How long the hub may take to answer before it counts as out of reach, seconds."""
 
@@ -49,7 +51,7 @@ def load_model(
         options: further ones of ``from_pretrained``.
 
     Raises:
-        WeightsError: the model is not to be had or not readable.
+        WeightsError: as of :func:`load_partly`.
         CheckpointMismatchError: lists tensors that are missing, unexpected or of another shape.
     """
     model, info = load_partly(model_class, source, revision, **options)
@@ -85,8 +87,12 @@ def load_partly(
         The model, and transformers' ``missing_keys``, ``unexpected_keys`` and ``mismatched_keys``.
 
     Raises:
-        WeightsError: the model is not to be had or not readable.
+        WeightsError: the model is not to be had, not readable, or needs code of its own and
+            ``options`` do not hold ``trust_remote_code=True``.
     """
+    if not options.setdefault("trust_remote_code", False):
+        # Asked without an answer, transformers would ask the user whether to run the code.
+        _refuse_code_brought_along(source, revision, _CHOOSE_ANOTHER)
     kind = getattr(model_class, "__name__", str(model_class))
     expected = f"a model that {kind} knows, with config.json and model.safetensors"
     # Tensors that a checkpoint lacks are drawn from the global generator.
@@ -115,21 +121,32 @@ def load_config(source: str, revision: str | None = None, trust_remote_code: boo
     Raises:
         WeightsError: there is none, or the model needs code of its own that is not trusted.
     """
-    from transformers import AutoConfig, PretrainedConfig
+    from transformers import AutoConfig
+
+    if not trust_remote_code:
+        _refuse_code_brought_along(
+            source, revision, "If you have read that code and trust it, set trust_remote_code=true."
+        )
+    with loading(source, "a model with config.json"):
+        return AutoConfig.from_pretrained(
+            source, trust_remote_code=trust_remote_code, **hub_options(source, revision)
+        )
+
+
+def _refuse_code_brought_along(source: str, revision: str | None, advice: str) -> None:
+    """Raise WeightsError for a model of a kind that only its own code knows."""
+    from transformers import PretrainedConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    options = hub_options(source, revision)
     with loading(source, "a model with config.json"):
-        content, _ = PretrainedConfig.get_config_dict(source, **options)
+        content, _ = PretrainedConfig.get_config_dict(source, **hub_options(source, revision))
     kind = content.get("model_type")
-    if "auto_map" in content and kind not in CONFIG_MAPPING and not trust_remote_code:
+    if "auto_map" in content and kind not in CONFIG_MAPPING:
         raise WeightsError(
             f"Expected {source!r} to be a kind of model that transformers knows, got {kind!r}, "
             f"which brings its own code along ({', '.join(sorted(content['auto_map']))}). It is "
-            "not run. If you have read that code and trust it, set trust_remote_code=true."
+            f"not run. {advice}"
         )
-    with loading(source, "a model with config.json"):
-        return AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code, **options)
 
 
 def load_processor_config(source: str, revision: str | None = None) -> dict[str, Any]:
@@ -151,10 +168,12 @@ def load_tokenizer(source: str, revision: str | None = None, **options: Any) -> 
     """The tokenizer beside a model.
 
     Raises:
-        WeightsError: there is none, or it knows no word.
+        WeightsError: there is none, it knows no word, or the model needs code of its own.
     """
     from transformers import AutoTokenizer
 
+    if "gguf_file" not in options:
+        _refuse_code_brought_along(source, revision, _CHOOSE_ANOTHER)
     with loading(source, "a model with its tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(
             source, trust_remote_code=False, **hub_options(source, revision), **options

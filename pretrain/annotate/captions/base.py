@@ -151,7 +151,7 @@ def read_facts(clip: AnnotatedClip, caution: float = 1.0) -> Facts:
         hand_seen = tuple(
             Statement("hand", track, _SIDES[scene.side[track]], (0, last)) for track in acting
         )
-    elif hand in ("left", "right"):
+    elif wearer and hand in ("left", "right"):
         acting = tuple(track for track in scene.hands if _SIDES.get(scene.side[track]) == hand)
     mover, ways = scene.motion(subject, acting, parsed)
     return Facts(

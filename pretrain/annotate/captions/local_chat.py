@@ -133,6 +133,7 @@ class TransformersCaptions(LanguageModelCaptions):
                 model = AutoModelForCausalLM.from_pretrained(
                     self._model_id,
                     dtype=torch.float32,
+                    trust_remote_code=False,
                     **hub_options(self._model_id, self._revision),
                     **self._options,
                 ).eval()

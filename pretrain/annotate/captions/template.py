@@ -17,7 +17,7 @@ from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.statements import MOTIONS, OPPOSITE, Statement, listed
 from pretrain.model.tokenizer import CONTEXT, encode
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """Of facts and template: part of the fingerprint of every writer, since all fall back on it."""
 
 LEAST_STATEMENTS = 2

@@ -1,7 +1,8 @@
 """What detectors of hands and objects share: boxes of a frame, and what is derived from them.
 
-A detector finds boxes; which hand is left or right, and what is touched, is told from the boxes and
-the depth of the clip by the same rules for all of them.
+A detector finds boxes; which of them are the wearer's hands, which hand is left or right, and what
+is touched, is told from the boxes, the pictures and the depth of the clip by the same rules for all
+of them.
 """
 
 from abc import ABC, abstractmethod
@@ -13,6 +14,7 @@ import numpy as np
 
 from pretrain.annotate.detectors.contact import update_contact
 from pretrain.annotate.detectors.hand_side import assign_sides
+from pretrain.annotate.detectors.wearer import only_real_hands
 from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.stage import AnnotationFailure, Stage
 from pretrain.clips.annotated_clip import AnnotatedClip, Detections
@@ -29,12 +31,17 @@ class FrameBoxes:
         xyxy: float (n, 4), left, top, right, bottom as shares of the image; may reach beyond it.
         side: int8 (n,), see :attr:`pretrain.clips.clip.Boxes.side`; None if the detector can't
             tell sides.
+        arm: float (n, 2), the way from each hand to its arm, of length 1 and with y downward; None
+            if the detector can't tell.
+        wearer: bool (n,), whether a hand may be the wearer's; None for every one.
     """
 
     category: list[str]
     score: np.ndarray
     xyxy: np.ndarray
     side: np.ndarray | None = None
+    arm: np.ndarray | None = None
+    wearer: np.ndarray | None = None
 
     @classmethod
     def empty(cls) -> "FrameBoxes":
@@ -74,10 +81,11 @@ class Detector(ABC):
         self, clips: Sequence[AnnotatedClip]
     ) -> list[Mapping[str, Any] | AnnotationFailure]:
         """``detections`` of each clip; none where nothing is found."""
-        return [
-            {"detections": complete(self.detect(clip), clip.depth, clip.depth_kind)}
-            for clip in clips
-        ]
+        results: list[Mapping[str, Any] | AnnotationFailure] = []
+        for clip in clips:
+            found = only_real_hands(self.detect(clip), clip.frames)
+            results.append({"detections": complete(found, clip.depth, clip.depth_kind)})
+        return results
 
 
 def complete(
@@ -106,9 +114,22 @@ def complete(
             for boxes in found
         ]
         side = np.concatenate(told).astype(np.int8)
-    untold = np.flatnonzero(is_hand & (side == NO_SIDE))
+    wearer = np.concatenate(
+        [np.ones(0, bool)]
+        + [
+            boxes.wearer if boxes.wearer is not None else np.ones(len(boxes), bool)
+            for boxes in found
+        ]
+    )
+    arm = np.concatenate(
+        [np.zeros((0, 2))]
+        + [boxes.arm if boxes.arm is not None else np.zeros((len(boxes), 2)) for boxes in found]
+    )
+    untold = np.flatnonzero(is_hand & wearer & (side == NO_SIDE))
     if len(untold) and not side[is_hand].any():
-        side[untold] = assign_sides(frame[untold], xyxy[untold], score[untold], depth, depth_kind)
+        side[untold] = assign_sides(
+            frame[untold], xyxy[untold], score[untold], depth, depth_kind, arm[untold]
+        )
     boxes = Boxes(
         frame=frame,
         track=np.zeros(count, np.int16),

@@ -66,11 +66,15 @@ def _joined(hands: FrameBoxes, objects: FrameBoxes) -> FrameBoxes:
     side = None
     if hands.side is not None:
         side = np.concatenate([hands.side[of_hands], np.full(len(of_objects), NO_SIDE, np.int8)])
+    arm = None
+    if hands.arm is not None:
+        arm = np.concatenate([hands.arm[of_hands], np.zeros((len(of_objects), 2))])
     return FrameBoxes(
         category=[HAND] * len(of_hands) + [objects.category[index] for index in of_objects],
         score=np.concatenate([hands.score[of_hands], objects.score[of_objects]]),
         xyxy=np.concatenate([hands.xyxy[of_hands], objects.xyxy[of_objects]]),
         side=side,
+        arm=arm,
     )
 
 

@@ -2,9 +2,9 @@
 
 Of two hands in a frame the one farther left is the left hand: people rarely cross their arms. Of a
 single hand the arm tells: it comes from the body, so that the left hand's lies to the left of the
-hand. The arm is what is as near as the hand, or nearer, around its box. Without depth the hand's
-place in the image has to do. What a frame says holds for the whole run of boxes that follow one
-another from frame to frame.
+hand. Where a detector finds the wrist, it says where the arm is. Otherwise the arm is what is as
+near as the hand, or nearer, around its box. Without depth the hand's place in the image has to do.
+What a frame says holds for the whole run of boxes that follow one another from frame to frame.
 """
 
 import numpy as np
@@ -35,6 +35,7 @@ def assign_sides(
     score: np.ndarray,
     depth: np.ndarray | None = None,
     depth_kind: DepthKind | None = None,
+    arm: np.ndarray | None = None,
 ) -> np.ndarray:
     """Sides of the hands of one clip.
 
@@ -44,6 +45,8 @@ def assign_sides(
         score: float (n,), how sure the detector is.
         depth: float (T, h, w), NaN where not known, or None.
         depth_kind: what the depth's numbers mean; None without depth.
+        arm: float (n, 2), the way from each hand to its arm, of length 1, or 0 where it is not
+            known; None where no detector tells it.
 
     Returns:
         int8 (n,), LEFT or RIGHT, each at most once a frame; NO_SIDE for the hands of a frame beyond
@@ -63,6 +66,8 @@ def assign_sides(
         still = None if depth is None else depth[number] / unit
         for index in here:
             evidence[index] = single_evidence(xyxy[index], still)
+            if arm is not None and arm[index].any():
+                evidence[index] = _place(xyxy[index]) + arm[index, 0]
         if len(here) == 2:
             a, b = here[np.argsort(center[here, 0], kind="stable")]
             apart = min(1.0, (center[b, 0] - center[a, 0]) / APART)
@@ -90,7 +95,7 @@ def single_evidence(box: np.ndarray, depth: np.ndarray | None) -> float:
         depth: float (h, w) of the frame in meters, NaN where not known, or None.
     """
     center_x, center_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    place = PLACE_WEIGHT * 2 * (float(center_x) - 0.5)
+    place = _place(box)
     if depth is None:
         return place
     inside = cut_out(depth, box)
@@ -107,6 +112,11 @@ def single_evidence(box: np.ndarray, depth: np.ndarray | None) -> float:
     if not arm.any():
         return place
     return place + float((arm * x[None]).sum() / arm.sum()) / AROUND
+
+
+def _place(box: np.ndarray) -> float:
+    """What the place in the image says, within -0.5 to 0.5."""
+    return PLACE_WEIGHT * 2 * (float(box[0] + box[2]) / 2 - 0.5)
 
 
 def _runs(frames: list[int], own: dict[int, np.ndarray], center: np.ndarray) -> list[np.ndarray]:

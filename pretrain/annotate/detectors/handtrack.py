@@ -44,7 +44,7 @@ HAND_CLASSES = ("open", "closed", "pinch", "point")
 SIDE = 320
 """Rows and columns of the input."""
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 
 class Handtrack(Detector):

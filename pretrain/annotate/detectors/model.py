@@ -12,10 +12,7 @@ from egodtm_robot.core.published_models.efficientnet import LAYERS
 from egodtm_robot.core.published_models.hub import load_partly
 from egodtm_robot.core.storage.atomic_files import write_atomically
 from pretrain.annotate.detectors.trained import MODEL_KINDS
-from pretrain.annotate.errors import (
-    AnnotatorOptionError,
-    require_package,
-)
+from pretrain.annotate.errors import AnnotatorOptionError
 
 Kind = Literal["rt_detr", "d_fine", "ttfnet"]
 
@@ -91,9 +88,7 @@ def new_detector(
 
     Raises:
         WeightsError: the package with the backbone's weights is not installed.
-        MissingPackageError: scipy, by which boxes are matched in training, is not installed.
     """
-    require_package("scipy", "scipy", "The training of detectors")
     import transformers
 
     from pretrain.annotate.detectors.efficientnet_backbone import (
@@ -172,9 +167,7 @@ def published_detector(model: str, revision: str | None, labels: Sequence[str], 
         WeightsError: it is not to be had or not readable, or lacks other tensors than
             those of its labels.
         AnnotatorOptionError: it is of another kind.
-        MissingPackageError: scipy, by which boxes are matched in training, is not installed.
     """
-    require_package("scipy", "scipy", "The training of detectors")
     from transformers import AutoModelForObjectDetection
 
     import pretrain.annotate.detectors.ttfnet  # noqa: F401 -- known to transformers then

@@ -29,7 +29,7 @@ from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.box_geometry import suppress
 from pretrain.clips.clip import HAND
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 GROUNDED = ("grounding-dino", "mm-grounding-dino")
 EMBEDDED = ("owlv2", "owlvit")

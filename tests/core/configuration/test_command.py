@@ -189,6 +189,51 @@ def test_help_and_the_configuration_are_shown_while_a_required_key_is_missing(ru
     assert os.listdir() == []
 
 
+@dataclass
+class PathsConfig:
+    paths: list[str] = field(default_factory=list)
+    seed: int = 0
+
+
+@command(PathsConfig, "paths", "paths")
+def with_paths(config: PathsConfig) -> None:
+    received.append(config)
+
+
+@pytest.fixture
+def run_with_paths(tmp_path, monkeypatch):
+    """Run the command that takes paths in an empty folder."""
+    (tmp_path / "paths.yaml").write_text("defaults:\n  - paths_schema\n  - _self_\n")
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+
+    def run_paths(*arguments):
+        received.clear()
+        with_paths([*arguments, "--config-dir", str(tmp_path)])
+        return list(received)
+
+    return run_paths
+
+
+@pytest.mark.parametrize(
+    "path", ["runs/few", "here", "runs/knob/pixels,policy=mlp", "it's [one] $x", "/a/b=c", "a,b"]
+)
+def test_arguments_that_are_no_settings_are_paths_where_a_command_takes_them(run_with_paths, path):
+    (config,) = run_with_paths("other", "seed=3", path)
+    assert (config.paths, config.seed) == (["other", path], 3)
+
+
+def test_what_lies_there_is_a_path_whatever_its_name(run_with_paths):
+    Path("seed=4").touch()
+    (config,) = run_with_paths("seed=4", "seed=5")
+    assert (config.paths, config.seed) == (["seed=4"], 5)
+
+
+def test_a_command_without_paths_refuses_what_is_no_setting(run, capsys):
+    assert "runs/few" in refused(run, capsys, "runs/few")
+
+
 def test_an_error_raised_by_the_command_is_one_line_and_exit_code_2(run, capsys):
     with pytest.raises(SystemExit) as stopped:
         run("seed=13")

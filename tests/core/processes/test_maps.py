@@ -17,7 +17,7 @@ from egodtm_robot.core.errors import (
     WorkerDiedError,
 )
 from egodtm_robot.core.processes.maps import ordered_map, unordered_map
-from egodtm_robot.core.processes.threads import THREAD_VARIABLES
+from egodtm_robot.core.processes.threads import thread_settings
 
 _offset = {"value": 0}
 
@@ -66,7 +66,7 @@ def unpicklable(number: int) -> object:
 
 
 def environment(_: int) -> dict[str, str | None]:
-    return {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    return {name: os.environ.get(name) for name in thread_settings(1)}
 
 
 def no_children() -> bool:
@@ -189,9 +189,11 @@ def test_a_negative_number_of_workers_is_refused():
 
 
 def test_each_worker_has_one_thread_unless_the_user_says_otherwise(monkeypatch):
-    for name in THREAD_VARIABLES:
+    for name in thread_settings(1):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MKL_NUM_THREADS", "3")
     (found,) = ordered_map(environment, [0], 1)
-    assert found == dict.fromkeys(THREAD_VARIABLES, "1") | {"MKL_NUM_THREADS": "3"}
+    assert (found["OMP_NUM_THREADS"], found["MKL_NUM_THREADS"]) == ("1", "3")
+    # Threads that wait awake take the core that another process needs.
+    assert found["OMP_WAIT_POLICY"] == "PASSIVE"
     assert "OMP_NUM_THREADS" not in os.environ

@@ -353,9 +353,10 @@ def test_a_folder_without_pictures_is_no_video(tmp_path):
     [
         (1.0, 1.0, "some length, got one of none: 1 to 1 s"),
         (2.0, 1.0, "ends after its start, got 2 to 1 s"),
-        (1.0, 4.0, r"within the video's 3\.000 s, got 1 to 4 s"),
-        (8.0, 9.0, r"within the video's 3\.000 s"),
-        (-2.0, 1.0, "starts at 0 s or later"),
+        (1.0, 8.1, r"within the video's 3\.000 s, or up to 5 s beyond, .* got 1 to 8\.1 s"),
+        (3.0, 4.0, r"within the video's 3\.000 s, got 3 to 4 s: nothing of it is there"),
+        (-5.1, 1.0, "starts at 0 s or later"),
+        (-2.0, 0.0, "starts at 0 s or later"),
         (math.nan, 1.0, "in seconds"),
     ],
 )
@@ -370,6 +371,18 @@ def test_a_span_that_rounding_put_beyond_the_video_is_cut(tmp_path):
     clip = decode_clip(path, 2.0, 3.3, frames=4, resolution=SIDE)
     assert [read_number(frame) for frame in clip.frames] == [21, 23, 26, 28]
     assert decode_clip(path, 2.0, math.inf, resolution=SIDE).times[-1] == clip.times[-1]
+
+
+@pytest.mark.parametrize(
+    ("span", "inside", "cut_s"),
+    [((2.0, 3.9), (2.0, 3.0), 0.9), ((2.5, 8.0), (2.5, 3.0), 5.0), ((-1.0, 1.0), (0.0, 1.0), 1.0)],
+)
+def test_a_clip_that_reaches_beyond_its_video_is_what_of_it_is_there(tmp_path, span, inside, cut_s):
+    path = write_video(tmp_path / "a.mp4")
+    found, expected = (decode_clip(path, *one, resolution=SIDE) for one in (span, inside))
+    assert np.array_equal(found.times, expected.times)
+    assert found.cut_s == pytest.approx(cut_s)
+    assert expected.cut_s == 0
 
 
 def test_an_mp4_cut_short_is_named(tmp_path):

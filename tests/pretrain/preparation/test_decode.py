@@ -42,13 +42,16 @@ def test_broken_and_missing_videos_cost_their_own_clips_only(tmp_path):
         request(tmp_path / "none.mp4"),
         request(good, 2, 1),
         request(good, 5, 6),
+        request(good, 2.5, 4.5),
         request(good, 1, 2, extra={"crop": [1, 0, 0, 1]}),
         request(good, 1.5, 2.5),
     ]
     found = {one.key: one for one in decode_requests(requests, CONFIG)}
     assert len(found) == len(requests)
-    for key in ("good.mp4@0", "good.mp4@1.5"):
-        assert isinstance(found[key], AnnotatedClip)
+    for key, cut_s in (("good.mp4@0", None), ("good.mp4@1.5", None), ("good.mp4@2.5", 1.5)):
+        clip = found[key]
+        assert isinstance(clip, AnnotatedClip)
+        assert clip.extra.get("cut_s") == cut_s
     reasons = {
         "text.mp4@0": "cannot open", "text.mp4@1": "cannot open", "none.mp4@0.0": "is nothing",
         "good.mp4@2": "ends after its start", "good.mp4@5": "within the video's 3.000 s",

@@ -1,0 +1,1 @@
+"""What outcomes of episodes say: estimates, tests and a sequential rule; pure computation."""

@@ -1,0 +1,155 @@
+"""Finished runs in folders: their final episodes, and what they were measured under."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from egodtm_robot.comparison.arms import Condition, RunEpisodes
+from egodtm_robot.comparison.provenance import Provenance
+from egodtm_robot.core.configuration import from_mapping
+from egodtm_robot.core.errors import EgoDTMRobotError
+from egodtm_robot.core.fingerprints import hash_parts
+from egodtm_robot.core.run_folder import CONFIG_FILE
+from egodtm_robot.core.training.identity import decisive
+from egodtm_robot.evaluation.outcomes import Outcome
+from egodtm_robot.evaluation.results import RESULTS_FILE, FinishedRun
+from egodtm_robot.learning.protocol import ProtocolConfig
+
+_TIMINGS = "timings.json"
+
+
+def run_folders(path: Path) -> list[Path]:
+    """Folders of finished runs of the main job at a path or below it, in order.
+
+    Results of other commands, which have files of the same name, are passed over.
+    """
+    folders = []
+    for file in sorted(path.rglob(RESULTS_FILE)):
+        try:
+            content = json.loads(file.read_bytes())
+        except ValueError:
+            content = {"env": None, "final": None}  # the reader of results says what is wrong
+        if isinstance(content, dict) and {"env", "final"} <= content.keys():
+            folders.append(file.parent)
+    return folders
+
+
+def episodes_of(run: FinishedRun) -> tuple[RunEpisodes, ...]:
+    """The final episodes of a run, one entry for each condition that it met.
+
+    A run of before outcomes were written has totals alone, and no episode seeds.
+    """
+    results = run.results
+    provenance = run_provenance(run)
+    if run.outcomes is None:
+        success = np.zeros(results.final["episodes"], dtype=bool)
+        # In an order that means nothing: totals do not say which episodes were solved.
+        success[: results.final["successes"]] = True
+        look = str(results.environment.get("visual", ""))
+        resets = str(results.environment.get("randomization", ""))
+        entries = [RunEpisodes(Condition(results.env, look, resets), results.seed, None, success)]
+    else:
+        by_condition: dict[Condition, list[Outcome]] = {}
+        for outcome in run.outcomes:
+            condition = Condition(outcome.environment, outcome.look, outcome.resets)
+            by_condition.setdefault(condition, []).append(outcome)
+        entries = [_episodes(condition, rows) for condition, rows in sorted(by_condition.items())]
+    return tuple(
+        replace(
+            entry,
+            source=run.folder,
+            provenance=provenance,
+            scene=str(results.environment.get("model_hash", "")),
+            checkpoint_maximum=results.r3m_success_rate,
+        )
+        for entry in entries
+    )
+
+
+def unfinished_runs(path: Path) -> list[Path]:
+    """Folders of runs below a path that have begun and left no results."""
+    if not path.is_dir():
+        return []
+    return sorted(
+        file.parent for file in path.rglob(_TIMINGS) if not (file.parent / RESULTS_FILE).is_file()
+    )
+
+
+def run_provenance(run: FinishedRun) -> Provenance:
+    """What a run was measured under, of its ``config.yaml`` and ``results.json``."""
+    results = run.results
+    toolkit = str(results.versions.get("egodtm-robot", ""))
+    mujoco = results.versions.get("mujoco", "")
+    simulator = f"mujoco {mujoco}" if mujoco else ""
+    protocol = None if run.folder is None else _protocol(run.folder)
+    if protocol is None:
+        return Provenance(results.protocol, "", toolkit, simulator)
+    demos = {name: results.demos.get(name) for name in ("episodes", "noise", "seed")}
+    split = str(results.final.get("split", "final"))
+    settings = settings_hash(protocol, demos, split)
+    return Provenance(results.protocol, settings, toolkit, simulator)
+
+
+def _protocol(run_dir: Path) -> ProtocolConfig | None:
+    """The protocol's settings; None where they are not there, or were others in that version."""
+    try:
+        config = yaml.safe_load((run_dir / CONFIG_FILE).read_text(encoding="utf-8"))
+        return from_mapping(ProtocolConfig, config["protocol"])
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, EgoDTMRobotError):
+        return None
+
+
+def settings_hash(protocol: ProtocolConfig, demos: Mapping[str, Any], split: str) -> str:
+    """A short name for everything that a protocol stands for.
+
+    Settings that have their default are left out, so that a new setting, which begins with a
+    default that keeps what was there, does not rename the protocols of before.
+
+    Args:
+        protocol: its settings; the look that it proposes does not count, since the episodes say
+            which look they had.
+        demos: ``episodes``, ``noise`` and ``seed`` of the demonstrations.
+        split: of the final episodes.
+    """
+    settings = decisive(protocol)
+    defaults = decisive(ProtocolConfig())
+    changed = _changed(settings, defaults)
+    # A name is no setting, and the number of demonstrations stands in `demos` as it really was.
+    for name in ("name", "demonstrations"):
+        changed.pop(name, None)
+    return hash_parts(changed, dict(demos), split)
+
+
+def _episodes(condition: Condition, rows: Sequence[Outcome]) -> RunEpisodes:
+    rows = sorted(rows, key=lambda row: row.episode_seed)
+    progress = [row.progress for row in rows]
+    return RunEpisodes(
+        condition=condition,
+        run_seed=rows[0].run_seed,
+        episode_seeds=np.array([row.episode_seed for row in rows], np.int64),
+        success=np.array([row.success for row in rows], bool),
+        progress=None if None in progress else np.array(progress, np.float64),
+        solved_step=np.array(
+            [np.nan if row.solved_step is None else row.solved_step for row in rows], np.float64
+        ),
+        steps=np.array([row.steps for row in rows], np.int64),
+    )
+
+
+def _changed(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """What differs from the defaults, nested as it was."""
+    changed: dict[str, Any] = {}
+    for name, value in settings.items():
+        default = defaults.get(name)
+        if isinstance(value, Mapping) and isinstance(default, Mapping):
+            inner = _changed(value, default)
+            if inner:
+                changed[name] = inner
+        elif value != default:
+            changed[name] = value
+    return changed

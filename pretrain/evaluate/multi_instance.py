@@ -1,0 +1,203 @@
+"""Multi-instance retrieval of EPIC-KITCHENS-100: many clips suit a sentence, more or less well."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pretrain.clips.sources.tables import read_table
+from pretrain.evaluate.actions import Action, action_of
+from pretrain.evaluate.clips import EvaluationClips
+from pretrain.evaluate.model import VideoTextModel
+from pretrain.evaluate.relevancy import Relevancy, RelevancyScores, relevancy_scores
+from pretrain.evaluate.task import (
+    EvaluationDataError,
+    EvaluationTask,
+    Record,
+    Scores,
+    finite_column,
+    identities,
+    mean_estimate,
+)
+
+DIRECTIONS = ("video_to_text", "text_to_video")
+MEASURES = ("map", "ndcg")
+
+
+class MultiInstanceRetrieval(EvaluationTask):
+    """Mean average precision and nDCG between clips and sentences, in both directions.
+
+    Relevancy is that of verb and noun classes (:mod:`pretrain.evaluate.relevancy`). ``map`` and
+    ``ndcg`` are means over both directions, as the challenge ranks them; chance is the exact mean
+    over all orders.
+
+    Args:
+        sentences: the published table of sentences, ``EPIC_100_retrieval_test_sentence.csv``. Each
+            row names the clip whose narration it is. None takes each narration of the clips once,
+            with the classes of its first clip.
+        prompt: what a narration becomes for the model, with ``{}`` in its place. The published
+            pipelines show it as it is.
+    """
+
+    name = "multi_instance"
+    headline = "map"
+    curves = MEASURES
+
+    def __init__(self, sentences: str | None = None, prompt: str = "{}") -> None:
+        self.sentences = None if sentences is None else Path(sentences)
+        self.prompt = prompt
+
+    def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
+        """A model that has seen texts and clips with classes are needed."""
+        if not hasattr(model, "encode_text"):
+            return "a model that encodes texts"
+        (extra,) = data.read([0], ["extra"])["extra"]
+        action = action_of(extra)
+        known = action is not None and action.nouns
+        return None if known else "clips with classes of verbs and nouns"
+
+    def measure(
+        self, model: VideoTextModel, data: EvaluationClips, items: Sequence[int]
+    ) -> list[Record]:
+        """The embeddings of clips and of their narrations, and their classes.
+
+        Raises:
+            EvaluationDataError: a clip has no classes.
+        """
+        found = data.read(items, ["key", "narration", "extra"])
+        narrations = [narration.strip() for narration in found["narration"]]
+        videos = data.embed_videos(model, items)
+        texts = data.embed_texts(model, [self.prompt.format(one) for one in narrations])
+        records = []
+        for row, identity in enumerate(identities(data, items)):
+            action = action_of(found["extra"][row])
+            if action is None or not action.nouns:
+                raise EvaluationDataError(
+                    f"Expected classes of verb and noun with every clip, {identity['clip']} has "
+                    "none. Evaluate the stores apart."
+                )
+            records.append(
+                {
+                    **identity,
+                    "key": found["key"][row],
+                    "narration": narrations[row],
+                    "verb": action.verb,
+                    "nouns": json.dumps(sorted(action.nouns)),
+                    "video_embedding": videos[row],
+                    "text_embedding": texts[row],
+                }
+            )
+        return records
+
+    def score(self, records: Sequence[Record]) -> Scores:
+        """Both measures in both directions.
+
+        Raises:
+            EvaluationDataError: there is one sentence alone, an embedding is not finite, or the
+                table of sentences is of other clips.
+        """
+        actions = [Action(r["verb"], frozenset(json.loads(r["nouns"])), "") for r in records]
+        chosen = self._sentences(records)
+        if len(chosen) < 2:
+            raise EvaluationDataError(
+                f"Expected at least two sentences to tell apart, got {len(chosen)} of "
+                f"{len(records)} clips. Measure on more clips with data.clips."
+            )
+        videos = finite_column(records, "video_embedding").astype(np.float64)
+        texts = finite_column([records[row] for row in chosen], "text_embedding")
+        texts = texts.astype(np.float64)
+        relevancy = Relevancy(actions, [actions[row] for row in chosen])
+        self._check_relevant(records, relevancy)
+        found: dict[str, RelevancyScores] = {
+            "video_to_text": relevancy_scores(lambda block: videos[block] @ texts.T, relevancy),
+            "text_to_video": relevancy_scores(
+                lambda block: texts[block] @ videos.T, relevancy.transposed()
+            ),
+        }
+        clusters = {
+            "video_to_text": [record["video"] for record in records],
+            "text_to_video": [records[row]["video"] for row in chosen],
+        }
+        values = {
+            name: {"map": one.average_precision, "ndcg": one.ndcg} for name, one in found.items()
+        }
+        numbers = {}
+        for measure in MEASURES:
+            both = {name: values[name][measure] for name in DIRECTIONS}
+            # Weighed so that the mean over all queries is the mean of the directions' means.
+            total = sum(map(len, both.values()))
+            weighed = [one * total / (2 * len(one)) for one in both.values()]
+            numbers[measure] = mean_estimate(
+                np.concatenate(weighed), [name for d in DIRECTIONS for name in clusters[d]]
+            )
+            for name, one in both.items():
+                numbers[f"{name}/{measure}"] = mean_estimate(one, clusters[name])
+        chances = {
+            name: {"map": one.chance_precision.mean(), "ndcg": one.chance_ndcg.mean()}
+            for name, one in found.items()
+        }
+        return Scores(
+            headline=numbers[self.headline],
+            numbers=numbers,
+            facts={
+                "clips": len(records),
+                "sentences": len(chosen),
+                **{
+                    f"chance_{measure}": float(np.mean([one[measure] for one in chances.values()]))
+                    for measure in MEASURES
+                },
+                **{
+                    f"{name}/chance_{measure}": float(chances[name][measure])
+                    for name in DIRECTIONS
+                    for measure in MEASURES
+                },
+            },
+            outcomes=[
+                {
+                    "item": item,
+                    "video": clusters[name][row],
+                    "direction": name,
+                    "query": records[row if name == "video_to_text" else chosen[row]]["key"],
+                    "average_precision": float(one.average_precision[row]),
+                    "ndcg": float(one.ndcg[row]),
+                }
+                for first, (name, one) in zip((0, len(records)), found.items(), strict=True)
+                for item, row in enumerate(range(len(one.ndcg)), start=first)
+            ],
+        )
+
+    def _sentences(self, records: Sequence[Record]) -> list[int]:
+        """Places of the clips whose narrations are the sentences."""
+        if self.sentences is None:
+            first: dict[str, int] = {}
+            for row, record in enumerate(records):
+                first.setdefault(record["narration"], row)
+            return list(first.values())
+        places = {record["key"]: row for row, record in enumerate(records)}
+        wanted = [
+            row.text("narration_id")
+            for row in read_table(self.sentences, ("narration_id", "narration"))
+        ]
+        missing = [name for name in wanted if name not in places]
+        if missing:
+            raise EvaluationDataError(
+                f"Expected clips with all {len(wanted)} narration_id of {self.sentences}, "
+                f"{len(missing)} are missing, {missing[0]} first: clips and sentences are of "
+                "different sets, or not all clips are measured (data.clips=null). Without "
+                "sentences, the narrations of the clips at hand are taken."
+            )
+        return [places[name] for name in wanted]
+
+    def _check_relevant(self, records: Sequence[Record], relevancy: Relevancy) -> None:
+        relevant = np.zeros(relevancy.shape[0], bool)
+        for start in range(0, len(relevant), 256):
+            block = slice(start, start + 256)
+            relevant[block] = (relevancy.rows(block) == 1).any(axis=1)
+        if not relevant.all():
+            row = int(np.argmin(relevant))
+            raise EvaluationDataError(
+                f"Expected a sentence of the same verb and nouns for every clip, "
+                f"{records[row]['clip']} ({records[row]['narration']!r}) and "
+                f"{int((~relevant).sum()) - 1} others have none: the sentences are of another set."
+            )
