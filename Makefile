@@ -50,8 +50,7 @@ docs: $(DOCS_INSTALLED)
 
 setup: $(INSTALLED)
 
-# The package metaworld pins an older MuJoCo than the tested one, hence --no-deps; what else it needs
-# is the extra of its name.
+# The package metaworld pins an older MuJoCo than the tested one, hence --no-deps.
 $(INSTALLED): $(INPUTS)
 	@command -v $(PYTHON) >/dev/null || { \
 		echo "Expected $(PYTHON) on the PATH; found none. Install Python 3.11, on Debian 12:" \

@@ -89,8 +89,8 @@ def main() -> None:
     print(f"{len(singles)} labeled frames, {len(rows)} clips for captions", flush=True)
     lines: list[str] = []
     for detector in detectors:
-        found = [detector.detect(one.clip) for one in singles]
-        in_rows = [detector.detect(one.clip) for one in rows]
+        found = detect(detector, [*singles, *rows])
+        found, in_rows = found[: len(singles)], found[len(singles) :]
         for rules in (False, True):
             name = f"{detector.name}, {'with' if rules else 'without'} the rules"
             print(f"{name}: {precision_and_recall(singles, found, rules)}", flush=True)
@@ -140,6 +140,19 @@ def read_clips(footage: Path, labels: Path) -> tuple[list[Shown], list[Shown]]:
             clip = make_clip(f"{name}@{row[0]}-{row[-1]}", [frames[one] for one in row])
             rows.append(Shown(clip, {place: known[one] for place, one in enumerate(row)}))
     return singles, rows
+
+
+def detect(detector: Detector, shown: Sequence[Shown]) -> list[list[FrameBoxes]]:
+    """Boxes of every clip; frames that several of them share are looked at once."""
+    known: dict[bytes, FrameBoxes] = {}
+    found = []
+    for one in shown:
+        frames = {frame.tobytes(): frame for frame in one.clip.frames}
+        for content, frame in frames.items():
+            if content not in known:
+                (known[content],) = detector.detect(make_clip("frame", [frame]))
+        found.append([known[frame.tobytes()] for frame in one.clip.frames])
+    return found
 
 
 def read_labels(hands: Sequence[Sequence], aspect: float) -> Labels:

@@ -87,6 +87,14 @@ class EnvironmentConfig:
         """What the environment would report as its reset preset and its look, by option."""
         return {"randomization": "default", "visual": "fixed"}
 
+    @property
+    def preset_hashes(self) -> dict[str, str]:
+        """A hash of what each chosen preset draws, by option; empty where there is no choice.
+
+        Presets of the same name with other ranges make other episodes, which must not be compared.
+        """
+        return {}
+
     def with_look(self, look: str) -> Self:
         """The same environment, with the same episodes for the same seeds, under another look.
 

@@ -15,6 +15,7 @@ import pytest
 import safetensors.numpy
 
 import egodtm_robot.rollout
+from egodtm_robot.comparison.run_folders import run_provenance
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import (
     ConfigurationError,
@@ -101,6 +102,10 @@ def test_further_looks_meet_the_same_policy_on_the_same_episodes(
     assert totals["episodes"] == 3
     assert totals["successes"] == sum(row.success for row in shifted)
     assert "look shifted: " in describe(results, folder)
+    hashes = results.environment["preset_hashes"]
+    assert set(hashes["visual"]) == {"fixed", "shifted"}
+    assert run.results.environment["preset_hashes"]["visual"].items() < hashes["visual"].items()
+    assert results.protocol_hash != run.results.protocol_hash
 
 
 def test_totals_of_a_further_look_that_are_not_its_rows_are_refused(
@@ -159,6 +164,13 @@ def test_a_run_leaves_results_checkpoints_and_films(run: Run) -> None:
     assert len(results.videos) == 3
     for name in (*results.videos, "config.yaml", "checkpoints/step_0000060/policy.safetensors"):
         assert (run.folder / name).stat().st_size > 100, name
+
+
+def test_a_run_of_before_results_had_the_protocol_hash_is_given_the_same(run: Run) -> None:
+    now = FinishedRun.load(run.folder)
+    before = replace(now, results=replace(now.results, protocol_hash=""))
+    assert run_provenance(before) == run_provenance(now)
+    assert run_provenance(now).settings == run.results.protocol_hash != ""
 
 
 @pytest.mark.parametrize("encoder", ["oracle", "none"])

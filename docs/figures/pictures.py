@@ -59,17 +59,18 @@ def qualities() -> None:
 
 
 def visual_presets() -> None:
-    """Five seeds under each visual preset."""
+    """Five seeds under each visual preset, from a camera that stands still and from the wrist."""
     rows = []
-    for visual in VISUAL_PRESETS:
-        env = KitchenEnv("microwave", visual=visual, cameras=("left",), resolution=160)
-        rows.append(
-            [
-                labeled(env.reset(seed=seed)[0]["rgb"]["left"], f"{visual}, seed {seed}")
-                for seed in range(5)
-            ]
-        )
-        env.close()
+    for camera in ("left", "wrist"):
+        for visual in VISUAL_PRESETS:
+            env = KitchenEnv("microwave", visual=visual, cameras=(camera,), resolution=160)
+            rows.append(
+                [
+                    labeled(env.reset(seed=seed)[0]["rgb"][camera], f"{visual}, {camera}, {seed}")
+                    for seed in range(5)
+                ]
+            )
+            env.close()
     save(rows, "visual_presets.png")
 
 

@@ -7,7 +7,9 @@ from scipy import special
 from egodtm_robot.comparison.inference.estimate import MeanEstimate
 
 
-def advice(first: str, second: str, difference: MeanEstimate, verdict: str) -> str:
+def advice(
+    first: str, second: str, difference: MeanEstimate, verdict: str, paired: bool = True
+) -> str:
     """Say which part of the variance is whose, and what more of either would do.
 
     Args:
@@ -15,6 +17,7 @@ def advice(first: str, second: str, difference: MeanEstimate, verdict: str) -> s
         second: name of the other one.
         difference: the first minus the second.
         verdict: on the pair.
+        paired: whether the arms share their episodes.
     """
     pair = f"{first} against {second}"
     if difference.over == "episodes":
@@ -25,8 +28,11 @@ def advice(first: str, second: str, difference: MeanEstimate, verdict: str) -> s
     training = difference.training_share
     if math.isnan(training):
         return ""
-    now = _half_width(difference, 1, 1)
-    seeds, episodes = _half_width(difference, 2, 1), _half_width(difference, 1, 2)
+    each = difference.episodes / (1 if paired else 2)
+    now, seeds, episodes = (
+        _half_width(difference, each, more_seeds, more_episodes)
+        for more_seeds, more_episodes in ((1, 1), (2, 1), (1, 2))
+    )
     parts = (
         f"{pair}: {100 * training:.0f} % of the variance of this difference is training and "
         f"{100 - 100 * training:.0f} % episodes. Twice the run seeds would bring its interval from "
@@ -41,19 +47,19 @@ def advice(first: str, second: str, difference: MeanEstimate, verdict: str) -> s
     return f"{parts}: add {better} to decide it."
 
 
-def _half_width(difference: MeanEstimate, seeds: int, episodes: int) -> float:
+def _half_width(difference: MeanEstimate, each: float, seeds: int, episodes: int) -> float:
     """Of the interval with that many times the run seeds and the episodes of each run.
 
     As :func:`~egodtm_robot.comparison.inference.estimate.half_width` has it, with the parts of the
-    variance that were found.
+    variance that were found. ``each`` is the number of episodes of an arm.
     """
     runs = difference.run_seeds
-    within = difference.episode_variance / (difference.episodes / (difference.conditions * runs))
+    within = difference.episode_variance * difference.conditions * runs / each
     # Where all run seeds meet the same episodes, what these have in common remains however many
     # run seeds there are; where each has its own, nothing does.
     common = max(difference.episode_error**2 - within / runs, 0.0) * runs / (runs - 1)
     by_episodes = (common + max(within - common, 0.0) / (runs * seeds)) / episodes
-    training = difference.training_variance / (runs * seeds)
+    training = max(difference.standard_error**2 - difference.episode_error**2, 0.0) / seeds
     freedom = difference.degrees_of_freedom * (runs * seeds - 1) / (runs - 1)
     upper = 0.5 + difference.confidence / 2
     over_runs = special.stdtrit(freedom, upper) * math.sqrt(training + by_episodes)

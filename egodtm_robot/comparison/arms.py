@@ -15,6 +15,8 @@ from egodtm_robot.core.errors import EgoDTMRobotError
 ConditionPart = Literal["look", "resets"]
 """What of a condition arms may be split by."""
 
+CONDITION_PARTS: tuple[ConditionPart, ...] = ("look", "resets")
+
 
 class ArmsError(EgoDTMRobotError, ValueError):
     """There are no arms where they were looked for, or an arm has a run twice."""
@@ -106,36 +108,37 @@ def make_arm(name: str, runs: Iterable[RunEpisodes]) -> Arm:
 
 
 def align_arms(arms: Sequence[Arm]) -> tuple[Arm, ...]:
-    """Make arms comparable that have met environments under different looks or resets.
+    """Make arms comparable of which each has met environments under a look of its own.
 
-    Where each arm has met an environment under one look, its own, the look is taken out of the
-    condition, so that episodes are paired by their seeds. Where an arm has met an environment under
-    several, it is split by them, see :func:`split_arms`. Arms that have met each environment under
-    the same look stay as they are. Resets likewise.
+    The look is taken out of the condition, so that episodes are paired by their seeds. Arms that
+    have met each environment under the same look, or one of them under several, stay as they are.
+    Resets likewise.
 
     Args:
         arms: any.
     """
     aligned = tuple(arms)
-    parts: tuple[ConditionPart, ...] = ("look", "resets")
-    for part in parts:
-        of_arms = [
-            {(run.condition.environment, getattr(run.condition, part)) for run in arm.runs}
-            for arm in aligned
-        ]
-        if _names_twice(set().union(*of_arms)):
-            if any(_names_twice(met) for met in of_arms):
-                aligned = split_arms(aligned, part)
-            else:
-                aligned = tuple(
-                    Arm(arm.name, tuple(_without(run, part) for run in arm.runs)) for arm in aligned
-                )
+    for part in CONDITION_PARTS:
+        together = Arm("", tuple(run for arm in aligned for run in arm.runs))
+        if met_several([together], part) and not met_several(aligned, part):
+            aligned = tuple(
+                Arm(arm.name, tuple(_without(run, part) for run in arm.runs)) for arm in aligned
+            )
     return aligned
 
 
-def _names_twice(met: Iterable[tuple[str, str]]) -> bool:
-    environments = [environment for environment, _ in met]
-    return len(set(environments)) < len(environments)
+def met_several(arms: Sequence[Arm], part: ConditionPart) -> bool:
+    """Whether an arm has met an environment under several looks or resets.
+
+    Args:
+        arms: any.
+        part: of the condition.
+    """
+    for arm in arms:
+        met = {(run.condition.environment, getattr(run.condition, part)) for run in arm.runs}
+        if len({environment for environment, _ in met}) < len(met):
+            return True
+    return False
 
 
 def _without(run: RunEpisodes, part: ConditionPart) -> RunEpisodes:

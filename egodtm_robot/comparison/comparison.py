@@ -32,6 +32,9 @@ from egodtm_robot.core.run_folder import json_values
 VERSION = 1
 """Of :meth:`Comparison.to_json`; raised whenever an older reader would misread it."""
 
+_PAIRS_NAMED = 3
+"""In a note."""
+
 Verdict = Literal["ahead", "behind", "equal", "undecided"]
 """Of the first arm of a pair. ``ahead`` and ``behind``: the difference is not 0, after correction
 for the number of pairs. ``equal``: it is smaller than the margin, which was tested."""
@@ -500,7 +503,7 @@ def _advice(pairs: Sequence[PairResult]) -> str:
         return ""
     undecided = [one for one in pairs if one.verdict == "undecided"]
     chosen = min(undecided or pairs, key=lambda one: abs(one.success.value))
-    return advice(chosen.first, chosen.second, chosen.success, chosen.verdict)
+    return advice(chosen.first, chosen.second, chosen.success, chosen.verdict, chosen.paired)
 
 
 def _notes(
@@ -536,24 +539,33 @@ def _notes(
         partial = {run.run_seed for run in arm.runs if run.condition in compared} - seeds
         if partial:
             yield (
-                f"{arm.name}: run seeds {_numbers(partial)} have no run under every compared "
-                "condition and are left out of its mean and differences."
+                f"{arm.name}: left out of its mean and differences, since they lack a run under a "
+                f"compared condition: {_seeds(partial)}."
             )
         if not seeds:
             yield f"{arm.name} has no run seed with a run under every condition, and so no mean."
     for one in pairs:
         yield from _left_out(one, whole[one.first], whole[one.second])
-    if any(one.success.over == "episodes" for one in pairs):
+    single = [one for one in pairs if one.success.over == "episodes"]
+    if single:
+        which = "" if len(single) == len(pairs) else f", as for {_named(single)},"
         yield (
-            "With one run seed an interval is over episodes alone. It says which of two trained "
-            "policies is better, and nothing about training again: add run seeds."
+            f"With one run seed{which} an interval is over episodes alone. It says which of two "
+            "trained policies is better, and nothing about training again: add run seeds."
         )
-    unpaired = [f"{one.first} and {one.second}" for one in pairs if not one.paired]
+    unpaired = [one for one in pairs if not one.paired]
     if unpaired:
         yield (
-            f"Unpaired, as two separate experiments: {'; '.join(unpaired)}. Results with rows of "
-            "the same episodes would be compared more sharply."
+            f"Unpaired, as two separate experiments: {_named(unpaired)}. Results with rows of the "
+            "same episodes would be compared more sharply."
         )
+
+
+def _named(pairs: Sequence[PairResult]) -> str:
+    """The first pairs, and the number of the others."""
+    names = [f"{one.first} and {one.second}" for one in pairs[:_PAIRS_NAMED]]
+    rest = len(pairs) - len(names)
+    return "; ".join([*names, *([f"{rest} other pairs"] if rest else [])])
 
 
 def _left_out(result: PairResult, first: Arm, second: Arm) -> Iterable[str]:
@@ -564,7 +576,7 @@ def _left_out(result: PairResult, first: Arm, second: Arm) -> Iterable[str]:
     names = f"{result.first} and {result.second}"
     alone = seeds[0] ^ seeds[1]
     if alone:
-        yield f"{names} are compared without the run seeds {_numbers(alone)}, which one lacks."
+        yield f"{names} are compared without {_seeds(alone)}, which one of them lacks."
     shared = seeds[0] & seeds[1]
     total = max(
         sum(len(run.success) for run in arm.runs if run.run_seed in shared)
@@ -599,8 +611,8 @@ def _listed(conditions: Iterable[Condition]) -> str:
     )
 
 
-def _numbers(values: Iterable[int]) -> str:
-    return ", ".join(str(value) for value in sorted(values))
+def _seeds(seeds: Collection[int]) -> str:
+    return f"run seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))}"
 
 
 # -- plain values ------------------------------------------------------------------------------

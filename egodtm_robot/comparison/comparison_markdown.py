@@ -108,6 +108,8 @@ def _legend(comparison: "Comparison") -> str:
         f"{comparison.fingerprint}."
     )
     over = "over run seeds and episodes" if seeds[-1:] > [1] else "over episodes alone"
+    if seeds[:1] == [1] < seeds[-1:]:
+        over += " (over episodes alone where there is one run seed)"
     second = (
         f"Percent of final episodes with {100 * comparison.confidence:g} % intervals, Wilson's "
         f"over episodes for a cell, {over} for a mean."

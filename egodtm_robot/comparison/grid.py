@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from egodtm_robot.comparison.arms import ConditionPart, RunEpisodes, make_arm, split_arms
+from egodtm_robot.comparison.arms import RunEpisodes, align_arms, make_arm
 from egodtm_robot.comparison.cells import Cell, cells_of, check_cells
 from egodtm_robot.comparison.command_runs import (
     LOG_FILE,
@@ -25,8 +25,6 @@ from egodtm_robot.core.processes.runner import make_runner
 from egodtm_robot.core.run_folder import claim_run_dir
 from egodtm_robot.core.storage.atomic_files import write_atomically
 from egodtm_robot.evaluation.results import FinishedRun, RunResults
-
-_CONDITION_PARTS: tuple[ConditionPart, ...] = ("look", "resets")
 
 
 @dataclass
@@ -126,13 +124,8 @@ def path_of(config: GridConfig, protocol: str) -> SequentialPath:
             if len(runs) == len(cells):
                 episodes += [one for run in runs for one in episodes_of(run)]
         arms.append(make_arm(row.name, episodes))
-    for part in _CONDITION_PARTS:
-        # Where rows vary the look they have met the same episodes, each under its own.
-        per_arm = [{getattr(run.condition, part) for run in arm.runs} for arm in arms]
-        if len(set.union(*per_arm)) > 1 and all(len(values) == 1 for values in per_arm):
-            arms = list(split_arms(arms, part))
     reference = config.reference_row().name
-    return sequential_path(arms, reference, config.seeds, config.margin, config.alpha)
+    return sequential_path(align_arms(arms), reference, config.seeds, config.margin, config.alpha)
 
 
 def _finished(cells: Sequence[Cell], config: GridConfig) -> list[FinishedRun]:

@@ -115,11 +115,11 @@ class GridConfig:
     each row is better or worse than the reference or level with it within ``margin``, or the seeds
     are used up. A row that is decided costs no further runs."""
 
-    margin: Annotated[float, Bounds(0.001, 0.999)] = 0.03
+    margin: Annotated[float, Bounds(0, 1)] = 0.03
     """Differences of the mean success rate below it do not matter; the tables and ``stop=decided``
     call rows level that certainly differ by less. State it before you see results."""
 
-    alpha: Annotated[float, Bounds(1e-6, 0.5)] = 0.05
+    alpha: Annotated[float, Bounds(0, 1)] = 0.05
     """For ``stop=decided``: the largest probability that any row without a difference is called
     better or worse, and that any row which differs by the margin is called level."""
 
@@ -144,8 +144,9 @@ class GridConfig:
             UnknownNameError: no such encoder, environment, protocol or policy, a checkpoint or a
                 reference that is no row.
             ConfigurationError: nothing to run or something twice, fewer than two rows where
-                ``stop=decided``, a setting in ``vary`` or ``overrides`` that has a field of its
-                own, the runner is out of range, or a path has a placeholder other than ``{seed}``.
+                ``stop=decided``, a margin or alpha of 0 or 1, a setting in ``vary`` or
+                ``overrides`` that has a field of its own, the runner is out of range, or a path
+                has a placeholder other than ``{seed}``.
             CheckpointError: a checkpoint is not there.
         """
         for name in ("encoders", "environments", "protocols", "seeds"):
@@ -175,6 +176,11 @@ class GridConfig:
                         "python -m pretrain.run, or name another path."
                     )
         _check_overrides(self.overrides)
+        if not 0 < self.margin < 1 or not 0 < self.alpha < 1:
+            raise ConfigurationError(
+                f"Expected margin and alpha between 0 and 1, got {self.margin} and {self.alpha}; a "
+                "margin of 3 points is 0.03."
+            )
         rows = [row.name for row in self.rows()]
         if self.reference is not None and self.reference not in rows:
             raise UnknownNameError("row of the benchmark", self.reference, rows)

@@ -1,31 +1,9 @@
 """Outcomes of many runs in one file, ours or anyone's: ``.csv`` or ``.csv.gz``.
 
-A row is an episode. Two columns are required, the others say more:
-
-==================================  ==============================================================
-column                              meaning
-==================================  ==============================================================
-``success``                         required: 1, 0, True or False
-``episode_seed`` or ``episode``     required: a number or text that identifies the episode; arms are
-                                    paired where it is the same; empty in a whole run that cannot
-                                    be paired
-``arm``, ``encoder`` or ``method``  which arm the row belongs to; without it the file is one arm,
-                                    named as the file
-``run_seed`` or ``seed``            seed of the training run; without it the arm is one run
-``environment`` or ``task``         what was to be done; without it there is one environment
-``look``, ``resets``                further parts of the condition
-``progress``                        the largest progress towards the goal, in [0, 1]
-``solved_step``                     steps after which the task was first solved; empty if never
-``steps``                           steps taken
-``checkpoint_maximum``              largest success rate over the run's checkpoints, in [0, 1]
-``protocol``, ``settings``          name of the protocol, and a hash of its settings
-``toolkit``, ``simulator``          version of the code, name and version of the simulator
-``scene``                           hash of what moves in the environment's model
-``version``                         of this format; files of another version are refused
-==================================  ==============================================================
-
-Other columns are passed over. What :func:`write_outcomes_csv` writes, pandas reads with
-``pandas.read_csv``, and the same arms give the same bytes.
+A row is an episode. Required are ``success`` and ``episode_seed`` or ``episode``, which identifies
+the episode; ``arm``, ``encoder`` or ``method`` says which arm it belongs to. All columns, and what
+is assumed where one is missing, are listed in docs/guide/comparing.md; others are passed over. What
+:func:`write_outcomes_csv` writes, ``pandas.read_csv`` reads, and the same arms give the same bytes.
 """
 
 import csv

@@ -1,10 +1,9 @@
 """Finished runs in folders: their final episodes, and what they were measured under."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -13,12 +12,11 @@ from egodtm_robot.comparison.arms import Condition, RunEpisodes
 from egodtm_robot.comparison.provenance import Provenance
 from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import EgoDTMRobotError
-from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.run_folder import CONFIG_FILE
-from egodtm_robot.core.training.identity import decisive
+from egodtm_robot.core.seeding import Split
 from egodtm_robot.evaluation.outcomes import Outcome
 from egodtm_robot.evaluation.results import RESULTS_FILE, FinishedRun
-from egodtm_robot.learning.protocol import ProtocolConfig
+from egodtm_robot.learning.protocol import ProtocolConfig, protocol_hash
 
 _TIMINGS = "timings.json"
 
@@ -86,13 +84,18 @@ def run_provenance(run: FinishedRun) -> Provenance:
     toolkit = str(results.versions.get("egodtm-robot", ""))
     mujoco = results.versions.get("mujoco", "")
     simulator = f"mujoco {mujoco}" if mujoco else ""
+    settings = results.protocol_hash or _settings_hash(run)
+    return Provenance(results.protocol, settings, toolkit, simulator)
+
+
+def _settings_hash(run: FinishedRun) -> str:
+    """The protocol's hash of a run of before results had it; empty where it is not known."""
     protocol = None if run.folder is None else _protocol(run.folder)
     if protocol is None:
-        return Provenance(results.protocol, "", toolkit, simulator)
-    demos = {name: results.demos.get(name) for name in ("episodes", "noise", "seed")}
-    split = str(results.final.get("split", "final"))
-    settings = settings_hash(protocol, demos, split)
-    return Provenance(results.protocol, settings, toolkit, simulator)
+        return ""
+    demos = {name: run.results.demos.get(name) for name in ("episodes", "noise", "seed")}
+    split: Split = "tuning" if run.results.final.get("split") == "tuning" else "final"
+    return protocol_hash(protocol, demos, split)
 
 
 def _protocol(run_dir: Path) -> ProtocolConfig | None:
@@ -102,27 +105,6 @@ def _protocol(run_dir: Path) -> ProtocolConfig | None:
         return from_mapping(ProtocolConfig, config["protocol"])
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, EgoDTMRobotError):
         return None
-
-
-def settings_hash(protocol: ProtocolConfig, demos: Mapping[str, Any], split: str) -> str:
-    """A short name for everything that a protocol stands for.
-
-    Settings that have their default are left out, so that a new setting, which begins with a
-    default that keeps what was there, does not rename the protocols of before.
-
-    Args:
-        protocol: its settings; the look that it proposes does not count, since the episodes say
-            which look they had.
-        demos: ``episodes``, ``noise`` and ``seed`` of the demonstrations.
-        split: of the final episodes.
-    """
-    settings = decisive(protocol)
-    defaults = decisive(ProtocolConfig())
-    changed = _changed(settings, defaults)
-    # A name is no setting, and the number of demonstrations stands in `demos` as it really was.
-    for name in ("name", "demonstrations"):
-        changed.pop(name, None)
-    return hash_parts(changed, dict(demos), split)
 
 
 def _episodes(condition: Condition, rows: Sequence[Outcome]) -> RunEpisodes:
@@ -139,17 +121,3 @@ def _episodes(condition: Condition, rows: Sequence[Outcome]) -> RunEpisodes:
         ),
         steps=np.array([row.steps for row in rows], np.int64),
     )
-
-
-def _changed(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """What differs from the defaults, nested as it was."""
-    changed: dict[str, Any] = {}
-    for name, value in settings.items():
-        default = defaults.get(name)
-        if isinstance(value, Mapping) and isinstance(default, Mapping):
-            inner = _changed(value, default)
-            if inner:
-                changed[name] = inner
-        elif value != default:
-            changed[name] = value
-    return changed

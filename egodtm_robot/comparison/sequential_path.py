@@ -119,9 +119,10 @@ class SequentialPath:
         saved = ""
         if self.runs:
             share = 1 - self.runs / self.fixed_runs
+            ending = "so far" if self.active else f"{share:.0%} saved"
             saved = (
                 f"\n\nUsed {self.runs} of {self.fixed_runs} runs and {self.episodes} of "
-                f"{self.fixed_episodes} episodes of the fixed design: {share:.0%} saved. "
+                f"{self.fixed_episodes} episodes of the fixed design, {ending}. "
                 f"The probability that any arm without a difference is called better or worse is "
                 f"at most {self.alpha:g}, and so is that of calling any arm level that differs by "
                 "the margin. A difference at the moment of a decision is larger than the true one "

@@ -4,7 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from egodtm_robot.comparison.arms import align_arms, make_arm
+from egodtm_robot.comparison.arms import (
+    CONDITION_PARTS,
+    align_arms,
+    make_arm,
+    met_several,
+    split_arms,
+)
 from egodtm_robot.comparison.comparison import Cell, Comparison, compare_arms
 from egodtm_robot.comparison.run_folders import episodes_of
 from egodtm_robot.evaluation.results import FinishedRun
@@ -62,6 +68,9 @@ class BenchmarkTable:
         if not finished:
             return cls(tuple(encoders), tuple(tasks), None, unfinished)
         aligned = align_arms(finished)
+        for part in CONDITION_PARTS:
+            if met_several(aligned, part):
+                aligned = split_arms(aligned, part)
         of_reference = (run for task in tasks for run in runs.get((reference, task), ()))
         looks = {str(run.results.environment.get("visual")) for run in of_reference}
         # An arm that is split by looks stands for itself under that of its training.

@@ -6,11 +6,12 @@ reported success rate never contains an episode that shaped the policy or its hy
 """
 
 import hashlib
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 Split = Literal["demonstrations", "selection", "final", "tuning"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 _EPISODES_PER_RUN_SEED = 100_000
 _RUN_SEEDS = 10_000

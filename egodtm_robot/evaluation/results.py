@@ -39,11 +39,15 @@ class RunResults:
 
     Attributes:
         env: name of the environment, e.g. ``franka_kitchen_microwave``.
-        environment: its settings (randomization, visual, cameras, resolution, quality, horizon)
-            and the hash of its model.
+        environment: its settings (randomization, visual, cameras, resolution, quality, horizon),
+            the hash of its model, and ``preset_hashes``: by option and by the name of each preset
+            that was met, a hash of what it draws.
         encoder: ``name`` and ``fingerprint`` (weights, preprocessing, reducer, code version).
         policy: name of the policy.
         protocol: name of the protocol.
+        protocol_hash: of all that it stands for, see
+            :func:`egodtm_robot.learning.protocol.protocol_hash`; empty in runs of before
+            2026-11-26.
         seed: the run's seed.
         demos: ``path``, ``episodes``, ``fingerprint``, ``noise``, ``seed`` and ``attempted``.
         checkpoints: evaluated checkpoints, each ``step``, ``episodes``, ``successes``, over the
@@ -74,6 +78,7 @@ class RunResults:
     timings_s: dict[str, float]
     videos: list[str] = field(default_factory=list)
     r3m_success_rate: float | None = None
+    protocol_hash: str = ""
     versions: dict[str, str] = field(default_factory=lambda: package_versions())
     schema_version: int = SCHEMA_VERSION
 

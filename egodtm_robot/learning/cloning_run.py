@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -47,7 +47,7 @@ from egodtm_robot.learning.behavior_cloning import PolicyCheckpoint, TrainResult
 from egodtm_robot.learning.dataset import CachedFeatureDataset
 from egodtm_robot.learning.default_run import default_run_dir
 from egodtm_robot.learning.fit import check_fit
-from egodtm_robot.learning.protocol import ProtocolConfig
+from egodtm_robot.learning.protocol import ProtocolConfig, protocol_hash
 from envs.contract import EnvironmentDescription
 from envs.options import EnvironmentConfig
 from envs.registry import describe_environment, environment_record, read_environment
@@ -216,6 +216,15 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
         ]
         write_outcomes(run_dir / OUTCOMES_FILE, outcomes)
 
+    demonstrations = {
+        "path": str(path),
+        "episodes": wanted,
+        "fingerprint": store.prefix_fingerprint(wanted),
+        "noise": store.attributes.noise,
+        "seed": store.attributes.seed,
+        "kept": store.kept_episodes,
+        "attempted": store.attempted_episodes,
+    }
     results = RunResults(
         env=env.name,
         environment={
@@ -223,20 +232,15 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
             **env.presets,
             "horizon": environment.horizon,
             "model_hash": environment.model_hash,
+            "preset_hashes": _preset_hashes(
+                [env, *_further_environments(env, config.protocol).values()]
+            ),
         },
         encoder={"name": encoder.name, "fingerprint": pipeline.fingerprint},
         policy=choice.kind,
         protocol=config.protocol.name,
         seed=config.seed,
-        demos={
-            "path": str(path),
-            "episodes": wanted,
-            "fingerprint": store.prefix_fingerprint(wanted),
-            "noise": store.attributes.noise,
-            "seed": store.attributes.seed,
-            "kept": store.kept_episodes,
-            "attempted": store.attempted_episodes,
-        },
+        demos=demonstrations,
         checkpoints=selection,
         best_checkpoint=chosen.step,
         final=success_summary(len(final.episodes), final.successes)
@@ -258,6 +262,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
             if config.protocol.report_maximum
             else None
         ),
+        protocol_hash=protocol_hash(config.protocol, demonstrations, config.evaluation_split),
     )
     results.save(run_dir)
     (run_dir / EPISODES_FILE).unlink(missing_ok=True)
@@ -443,6 +448,15 @@ def _further_environments(
             f"training (env.visual), got {protocol.further_looks}."
         )
     return {look: env.with_look(look) for look in protocol.further_looks}
+
+
+def _preset_hashes(environments: Sequence[EnvironmentConfig]) -> dict[str, dict[str, str]]:
+    """By option and by the name of each preset of the environments, a hash of what it draws."""
+    hashes: dict[str, dict[str, str]] = {}
+    for env in environments:
+        for option, found in env.preset_hashes.items():
+            hashes.setdefault(option, {})[env.presets[option]] = found
+    return hashes
 
 
 def _rollout_progress(stage: str, episodes: int) -> Callable[[int, int, int], None]:

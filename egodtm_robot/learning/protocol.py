@@ -1,17 +1,22 @@
 """How a policy is trained, chosen and evaluated: the ``protocol`` group of the configuration."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from egodtm_robot.core.errors import ConfigurationError
-from egodtm_robot.core.seeding import episode_seeds
-from egodtm_robot.core.training.identity import NOT_DECISIVE
+from egodtm_robot.core.fingerprints import hash_parts
+from egodtm_robot.core.seeding import SPLITS, Split, episode_seeds
+from egodtm_robot.core.training.identity import NOT_DECISIVE, decisive
 from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 
 Selection = Literal["last", "validation", "success"]
+
+_ADDED_SETTINGS: Mapping[str, Any] = {"further_looks": []}
+"""Settings that came after a protocol was frozen, with the value that changes nothing. They enter
+the hash where they have another, so that a new setting renames no protocol."""
 
 
 @dataclass
@@ -109,3 +114,28 @@ class ProtocolConfig:
         # A single demonstration leaves none to hold out.
         known = [i for i, loss in enumerate(losses) if loss is not None]
         return min(known, key=lambda i: (losses[i], -i), default=last)
+
+
+def protocol_hash(protocol: ProtocolConfig, demonstrations: Mapping[str, Any], split: Split) -> str:
+    """A short name for all that a protocol stands for, whatever it is called.
+
+    It covers every setting of the protocol, the demonstrations and the seeds of all episodes. It
+    does not cover the environment: its looks and resets have hashes of their own
+    (:attr:`envs.options.EnvironmentConfig.preset_hashes`).
+
+    Args:
+        protocol: its settings. Its name does not count, nor the look and the number of
+            demonstrations that it proposes: what was chosen counts.
+        demonstrations: ``episodes``, ``noise`` and ``seed`` of those that were learned from.
+        split: of the final episodes.
+    """
+    settings = decisive(protocol)
+    for name in ("name", "demonstrations"):
+        del settings[name]
+    for name, value in _ADDED_SETTINGS.items():
+        if settings[name] == value:
+            del settings[name]
+    learned_from = {name: demonstrations[name] for name in ("episodes", "noise", "seed")}
+    # Where each split of each run seed begins: a change of the scheme shows in these.
+    seeds = [int(episode_seeds(one, seed, 1)[0]) for one in SPLITS for seed in (0, 1)]
+    return hash_parts(settings, learned_from, split, seeds)

@@ -1,9 +1,11 @@
 """The options of the kitchens, ours and RoboHive's."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from egodtm_robot.core.fingerprints import hash_parts
 from envs.kitchen.randomization import get_randomization
+from envs.kitchen.tasks import get_task
 from envs.kitchen.visuals import get_visual_preset
 from envs.options import EnvironmentConfig
 
@@ -54,3 +56,14 @@ class KitchenConfig(EnvironmentConfig):
     def presets(self) -> dict[str, str]:
         """The reset preset and the look."""
         return {"randomization": self.randomization, "visual": str(self.visual)}
+
+    @property
+    def preset_hashes(self) -> dict[str, str]:
+        """Of where the resets draw positions and joints, and of the ranges of the look."""
+        resets = get_randomization(self.randomization)
+        center = get_task(self.task).base_center if resets.about_task_center else None
+        look = get_visual_preset(str(self.visual))
+        return {
+            "randomization": hash_parts(asdict(resets), center),
+            "visual": hash_parts(asdict(look)),
+        }

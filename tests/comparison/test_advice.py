@@ -8,6 +8,7 @@ from egodtm_robot.comparison.advice import advice
 from egodtm_robot.comparison.arms import make_arm
 from egodtm_robot.comparison.differences import pair
 from egodtm_robot.comparison.inference.paired import paired_estimate
+from egodtm_robot.comparison.inference.rates import unpaired_estimate
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
 from fake_runs import random_arm, run_episodes
@@ -63,6 +64,16 @@ def test_where_all_run_seeds_meet_the_same_episodes_more_of_them_do_not_help():
     assert seeds > 0.95 * now
     assert episodes == pytest.approx(now / np.sqrt(2), rel=0.05)
     assert "add more episodes" in text
+
+
+def test_arms_that_share_no_episodes_are_advised_on_the_episodes_of_each():
+    first, second = random_arm("first", 0.5, range(8)), random_arm("second", 0.5, range(8, 16))
+    estimate = unpaired_estimate(first, second)
+    now, seeds, _ = widths(advice("a", "b", estimate, "undecided", paired=False))
+    low, high = estimate.interval
+    assert now == pytest.approx(100 * (high - low) / 2, abs=0.06)
+    # The root of two, and a little for the degrees of freedom.
+    assert 0.6 < seeds / now < 0.74
 
 
 def test_what_is_decided_needs_no_more():

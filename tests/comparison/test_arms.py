@@ -3,7 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from egodtm_robot.comparison.arms import ArmsError, Condition, align_arms, make_arm, split_arms
+from egodtm_robot.comparison.arms import (
+    ArmsError,
+    Condition,
+    align_arms,
+    make_arm,
+    met_several,
+    split_arms,
+)
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
 from fake_runs import run_episodes
@@ -55,8 +62,9 @@ def test_looks_that_differ_between_arms_are_taken_out_of_the_condition():
     }
 
 
-def test_arms_that_met_an_environment_under_several_looks_are_split():
-    arms = [arm(name, ("a", "varied"), ("a", "shifted")) for name in "xy"]
-    assert met(align_arms(arms)) == {
-        f"{name} ({look})": [("a", "")] for name in "xy" for look in ("shifted", "varied")
-    }
+def test_an_arm_that_met_an_environment_under_several_looks_keeps_them():
+    arms = [arm("x", ("a", "varied"), ("a", "shifted")), arm("y", ("a", "varied"))]
+    assert met(align_arms(arms)) == met(arms)
+    assert met_several(arms, "look")
+    assert not met_several(arms[1:], "look")
+    assert not met_several(arms, "resets")

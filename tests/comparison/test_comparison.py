@@ -117,6 +117,13 @@ def test_one_run_seed_invents_no_interval_over_seeds():
     assert found.to_json()["pairs"][0]["success"]["training_share"] is None
 
 
+def test_pairs_of_one_run_seed_among_others_are_named(arms):
+    found = compare_arms([*arms, random_arm("single", 0.5, seeds=[0])])
+    (note,) = [note for note in found.notes if "With one run seed" in note]
+    assert "as for better and single; good and single; single and poor, an interval" in note
+    assert "(over episodes alone where there is one run seed)" in found.to_markdown()
+
+
 def test_progress_and_time_stand_beside_success():
     def arm(name, share, step):
         solved = np.where(np.arange(20) < 10, step, np.nan)
@@ -188,8 +195,10 @@ def test_run_seeds_that_are_not_whole_or_not_shared_are_left_out_and_named():
     found = compare_arms([full, ragged])
     assert found.arm("ragged").run_seeds == (0, 1)
     assert found.pairs[0].success.run_seeds == 2
-    assert any("ragged: run seeds 2 have no run under every" in note for note in found.notes)
-    assert any("without the run seeds 2, 3" in note for note in found.notes)
+    assert any(
+        note.startswith("ragged: left out") and "run seed 2." in note for note in found.notes
+    )
+    assert any("without run seeds 2, 3, which" in note for note in found.notes)
 
 
 def test_arms_of_fewer_episodes_are_compared_on_those_that_they_share():

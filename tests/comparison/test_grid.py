@@ -279,6 +279,8 @@ def test_a_benchmark_of_nothing_is_refused(tmp_path, nothing):
         ({"seeds": [0, 0]}, ConfigurationError, "each of seeds once"),
         ({"cameras": [["wrist"], ["wrist"]]}, ConfigurationError, "each of cameras once"),
         ({"cameras": [[]]}, ConfigurationError, "at least one"),
+        ({"margin": 0.0}, ConfigurationError, "margin and alpha between 0 and 1"),
+        ({"alpha": 1.0}, ConfigurationError, "margin and alpha between 0 and 1"),
         ({"reference": "pixel"}, UnknownNameError, "row of the benchmark 'pixel'.*'pixels'"),
         ({"stop": "decided", "encoders": ["none"]}, ConfigurationError, "at least two rows"),
         ({"runner": {**HERE, "workers": -1}}, ConfigurationError, "runner.workers"),

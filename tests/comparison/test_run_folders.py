@@ -8,13 +8,10 @@ import pytest
 from egodtm_robot.comparison.run_folders import (
     episodes_of,
     run_folders,
-    settings_hash,
     unfinished_runs,
 )
 from egodtm_robot.evaluation.outcomes import read_outcomes, write_outcomes
 from egodtm_robot.evaluation.results import FinishedRun
-from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig
-from egodtm_robot.learning.protocol import ProtocolConfig
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
 from fake_runs import condition, write_run
@@ -78,11 +75,10 @@ def test_the_provenance_hashes_every_setting_that_the_protocol_stands_for(tmp_pa
     assert len({base.settings, *(one.settings for one in others)}) == 5
 
 
-def test_a_name_a_proposed_look_and_defaults_that_are_written_out_change_no_hash():
-    config = ProtocolConfig(name="few", training=BehaviorCloningConfig(steps=4000))
-    same = replace(config, name="mine", visual="varied", demonstrations=25)
-    assert settings_hash(config, DEMOS, "final") == settings_hash(same, DEMOS, "final")
-    assert settings_hash(config, DEMOS, "final") != settings_hash(config, DEMOS, "tuning")
+def test_the_hash_that_results_carry_comes_before_that_of_the_settings(tmp_path):
+    settings = {"name": "few"}
+    found = provenance(tmp_path / "run", settings=settings, protocol_hash="0123456789abcdef")
+    assert found.settings == "0123456789abcdef"
 
 
 @pytest.mark.parametrize("settings", [None, {"gone": 1}, "text"], ids=str)

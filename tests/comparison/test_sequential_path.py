@@ -78,6 +78,7 @@ def test_a_seed_that_is_not_whole_ends_the_way_for_now():
     assert [block.run_seed for block in path.pairs[0].blocks] == [0, 1]
     assert path.active == {"reference", "better"}
     assert "not decided yet" in path.to_markdown()
+    assert "of the fixed design, so far." in path.to_markdown()
     whole = sequential_path([REFERENCE, arm("better", 0.9)], "reference", range(10))
     assert whole.pairs[0].blocks[:2] == path.pairs[0].blocks
 

@@ -18,7 +18,12 @@ from safetensors.torch import load_file, save_file
 from egodtm_robot.core.devices import pick_device
 from egodtm_robot.core.errors import CheckpointMismatchError, ConfigurationError, WeightsError
 from egodtm_robot.core.published_models.files import read_tensors
-from egodtm_robot.core.published_models.hub import load_config, load_model
+from egodtm_robot.core.published_models.hub import (
+    load_config,
+    load_model,
+    load_processor_config,
+    load_tokenizer,
+)
 from egodtm_robot.core.published_models.matching import load_matching
 from egodtm_robot.encoders.huggingface import HuggingFaceEncoder
 from pretrain.annotate.captions.local_chat import TransformersCaptions
@@ -225,13 +230,22 @@ def test_code_beside_a_model_that_transformers_knows_is_left_alone(
 def test_a_hub_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
     from huggingface_hub import constants
 
-    # A port of this machine that nothing listens on.
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    tried = []
+
+    def refuse(address: tuple[str, int], timeout: float) -> None:
+        tried.append(timeout)
+        raise TimeoutError
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://hub.invalid")
     monkeypatch.setattr("urllib.request.getproxies", dict)
+    monkeypatch.setattr("socket.create_connection", refuse)
     began = time.perf_counter()
-    with pytest.raises(WeightsError, match="Without a network"):
-        load_config("nobody/nothing-of-that-name")
-    assert time.perf_counter() - began < 5
+    for load in (load_config, load_processor_config, load_tokenizer):
+        with pytest.raises(WeightsError, match="Without a network"):
+            load("nobody/nothing-of-that-name")
+    assert time.perf_counter() - began < 10
+    assert len(tried) == 1, "found silent once, a hub is not tried for every file"
+    assert tried[0] <= 3
 
 
 def test_devices_are_picked_by_name():

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -7,10 +8,13 @@ from omegaconf import OmegaConf
 
 from egodtm_robot.core.configuration import compose, from_mapping
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.seeding import episode_seeds
+from egodtm_robot.core.training.identity import decisive
+from egodtm_robot.learning import protocol as protocol_module
 from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 from egodtm_robot.learning.cloning_run import TrainBCConfig
-from egodtm_robot.learning.protocol import ProtocolConfig
+from egodtm_robot.learning.protocol import ProtocolConfig, protocol_hash
 from policies.registry import choose_policy
 
 
@@ -133,3 +137,80 @@ def test_contradictory_settings_are_refused(settings, message):
 def test_an_unknown_selection_is_refused():
     with pytest.raises(UnknownNameError, match="selection"):
         from_mapping(ProtocolConfig, {"selection": "best"})
+
+
+FROZEN = {
+    "few": ("a4e1560443c58897", "dd3b97ae056b425c"),
+    "fixed_camera": ("b8370e40265bfc1a", "66646d761ae3327b"),
+    "quick": ("6d9a39eede89ab4d", "bc87db4416332619"),
+    "r3m": ("cd690d6185a9c89c", "f208140d1b606407"),
+    "shifted": ("abb40ed1965f1153", "dd3b97ae056b425c"),
+    "standard": ("b8370e40265bfc1a", "dd3b97ae056b425c"),
+}
+"""By name: what ``results.json`` carries, and the same of the environment and the policy that go
+with the protocol. Results of these names exist: whoever changes what a name stands for gives it
+another name."""
+
+DEMONSTRATIONS = {"episodes": 100, "noise": 0.05, "seed": 0}
+
+
+@pytest.mark.parametrize("name", names("protocol"))
+def test_a_named_protocol_stays_what_it_was_when_it_was_frozen(name):
+    config = compose(TrainBCConfig, "train_bc", [f"protocol={name}"])
+    learned_from = {**decisive(config.demos), "episodes": config.protocol.demonstrations}
+    own = protocol_hash(config.protocol, learned_from, config.evaluation_split)
+    assert (own, hash_parts(config.env, config.policy)) == FROZEN[name]
+    page = Path(__file__).parents[2] / "docs" / "reference" / "protocols.md"
+    assert f"| `{name}` | `{own}` |" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"final_episodes": 71},
+        {"selection": "validation"},
+        {"further_looks": ["shifted"]},
+        {"training": BehaviorCloningConfig(batch_size=257)},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_every_setting_enters_the_hash_of_a_protocol(changed):
+    config = ProtocolConfig()
+    before = protocol_hash(config, DEMONSTRATIONS, "final")
+    assert protocol_hash(replace(config, **changed), DEMONSTRATIONS, "final") != before
+
+
+def test_demonstrations_split_and_seeds_enter_the_hash_of_a_protocol(monkeypatch):
+    config = ProtocolConfig()
+    hashes = [
+        protocol_hash(config, DEMONSTRATIONS | changed, split)
+        for changed in ({}, {"episodes": 10}, {"noise": 0.1}, {"seed": 1})
+        for split in ("final", "tuning")
+    ]
+    monkeypatch.setattr(protocol_module, "episode_seeds", lambda *args: 1 + episode_seeds(*args))
+    hashes.append(protocol_hash(config, DEMONSTRATIONS, "final"))
+    assert len(set(hashes)) == 9
+
+
+def test_names_proposals_and_facts_about_a_collection_change_no_hash():
+    config = ProtocolConfig()
+    same = replace(config, name="mine", visual="varied", demonstrations=7)
+    facts = DEMONSTRATIONS | {"path": "elsewhere", "attempted": 101}
+    assert protocol_hash(config, DEMONSTRATIONS, "final") == protocol_hash(same, facts, "final")
+
+
+def test_the_standing_camera_of_a_protocol_gives_way_to_the_command_line():
+    def cameras(*overrides):
+        return compose(TrainBCConfig, "train_bc", overrides).env["cameras"]
+
+    assert cameras("protocol=fixed_camera", "env=franka_kitchen_knob") == ["left"]
+    assert cameras("env.cameras=[right]", "protocol=fixed_camera") == ["right"]
+
+
+@pytest.mark.parametrize("name", ["few", "shifted", "fixed_camera"])
+def test_a_regime_differs_from_standard_in_what_it_says_alone(name):
+    standard = load("protocol", "standard", ProtocolConfig)
+    own = {"few": {"demonstrations": 25}, "shifted": {"further_looks": ["shifted"]}}
+    assert load("protocol", name, ProtocolConfig) == replace(
+        standard, name=name, **own.get(name, {})
+    )

@@ -1,7 +1,9 @@
 """Models of transformers, by hub id or folder: completely or not at all, from safetensors alone."""
 
+import math
 import pickle
 import socket
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +31,12 @@ _CHOOSE_ANOTHER = "Only encoder=huggingface can be told to trust it: choose anot
 
 _PATIENCE_S = 3.0
 """How long the hub may take to answer before it counts as out of reach, seconds."""
+
+_REMEMBERED_S = 60.0
+"""How long a hub that was out of reach is not tried again, seconds: a model has several files."""
+
+_silent_since: dict[str, float] = {}
+"""When a hub was found out of reach, by its address, seconds of the monotonic clock."""
 
 
 def load_model(
@@ -233,10 +241,13 @@ def _hub_answers() -> bool:
     address = urlsplit(constants.ENDPOINT)
     if address.scheme in urllib.request.getproxies():
         return True  # whether the proxy reaches it only a request can tell
+    if time.monotonic() - _silent_since.get(constants.ENDPOINT, -math.inf) < _REMEMBERED_S:
+        return False
     try:
         port = address.port or (443 if address.scheme == "https" else 80)
         socket.create_connection((address.hostname or "", port), timeout=_PATIENCE_S).close()
     except OSError:
+        _silent_since[constants.ENDPOINT] = time.monotonic()
         return False
     return True
 

@@ -183,6 +183,16 @@ def test_of_other_people_no_hand_is_said_to_act():
     assert "hand" not in told(clip_of(kitchen(), "#O A man X picks up the mug"))
 
 
+def test_the_hand_that_another_person_is_said_to_use_is_none_of_those_seen():
+    boxes = kitchen(mug="drawer")
+    own = "#C C opens the drawer with the right hand"
+    others = "#O A man X opens the drawer with the right hand"
+    assert "moving the hand to the right" in told(clip_of(boxes, own))
+    assert read_facts(clip_of(boxes, others)).motion == ()
+    assert told(clip_of(boxes, others)).startswith(others)
+    assert "moving" not in told(clip_of(boxes, others))
+
+
 def test_two_hands_at_a_thing_act_both():
     boxes = kitchen()
     left = boxes.track == LEFT_HAND

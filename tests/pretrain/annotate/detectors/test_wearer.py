@@ -104,7 +104,7 @@ def test_hands_whose_arms_come_from_above_are_other_peoples():
     assert complete(found, None, None).side.tolist() == [RIGHT] * FRAMES
 
 
-def test_the_wrist_tells_the_side_of_a_single_hand():
+def test_the_wrist_tells_the_side_of_a_single_hand_in_the_middle():
     for arm, side in (((-0.8, 0.6), LEFT), ((0.8, 0.6), RIGHT)):
         found = [hands((0.45, 0.5, 0.55, 0.6), arm=arm)] * FRAMES
         assert set(complete(check(found, picture()), None, None).side) == {side}
