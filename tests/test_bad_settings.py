@@ -174,6 +174,21 @@ def test_every_setting_of_a_command_has_a_meaning_and_its_type(name):
         ("train_bc", ["encoder=egodtm", "encoder.output=patch"], ["Did you mean 'patches'?"]),
         ("train_bc", ["run_dir=/proc/nothing/here"], ["run_dir", "/proc"]),
         ("collect", ["out=/proc/nothing/here"], ["out", "/proc"]),
+        ("collect", ["out="], ["Expected out to be the path of a folder, got none."]),
+        ("collect", ["out=o", "="], ["Cannot read '='"]),
+        ("collect", ["out=o", "env.cameras=[5]"], ["name of a camera", "got 5."]),
+        (
+            "collect",
+            ["out=o", "env.cameras=[{name: ../../evil, position: [0,-1,3], look_at: [0,0,1]}]"],
+            ["camera's name", "'../../evil'"],
+        ),
+        ("train_bc", ["encoder=pixels", "encoder.size=0"], ["encoder.size from 1 to 256, got 0"]),
+        ("train_bc", ["encoder.checkpoint=0"], ["encoder.checkpoint", "text", "got 0."]),
+        (
+            "train_bc",
+            ["encoder.grid=[1,2,3]"],
+            ["encoder.grid", "a list of 2 or null, got [1, 2, 3]"],
+        ),
     ],
 )
 def test_what_shows_only_while_running_is_one_line_too(
