@@ -125,6 +125,23 @@ def test_options_out_of_range_and_a_missing_runtime_are_named(monkeypatch: pytes
         MediaPipeHands("any.whl")
 
 
+def test_labels_of_real_hands_are_boxes_alone():
+    videos = json.loads(LABELS.read_text(encoding="utf-8"))["videos"]
+    assert all(set(one) == {"video", "frames_a_second", "crop", "hands"} for one in videos)
+    frames = [hands for one in videos for hands in one["hands"].values()]
+    assert len(frames) == 231
+    labels = [label for hands in frames for label in hands]
+    who = [name for name, *_ in labels]
+    assert (who.count("left"), who.count("right"), who.count("other")) == (138, 159, 13)
+    boxes = np.array([box for _, *box in labels])
+    assert boxes.min() >= 0
+    assert boxes.max() <= 1
+    assert (boxes[:, :2] < boxes[:, 2:]).all()
+    for hands in frames:
+        own = [name for name, *_ in hands if name != "other"]
+        assert len(own) == len(set(own)), "nobody has two left hands"
+
+
 def test_real_hands_are_found_where_they_were_labeled(sample):
     pytest.importorskip("ai_edge_litert", reason="the runtime of MediaPipe's models")
     video = sample("data/ego/ego4d_clips/tokyo.mp4")
