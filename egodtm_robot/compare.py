@@ -17,54 +17,21 @@ if __name__ == "__main__":
     prepare_command()
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from egodtm_robot.comparison.arms import ConditionPart, split_arms
-from egodtm_robot.comparison.comparison import Comparison, compare_arms
+from egodtm_robot.comparison.comparison import Comparison
 from egodtm_robot.comparison.outcomes_csv import write_outcomes_csv
-from egodtm_robot.comparison.reading import read_arms
+from egodtm_robot.comparison.request import ComparisonRequest, compare_paths
 from egodtm_robot.comparison.run_folders import unfinished_runs
-from egodtm_robot.core.configuration import Bounds, OutputFile, OutputFolder, command
-from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.core.configuration import OutputFile, OutputFolder, command
+from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.storage.atomic_files import write_atomically
 
 
 @dataclass
-class CompareConfig:
-    """What to compare."""
-
-    runs: list[str] = field(default_factory=list)
-    """Folders of finished runs and files of outcomes; arguments that are no settings."""
-
-    arms: list[str] = field(default_factory=list)
-    """Names of the arms to compare; empty for all that the paths hold."""
-
-    reference: str | None = None
-    """The arm that the others are set beside in the table; null for none. All pairs are compared in
-    any case."""
-
-    margin: Annotated[float, Bounds(0, 1)] = 0.03
-    """Difference of success rates below which arms count as equal. State it before you look."""
-
-    confidence: Annotated[float, Bounds(0, 1)] = 0.95
-    """Level of every interval. A test decides at one minus it."""
-
-    join: bool = False
-    """Whether arms of one name in several paths are one arm, as for run seeds that lie in different
-    folders. Otherwise they are told apart by their paths."""
-
-    split: ConditionPart | None = None
-    """Part of the condition by which each arm is split into several: ``look`` compares the same
-    policies under the looks that they were tested on, on the same episode seeds."""
-
-    allow_unpaired: bool = False
-    """Whether arms that share no episodes are compared, as two separate experiments."""
-
-    allow_mixed: bool = False
-    """Whether runs of different protocols, versions of toolkit or simulator, or scenes are
-    compared."""
+class CompareConfig(ComparisonRequest):
+    """What to compare, and what to write."""
 
     out: OutputFolder | None = None
     """Folder that gets ``compare.md`` and ``compare.json``; null writes nothing."""
@@ -82,34 +49,12 @@ def compare(config: CompareConfig) -> Comparison:
         UnknownNameError: an arm has no such name.
         EgoDTMRobotError: what was read cannot be compared.
     """
-    if not config.runs:
-        raise ConfigurationError(
-            "Expected folders of finished runs or files of outcomes to compare, got none: "
-            "python -m egodtm_robot.compare RUNS_A RUNS_B."
-        )
-    paths = [Path(path) for path in config.runs]
-    arms = read_arms(paths, config.join)
-    if config.split is not None:
-        arms = split_arms(arms, config.split)
-    if config.arms:
-        known = {arm.name: arm for arm in arms}
-        for name in config.arms:
-            if name not in known:
-                raise UnknownNameError("arm", name, list(known))
-        arms = tuple(known[name] for name in config.arms)
+    arms, comparison = compare_paths(config)
     if len(arms) < 2:
         raise ConfigurationError(
             f"Expected at least two arms to compare, got {arms[0].name} alone. Name another "
             "folder or file."
         )
-    comparison = compare_arms(
-        arms,
-        config.reference,
-        config.margin,
-        config.confidence,
-        allow_unpaired=config.allow_unpaired,
-        allow_mixed=config.allow_mixed,
-    )
     if config.outcomes is not None:
         write_outcomes_csv(Path(config.outcomes), arms)
     if config.out is not None:

@@ -1,6 +1,7 @@
 """Cameras of an environment: its own by name, and free ones described in the configuration."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -33,6 +34,9 @@ class Camera:
 class CameraError(EgoDTMRobotError, ValueError):
     """A free camera is incomplete or contradicts itself, or two cameras share a name."""
 
+
+# Stores name the images of a camera by it.
+_NAME = re.compile(r"(?=.{1,64}$)[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*")
 
 _CAMERA_KEYS = ("name", "position", "quaternion", "look_at", "fovy", "body")
 
@@ -80,6 +84,11 @@ def resolve_cameras(
 
 
 def _free_camera(description: Mapping[str, Any]) -> Camera:
+    if not isinstance(description, Mapping):
+        raise CameraError(
+            "Expected the name of a camera, or a mapping with the name and position of a free one, "
+            f"got {description!r}."
+        )
     for key in description:
         if key not in _CAMERA_KEYS:
             raise UnknownNameError("key of a camera", key, _CAMERA_KEYS)
@@ -87,6 +96,11 @@ def _free_camera(description: Mapping[str, Any]) -> Camera:
     if not name or "position" not in description:
         raise CameraError(
             f"Expected a free camera with at least a name and a position, got {dict(description)}."
+        )
+    if not _NAME.fullmatch(str(name)):
+        raise CameraError(
+            "Expected a camera's name of at most 64 letters, digits, '_', '-' and '.', in parts "
+            f"divided by '/', none of which begins with '.' or '-', got {str(name)[:80]!r}."
         )
     if ("quaternion" in description) == ("look_at" in description):
         raise CameraError(

@@ -111,7 +111,8 @@ class EnvironmentConfig:
                 f"{self.name} has no option visual. Choose another environment, or a protocol "
                 "without further_looks, such as protocol=standard."
             )
-        return dataclasses.replace(self, **{"visual": look})
+        changes: dict[str, Any] = {"visual": look}
+        return dataclasses.replace(self, **changes)
 
     @property
     def resolved_cameras(self) -> tuple[Camera, ...]:

@@ -48,6 +48,15 @@ class ExportConfig:
     made_by: str = ""
     """The command that reproduces the run, for the card."""
 
+    def __post_init__(self) -> None:
+        """Refuse a path that the weights cannot have.
+
+        Raises:
+            CheckpointError: it ends otherwise.
+        """
+        if Path(self.out).suffix != ".safetensors":
+            raise CheckpointError(f"Expected out to end in .safetensors, got {self.out}.")
+
 
 def export(config: ExportConfig) -> Path:
     """Write the checkpoint and its card.

@@ -109,7 +109,6 @@ tested ones; their pages say how to install them."""
 WITHOUT_IMPORT = {
     "gymnasium-robotics": "its kitchen's XML and meshes are read as files",
     "imageio-ffmpeg": "imageio writes films with it",
-    "tensorboard": "torch.utils.tensorboard writes events with it",
 }
 """Dependencies that are used, though no module of them is imported."""
 

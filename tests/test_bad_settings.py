@@ -71,14 +71,20 @@ def bad_values(setting):
         return ["${oc.env:NOPE}"] if kinds == ["list"] else []
     values = [value for value in BAD_BY_TYPE[kinds[0]] if value != "null" or "null" not in kinds]
     if setting.constraint.startswith("at least"):
-        values += [str(int(setting.constraint.split()[-1]) - 1)]
+        values += [_shifted(setting.constraint.split()[-1], -1)]
     elif setting.constraint.startswith("from"):
         _, least, _, greatest = setting.constraint.split()
-        values += [str(int(least) - 1), str(int(greatest) + 1)]
+        values += [_shifted(least, -1), _shifted(greatest, 1)]
     elif setting.constraint.startswith("path"):
         values += ["OUT/file/below", f"OUT/{'n' * 300}", "/".join(["OUT", *["deep"] * 400])]
         values += ["OUT/file"] if "folder" in setting.constraint else ["OUT"]
     return values
+
+
+def _shifted(end, by):
+    """An end of a range, moved out of it; whole where it is whole, as counts are."""
+    value = float(end) + by
+    return str(int(value)) if value.is_integer() else str(value)
 
 
 def cases():
@@ -168,6 +174,21 @@ def test_every_setting_of_a_command_has_a_meaning_and_its_type(name):
         ("train_bc", ["encoder=egodtm", "encoder.output=patch"], ["Did you mean 'patches'?"]),
         ("train_bc", ["run_dir=/proc/nothing/here"], ["run_dir", "/proc"]),
         ("collect", ["out=/proc/nothing/here"], ["out", "/proc"]),
+        ("collect", ["out="], ["Expected out to be the path of a folder, got none."]),
+        ("collect", ["out=o", "="], ["Cannot read '='"]),
+        ("collect", ["out=o", "env.cameras=[5]"], ["name of a camera", "got 5."]),
+        (
+            "collect",
+            ["out=o", "env.cameras=[{name: ../../evil, position: [0,-1,3], look_at: [0,0,1]}]"],
+            ["camera's name", "'../../evil'"],
+        ),
+        ("train_bc", ["encoder=pixels", "encoder.size=0"], ["encoder.size from 1 to 256, got 0"]),
+        ("train_bc", ["encoder.checkpoint=0"], ["encoder.checkpoint", "text", "got 0."]),
+        (
+            "train_bc",
+            ["encoder.grid=[1,2,3]"],
+            ["encoder.grid", "a list of 2 or null, got [1, 2, 3]"],
+        ),
     ],
 )
 def test_what_shows_only_while_running_is_one_line_too(

@@ -88,6 +88,8 @@ def test_the_wheel_holds_every_configuration_and_nothing_foreign(installed):
     theirs = {path.relative_to(installed) for path in (installed / "configs").rglob("*.yaml")}
     assert ours
     assert theirs == ours
+    templates = {path.name for path in installed.glob("egodtm_robot/comparison/report/templates/*")}
+    assert templates == {"page.html", "script.js", "style.css"}
     top = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
     assert top == set(PACKAGES)
     assert not list(installed.rglob("*.ipynb")) + list(installed.rglob("test_*.py"))

@@ -59,7 +59,7 @@ class Cell:
         """How the run is started."""
         folder = self.folder(config)
         choices = self._choices(config)
-        place = (f"run_dir={_quoted(folder)}", "workers={threads}")
+        place: tuple[str, ...] = (f"run_dir={_quoted(folder)}", "workers={threads}")
         own = {setting.partition("=")[0] for setting in self.row.settings}
         place = tuple(setting for setting in place if setting.partition("=")[0] not in own)
         name = f"the run of {self.row.name} on {self.environment}, seed {self.seed},"

@@ -18,6 +18,7 @@ from egodtm_robot.comparison.command_runs import (
 )
 from egodtm_robot.comparison.grid_config import GridConfig
 from egodtm_robot.comparison.grid_progress import FailedCell, GridProgress
+from egodtm_robot.comparison.report.page import write_report
 from egodtm_robot.comparison.run_folders import episodes_of
 from egodtm_robot.comparison.sequential_path import SequentialPath, sequential_path
 from egodtm_robot.comparison.table import BenchmarkTable
@@ -187,4 +188,6 @@ def _write_results(config: GridConfig) -> dict[str, GridResult]:
         write_atomically(folder / "table.md", f"{result.to_markdown()}\n".encode())
         text = json.dumps(result.to_json(), indent=2)
         write_atomically(folder / "table.json", f"{text}\n".encode())
+        if result.table.comparison is not None:
+            write_report(folder / "report.html", result.table.arms, result.table.comparison)
     return results

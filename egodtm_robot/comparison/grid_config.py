@@ -128,9 +128,9 @@ class GridConfig:
     quotes); without the latter nothing is filmed."""
 
     run_dir: OutputFolder = "runs/benchmark"
-    """The runs' parent folder, which also gets ``table.md``, ``table.json`` and ``progress.json``.
-    Finished runs in it count for one protocol and its overrides, which its ``config.yaml`` names.
-    """
+    """The runs' parent folder, which also gets ``table.md``, ``table.json``, ``report.html`` and
+    ``progress.json``. Finished runs in it count for one protocol and its overrides, which its
+    ``config.yaml`` names."""
 
     runner: dict[str, Any] = field(default_factory=lambda: dict(LOCAL_RUNNER))
     """Where the runs are done: a name of ``configs/runner`` (``local`` or ``ray``), or an import

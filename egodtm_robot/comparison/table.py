@@ -6,6 +6,7 @@ from typing import Any
 
 from egodtm_robot.comparison.arms import (
     CONDITION_PARTS,
+    Arm,
     align_arms,
     make_arm,
     met_several,
@@ -26,12 +27,14 @@ class BenchmarkTable:
         comparison: of the rows that have finished runs. Those that lack a condition have cells and
             no mean. None while no run is finished.
         unfinished: rows without any finished run.
+        arms: what the comparison was made of, with its episodes.
     """
 
     encoders: tuple[str, ...]
     tasks: tuple[str, ...]
     comparison: Comparison | None
     unfinished: tuple[str, ...]
+    arms: tuple[Arm, ...] = ()
 
     @classmethod
     def from_runs(
@@ -84,7 +87,7 @@ class BenchmarkTable:
             allow_unpaired=True,
             allow_mixed=True,
         )
-        return cls(tuple(encoders), tuple(tasks), comparison, unfinished)
+        return cls(tuple(encoders), tuple(tasks), comparison, unfinished, aligned)
 
     @property
     def cells(self) -> dict[tuple[str, str], Cell]:

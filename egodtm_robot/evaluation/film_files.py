@@ -1,5 +1,6 @@
 """Films of rollouts: MP4, GIF and contact sheets with the outcome drawn into every frame."""
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -110,6 +111,22 @@ def write_mp4(path: Path, films: Sequence[EpisodeFilm], fps: float) -> Path:
         output_params=["-crf", "20"],
     )
     return path
+
+
+def film_spans(steps: Sequence[int], fps: float) -> list[range]:
+    """Which frames of a file of :func:`write_mp4` are whose.
+
+    Args:
+        steps: that each filmed episode took, in the films' order.
+        fps: of the file.
+
+    Returns:
+        The frames of each episode, with those that hold its last one.
+    """
+    # A film begins before the first action.
+    lengths = [count + 1 + round(_HOLD_S * fps) for count in steps]
+    ends = list(itertools.accumulate(lengths))
+    return [range(end - length, end) for end, length in zip(ends, lengths, strict=True)]
 
 
 def write_gif(path: Path, films: Sequence[EpisodeFilm], fps: float, columns: int = 3) -> Path:

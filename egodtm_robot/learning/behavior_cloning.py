@@ -84,8 +84,10 @@ class BehaviorCloningConfig:
             raise ConfigurationError("Expected batch_size >= 2: BatchNorm needs a spread.")
         if not self.learning_rate > 0 or not math.isfinite(self.learning_rate):
             raise ConfigurationError(f"Expected learning_rate > 0, got {self.learning_rate}.")
-        if not self.weight_decay >= 0:
-            raise ConfigurationError(f"Expected weight_decay >= 0, got {self.weight_decay}.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ConfigurationError(
+                f"Expected a finite weight_decay >= 0, got {self.weight_decay}."
+            )
         for name in ("validation_fraction", "first_checkpoint"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigurationError(f"Expected {name} in [0, 1), got {getattr(self, name)}.")

@@ -101,10 +101,10 @@ class HeldOutConfig:
     clips: int | None = 256
     """Clips to measure on; of a store they are spread evenly. null takes all of a store."""
 
-    cache: str = "clips"
+    cache: OutputFolder = "clips"
     """Folder that drawn clips are kept in, the same as that of ``pretrain/run.py``."""
 
-    workers: int = 2
+    workers: Workers = 2
     """Processes that draw clips."""
 
     synthetic: SyntheticClipConfig = field(default_factory=SyntheticClipConfig)
@@ -120,11 +120,8 @@ class HeldOutConfig:
             raise ConfigurationError(
                 "Expected a number in data.clips where clips are drawn; null is for data.path."
             )
-        if (self.clips is not None and self.clips < 2) or self.workers < 0:
-            raise ConfigurationError(
-                f"Expected data.clips >= 2 and data.workers >= 0, got {self.clips} and "
-                f"{self.workers}."
-            )
+        if self.clips is not None and self.clips < 2:
+            raise ConfigurationError(f"Expected data.clips >= 2, got {self.clips}.")
 
 
 @dataclass(frozen=True)

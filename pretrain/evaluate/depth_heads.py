@@ -5,7 +5,7 @@ Both predict the natural logarithm of depth: it is positive then, and an error c
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -108,6 +108,9 @@ class ConvolutionalDepth(nn.Module):
         tokens: float (n, h, w, D), whose mean and spread are those of its input.
     """
 
+    mean: torch.Tensor
+    spread: torch.Tensor
+
     def __init__(self, tokens: np.ndarray) -> None:
         super().__init__()
         flat = tokens.reshape(-1, tokens.shape[-1]).astype(np.float64)
@@ -173,8 +176,8 @@ def fit_convolutional_depth(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         network = ConvolutionalDepth(examples.tokens)
-    with torch.no_grad():
-        network.output.bias.fill_(float(np.nanmean(np.log(examples.depth))))
+    level = float(np.nanmean(np.log(examples.depth)))
+    nn.init.constant_(cast(torch.Tensor, network.output.bias), level)
     optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=1e-2)
     steps = epochs * -(-len(examples.tokens) // _BATCH)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

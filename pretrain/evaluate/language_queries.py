@@ -158,7 +158,7 @@ class LanguageQueries(EvaluationTask):
         clusters = [asked[row]["video"] for row in measured]
         values: dict[str, np.ndarray] = {}
         for name, found in answers.items():
-            rows = [_recalls(found[row], questions[row]) for row in measured]
+            rows = [recalls(found[row], questions[row]) for row in measured]
             values |= {
                 f"{name}/{metric}": np.array([r[metric] for r in rows]) for metric in rows[0]
             }
@@ -266,11 +266,17 @@ def _chance(question: Question, length_s: float) -> list[float]:
     ]
 
 
-def _recalls(found: np.ndarray, question: Question) -> dict[str, float]:
+def recalls(found: np.ndarray, question: Question) -> dict[str, float]:
+    """What answers to a question are worth: each of RECALLS, and ``mean_iou`` of the first.
+
+    Args:
+        found: float (k, 2), the likeliest first.
+        question: with its answer.
+    """
     overlap = span_overlap(found, question.answer)
-    recalls = {
+    counted = {
         f"r{rank}_iou{threshold}": float((overlap[:rank] > threshold).any())
         for rank in RANKS
         for threshold in THRESHOLDS
     }
-    return {**recalls, "mean_iou": float(overlap[0])}
+    return {**counted, "mean_iou": float(overlap[0])}

@@ -82,5 +82,5 @@ def _parts(names: np.ndarray) -> list[np.ndarray]:
         part = int(sizes.argmin())
         part_of[scenes[row]] = part
         sizes[part] += counts[row]
-    part = np.array([part_of[name] for name in names])
-    return [np.flatnonzero(part == one) for one in range(number)]
+    parts = np.array([part_of[name] for name in names])
+    return [np.flatnonzero(parts == part) for part in range(number)]

@@ -90,8 +90,10 @@ class TrainingConfig:
                 raise ConfigurationError(f"Expected {name} in [0, 1), got {getattr(self, name)}.")
         if not 0 <= self.stem_rate <= 1:
             raise ConfigurationError(f"Expected stem_rate in [0, 1], got {self.stem_rate}.")
-        if not self.weight_decay >= 0:
-            raise ConfigurationError(f"Expected weight_decay >= 0, got {self.weight_decay}.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ConfigurationError(
+                f"Expected a finite weight_decay >= 0, got {self.weight_decay}."
+            )
 
 
 def image_steps(config: TrainingConfig, steps: int) -> int:

@@ -90,6 +90,8 @@ def test_every_encoder_meets_every_environment_with_every_seed(monkeypatch, tmp_
     assert (parent / "franka_kitchen_light/none/seed_0/log.txt").read_text() == "70 episodes\n"
     assert (parent / "table.md").read_text() == table.to_markdown() + "\n"
     assert json.loads((parent / "table.json").read_text()) == table.to_json()
+    page = (parent / "report.html").read_text()
+    assert all(f">{name}</th>" in page for name in ("none", "pixels"))
 
 
 @pytest.mark.parametrize("environment", group_names("env"))

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from egodtm_robot.core.errors import EncoderInputError, EncoderOptionError, UnknownNameError
 from egodtm_robot.encoders import encoder_config, encoder_names, make_encoder
-from egodtm_robot.encoders.base import Encoder
+from egodtm_robot.encoders.base import Encoder, ImageEncoder
 
 USERS_MODULE = """
 import torch
@@ -52,6 +53,39 @@ def test_names_and_configurations_give_the_same_encoder():
     other = make_encoder({"name": "pixels", "size": 8})
     assert other.dimension == 64
     assert other.fingerprint != by_name.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("weights", "device", "given", "expected"),
+    [
+        (16, "cpu", None, 8),
+        (17, "cpu", None, 1),  # an evaluation with one environment fills no batch
+        (17, "meta", None, 8),
+        (17, "cpu", 3, 3),
+    ],
+)
+def test_windows_go_one_by_one_through_large_networks_on_a_cpu(
+    weights, device, given, expected, monkeypatch
+):
+    class Large(ImageEncoder):
+        def __init__(self):
+            network = torch.nn.Linear(1, weights, bias=False)
+            super().__init__(network, dimension=weights, batch_size=given)
+            self.rows = []
+
+        def forward(self, images):
+            self.rows.append(len(images))
+            means = images.float().mean(dim=(2, 3, 4)) / 255
+            return self.network(means)[:, None]
+
+    monkeypatch.setattr("egodtm_robot.encoders.base.LARGEST_SHARED_WEIGHTS", 16)
+    encoder = Large().to(device)
+    assert encoder.batch_size == expected
+    if device == "cpu":
+        images = np.random.default_rng(0).integers(0, 255, (2, 1, 4, 4, 3), np.uint8)
+        alone = [encoder.encode(images[[row]])[0] for row in range(2)]
+        np.testing.assert_array_equal(encoder.encode(images), alone)
+        assert set(encoder.rows) == {expected}
 
 
 def test_batch_size_does_not_change_the_fingerprint():

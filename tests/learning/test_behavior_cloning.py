@@ -247,6 +247,7 @@ def test_threads_are_given_back(tmp_path):
         ({"learning_rate": 0.0}, "learning_rate > 0"),
         ({"learning_rate": float("nan")}, "learning_rate > 0"),
         ({"weight_decay": -1.0}, "weight_decay >= 0"),
+        ({"weight_decay": float("inf")}, "weight_decay >= 0"),
         ({"validation_fraction": 1.0}, "validation_fraction in"),
         ({"checkpoints": 11, "steps": 10}, "at most one checkpoint"),
     ],

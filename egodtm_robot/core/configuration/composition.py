@@ -143,6 +143,10 @@ class Composer:
                 f"that holds spaces or brackets ({one_line(error)})."
             ) from error
         for override in parsed:
+            if not override.key_or_group:
+                raise ConfigurationError(
+                    f"Cannot read {override.input_line!r}; expected key=value without spaces."
+                )
             if override.is_hydra_override():
                 raise ConfigurationError(
                     f"Expected a key of the command, got {override.key_or_group!r}: settings of "

@@ -65,9 +65,11 @@ class OutputPath:
         Nothing is written by the check.
 
         Raises:
-            OutputPathError: a file is in the way, a name is too long, or the folder is not
-                writable.
+            OutputPathError: the path is empty, a file is in the way, a name is too long, or the
+                folder is not writable.
         """
+        if not str(value).strip():
+            raise OutputPathError(f"Expected {key} to be the path of a {self.kind}, got none.")
         path = Path(str(value)).expanduser().absolute()
         reason = self._obstacle(path)
         if reason is not None:

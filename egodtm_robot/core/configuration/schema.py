@@ -173,6 +173,8 @@ def _in_words(hint: Any) -> str:
         return " or ".join(words)
     if origin is Literal:
         return f"one of {', '.join(map(str, arguments))}"
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        return f"a list of {len(arguments)}"
     if (origin or hint) in (list, tuple, Sequence):
         return "a list"
     return _WORDS.get(origin or hint, str(hint))

@@ -18,8 +18,9 @@ from pretrain.clips.sources.language_queries import (
 from pretrain.clips.sources.tables import AnnotationFileError
 from pretrain.clips.store import ClipStore, ClipStoreWriter
 from pretrain.evaluate.clips import EvaluationClips
-from pretrain.evaluate.language_queries import PREDICTIONS, LanguageQueries
-from pretrain.evaluate.span_head import fit_span_head
+from pretrain.evaluate.language_queries import PREDICTIONS, LanguageQueries, recalls
+from pretrain.evaluate.span_head import Question, fit_span_head
+from pretrain.evaluate.spans import VideoSteps
 from pretrain.evaluate.task import EvaluationDataError
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
@@ -169,6 +170,17 @@ def test_queries_about_windows_are_scored_and_those_without_are_counted(tmp_path
     records[2]["features"] = records[2]["features"] * np.nan
     with pytest.raises(EvaluationDataError, match="features"):
         task.score(records)
+
+
+def test_an_overlap_counts_if_it_is_larger_than_the_threshold():
+    video = VideoSteps(np.zeros((4, 1), np.float32), np.arange(5.0))
+    question = Question(video, np.zeros(1, np.float32), np.array([0.0, 2.0]))
+    found = recalls(np.array([[3.0, 4.0], [0.0, 1.0], [0.0, 1.5]]), question)
+    assert found == {
+        "r1_iou0.3": 0, "r1_iou0.5": 0, "r5_iou0.3": 1, "r5_iou0.5": 1, "mean_iou": 0,
+    }  # fmt: skip
+    half = recalls(np.array([[0.0, 1.0]]), question)
+    assert (half["r1_iou0.3"], half["r1_iou0.5"], half["mean_iou"]) == (1, 0, 0.5)
 
 
 def test_a_training_split_teaches_and_is_not_measured(tmp_path):
