@@ -98,11 +98,11 @@ def load_partly(
         WeightsError: the model is not to be had, not readable, or needs code of its own and
             ``options`` do not hold ``trust_remote_code=True``.
     """
-    if not options.setdefault("trust_remote_code", False):
-        # Asked without an answer, transformers would ask the user whether to run the code.
-        _refuse_code_brought_along(source, revision, _CHOOSE_ANOTHER)
     kind = getattr(model_class, "__name__", str(model_class))
     expected = f"a model that {kind} knows, with config.json and model.safetensors"
+    if not options.setdefault("trust_remote_code", False):
+        # Asked without an answer, transformers would ask the user whether to run the code.
+        _refuse_code_brought_along(source, revision, expected, _CHOOSE_ANOTHER)
     # Tensors that a checkpoint lacks are drawn from the global generator.
     with loading(source, expected), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -133,7 +133,10 @@ def load_config(source: str, revision: str | None = None, trust_remote_code: boo
 
     if not trust_remote_code:
         _refuse_code_brought_along(
-            source, revision, "If you have read that code and trust it, set trust_remote_code=true."
+            source,
+            revision,
+            "a model with config.json",
+            "If you have read that code and trust it, set trust_remote_code=true.",
         )
     with loading(source, "a model with config.json"):
         return AutoConfig.from_pretrained(
@@ -141,12 +144,14 @@ def load_config(source: str, revision: str | None = None, trust_remote_code: boo
         )
 
 
-def _refuse_code_brought_along(source: str, revision: str | None, advice: str) -> None:
+def _refuse_code_brought_along(
+    source: str, revision: str | None, expected: str, advice: str
+) -> None:
     """Raise WeightsError for a model of a kind that only its own code knows."""
     from transformers import PretrainedConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    with loading(source, "a model with config.json"):
+    with loading(source, expected):
         content, _ = PretrainedConfig.get_config_dict(source, **hub_options(source, revision))
     kind = content.get("model_type")
     if "auto_map" in content and kind not in CONFIG_MAPPING:
@@ -181,7 +186,7 @@ def load_tokenizer(source: str, revision: str | None = None, **options: Any) -> 
     from transformers import AutoTokenizer
 
     if "gguf_file" not in options:
-        _refuse_code_brought_along(source, revision, _CHOOSE_ANOTHER)
+        _refuse_code_brought_along(source, revision, "a model with its tokenizer", _CHOOSE_ANOTHER)
     with loading(source, "a model with its tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(
             source, trust_remote_code=False, **hub_options(source, revision), **options
