@@ -114,7 +114,9 @@ def test_each_command_shows_its_help_from_the_wheel(installed, tmp_path, name):
         cwd=tmp_path,
         PYTHONPATH=str(installed),
     )
-    assert out.startswith(f"python -m egodtm_robot.{name} [KEY=VALUE ...]")
+    first = out.splitlines()[0]
+    assert first.startswith(f"python -m egodtm_robot.{name} [")
+    assert " [KEY=VALUE ...]" in first
     assert "\nSettings, with their values for these choices:" in out
     assert os.listdir(tmp_path) == []
 
