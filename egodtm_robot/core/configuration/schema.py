@@ -136,9 +136,10 @@ def _fits(hint: Any, value: Any) -> bool:
         return value is None
     if hint in (int, float):
         return isinstance(value, (int, hint)) and not isinstance(value, bool)
-    if hint in (str, bool):
-        return isinstance(value, hint)
-    if hint is Path:
+    if hint is bool:
+        return isinstance(value, bool)
+    if hint in (str, Path):
+        # From Python, a path may stand for its text.
         return isinstance(value, (str, Path))
     kind = origin or hint
     if kind in (list, tuple, Sequence):
