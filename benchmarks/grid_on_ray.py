@@ -11,6 +11,7 @@ Demonstrations and features are made beforehand, so that both find them.
 
 import argparse
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -90,17 +91,19 @@ class Killer(threading.Thread):
                 return
             folder = Path(place.removeprefix("run_dir=").strip("'"))
             worker = run.parent()
-            if worker is None or not (folder / "config.yaml").is_file():
-                return  # it has not begun its work yet
+            begun = (folder / "config.yaml").is_file()
+            if worker is None or not begun or (folder / "results.json").is_file():
+                return  # it is not in the midst of its work
             worker.kill()
             self.killed = "/".join(folder.parts[-2:])
         except psutil.Error:
             return
 
 
-def endings(run_dir: Path) -> Counter[int]:
-    """How many runs told their results how often, by their logs."""
-    return Counter(log.read_text().count("fresh episodes") for log in run_dir.rglob("log.txt"))
+def evaluations(run_dir: Path) -> Counter[int]:
+    """How many runs were evaluated to the end how often, by their logs."""
+    done = re.compile(r"^evaluate +3/3 ", re.MULTILINE)
+    return Counter(len(done.findall(log.read_text())) for log in run_dir.rglob("log.txt"))
 
 
 def measured(config: GridConfig) -> str:
@@ -146,11 +149,11 @@ def main() -> None:
         local, ray = (files(folder, pattern) for folder in folders)
         same = "the same bytes" if local == ray else "DIFFERENT"
         print(f"{pattern}: {len(local)} local, {len(ray)} on ray, {same}")
-    once = endings(folders[1])
+    once = evaluations(folders[1])
     progress = json.loads((folders[1] / "progress.json").read_text())
     print(
-        f"on ray {progress['finished']} of {progress['total']} runs are finished; {once[1]} ended "
-        f"once, {runs - once[1]} never or more than once"
+        f"on ray {progress['finished']} of {progress['total']} runs are finished; {once[1]} were "
+        f"evaluated once, {runs - once[1]} never or more than once"
     )
 
 
