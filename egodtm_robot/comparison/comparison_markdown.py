@@ -101,10 +101,11 @@ def condition_names(conditions: Sequence[Condition]) -> list[str]:
 def _legend(comparison: "Comparison") -> str:
     means = [arm.mean for arm in comparison.arms if arm.mean is not None]
     seeds = sorted({mean.run_seeds for mean in means})
+    counts = " to ".join(map(str, seeds if len(seeds) < 2 else (seeds[0], seeds[-1]))) or "no"
     measured = "; ".join(map(str, comparison.provenance)) or "a protocol that is not known"
     first = (
         f"Measured under {measured}: {_counted(len(comparison.compared), 'condition')}, "
-        f"{' to '.join(map(str, seeds)) or 'no'} run seed{'' if seeds == [1] else 's'}, hash "
+        f"{counts} run seed{'' if seeds == [1] else 's'}, hash "
         f"{comparison.fingerprint}."
     )
     over = "over run seeds and episodes" if seeds[-1:] > [1] else "over episodes alone"

@@ -339,7 +339,12 @@ def test_its_configuration_is_stored_by_kind_and_read_back(
     ("option", "value", "error", "message"),
     [
         ("resolutoin", 64, UnknownNameError, "Did you mean 'resolution'"),
-        ("resolution", "wide", ConfigurationError, r"env\.resolution: .*'wide'"),
+        (
+            "resolution",
+            "wide",
+            ConfigurationError,
+            r"env\.resolution to be a whole number, got 'wide'",
+        ),
         ("resolution", 4, ConfigurationError, "16 to 1024"),
         ("horizon", 0, ConfigurationError, r"env\.horizon"),
         ("task", "toaster", UnknownNameError, "Unknown task 'toaster'"),
