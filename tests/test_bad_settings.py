@@ -1,9 +1,16 @@
-"""Every command refuses every kind of bad value in one line that names the setting."""
+"""Every command refuses every kind of bad value in one line that names the setting.
+
+The messages are kept in ``tests/data/refusals.json``, so that a change of their words is seen.
+``python -m tests.test_bad_settings`` writes them again.
+"""
 
 import functools
 import importlib
 import inspect
+import json
+import tempfile
 import typing
+from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -35,6 +42,11 @@ BAD_BY_TYPE = {
     "str": ["[a]", "{a: 1}", "${oc.env:NOPE}", "null"],
 }
 """Values that a field of a type cannot have."""
+
+
+REFUSALS = Path(__file__).parent / "data" / "refusals.json"
+LONG, DEEP = "n" * 300, "/".join(["deep"] * 400)
+"""A name and a path that no file system takes."""
 
 
 @functools.cache
@@ -76,7 +88,7 @@ def bad_values(setting):
         _, least, _, greatest = setting.constraint.split()
         values += [_shifted(least, -1), _shifted(greatest, 1)]
     elif setting.constraint.startswith("path"):
-        values += ["OUT/file/below", f"OUT/{'n' * 300}", "/".join(["OUT", *["deep"] * 400])]
+        values += ["OUT/file/below", f"OUT/{LONG}", f"OUT/{DEEP}"]
         values += ["OUT/file"] if "folder" in setting.constraint else ["OUT"]
     return values
 
@@ -117,8 +129,8 @@ def place(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(("name", "key", "value"), CASES)
-def test_a_bad_value_is_refused_in_one_line_that_names_its_key(name, key, value, place):
+def refusal(name, key, value, place):
+    """What a command says of a bad value, with stand-ins for what is long or differs by machine."""
     _, config_class = entry_point(name)
     overrides = [f"{key}={value}".replace("OUT", str(place))]
     (override,) = OverridesParser.create().parse_overrides(overrides)
@@ -126,9 +138,30 @@ def test_a_bad_value_is_refused_in_one_line_that_names_its_key(name, key, value,
     OmegaConf.update(config, key, override.value(), merge=False)
     with pytest.raises(EgoDTMRobotError) as refused:
         from_mapping(config_class, config)
-    assert key in str(refused.value)
-    assert len(str(refused.value).splitlines()) == 1
+    text = str(refused.value)
+    for long, short in ((str(place), "OUT"), (LONG, "LONG"), (DEEP, "DEEP")):
+        text = text.replace(long, short)
+    return text
+
+
+def title(name, key, value):
+    """Of a case, in the file of refusals."""
+    return f"{name} {key}={value}".replace(LONG, "LONG").replace(DEEP, "DEEP")
+
+
+@functools.cache
+def refusals():
+    """The messages that are kept."""
+    return json.loads(REFUSALS.read_text())
+
+
+@pytest.mark.parametrize(("name", "key", "value"), CASES)
+def test_a_bad_value_is_refused_in_one_line_that_names_its_key(name, key, value, place):
+    text = refusal(name, key, value, place)
+    assert key in text
+    assert len(text.splitlines()) == 1
     assert [path.name for path in place.iterdir()] == ["file"]
+    assert text == refusals()[title(name, key, value)]
 
 
 @pytest.mark.parametrize("name", command_modules())
@@ -202,3 +235,18 @@ def test_what_shows_only_while_running_is_one_line_too(
     (line,) = capsys.readouterr().err.splitlines()
     for part in parts:
         assert part in line
+
+
+def write_refusals():
+    """Keep what the commands say at present."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "file").touch()
+        texts = {
+            title(*case.values): refusal(*case.values, folder)
+            for case in sorted(CASES, key=lambda case: case.id)
+        }
+    REFUSALS.write_text(json.dumps(texts, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    write_refusals()
