@@ -101,6 +101,19 @@ def test_the_readme_states_the_stored_results():
     assert f"undecided (p = {pair.p_value:.2f})" in text
     assert pair.verdict == "undecided"
 
+    alone = [f"{arm} (varied)" for arm in ("efficientnet_lite0", "egodtm")]
+    (level,) = compared("shifted", split="look", arms=alone).pairs
+    assert level.verdict == "equal"
+    assert (
+        f"equal within 3 points (p = {level.equivalence_p_value:.2f} for this pair alone)" in text
+    )
+    for arm, said in (("egodtm", "EgoDTM-tiny {} points"), ("efficientnet_lite0", "backbone {}")):
+        loss = shifted.difference(f"{arm} (varied)", f"{arm} (shifted)").success
+        low, high = loss.interval
+        assert (
+            f"{said.format(f'{100 * loss.value:.1f}')} [{100 * low:.1f}, {100 * high:.1f}]" in text
+        )
+
     pixels_only = stored("objectives_pixel_stem")["encoders"]
     assert f"reach {percent(pixels_only['text_depth']['mean']).replace(' ', ' % ', 1)}" in text
     for key in ("difference_to_text", "difference_to_random"):
