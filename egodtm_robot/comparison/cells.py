@@ -15,6 +15,7 @@ from pathlib import Path
 from egodtm_robot.comparison.command_runs import CommandRun
 from egodtm_robot.comparison.grid_config import GridConfig, Row
 from egodtm_robot.core.configuration import compose
+from egodtm_robot.core.configuration.instantiation import group_config, group_names
 from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError
 from egodtm_robot.evaluation.results import RESULTS_FILE
 from egodtm_robot.learning.cloning_run import TrainBCConfig
@@ -80,7 +81,10 @@ class Cell:
         encoder = [f"encoder={self.row.encoder}"]
         if self.row.encoder in config.checkpoints:
             path = config.checkpoint(self.row.encoder, self.seed)
-            encoder = ["encoder=egodtm", f"encoder.checkpoint={_quoted(path)}"]
+            encoder = [
+                f"encoder={_encoder_of(self.row.encoder)}",
+                f"encoder.checkpoint={_quoted(path)}",
+            ]
         common = (
             f"env={self.environment}",
             *encoder,
@@ -100,6 +104,12 @@ class Cell:
             # Weights that were trained again are not what a finished run has measured.
             name += f"-{_digest(config.checkpoint(self.row.encoder, self.seed))[:8]}"
         return f"{name}/seed_{self.seed}"
+
+
+def _encoder_of(row: str) -> str:
+    """The encoder that reads a row's checkpoint: that of the row's name, if it reads files."""
+    reads = row in group_names("encoder") and "checkpoint" in group_config("encoder", row)
+    return row if reads else "egodtm"
 
 
 def cells_of(config: GridConfig) -> list[Cell]:

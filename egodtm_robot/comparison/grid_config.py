@@ -82,9 +82,10 @@ class GridConfig:
     """Names of the ``encoder`` group or of ``checkpoints``, floor first and ceiling last."""
 
     checkpoints: dict[str, str] = field(default_factory=dict)
-    """Rows that are checkpoints of ``python -m pretrain.run`` under ``encoder=egodtm``: a path for
-    each name. ``{seed}`` in a path stands for the run's seed, so that every policy seed has the
-    checkpoint of a pretraining seed of its own."""
+    """Rows with weights of their own: a path for each name. A name of the ``encoder`` group that
+    reads files, such as ``r3m``, is that encoder with the file; any other is a checkpoint of
+    ``python -m pretrain.run`` under ``encoder=egodtm``. ``{seed}`` in a path stands for the run's
+    seed, so that every policy seed has the checkpoint of a pretraining seed of its own."""
 
     policies: list[str] = field(default_factory=list)
     """Names of the ``policy`` group, each a row for every encoder. None takes the policy that goes
@@ -185,8 +186,8 @@ class GridConfig:
                 path = self.checkpoint(name, seed)
                 if not path.is_file():
                     raise CheckpointError(
-                        f"Expected the checkpoint of {name} at {path}, found none. Train it with "
-                        "python -m pretrain.run, or name another path."
+                        f"Expected the checkpoint of {name} at {path}, found none. Name another "
+                        "path, or train it with python -m pretrain.run."
                     )
         _check_overrides(self.overrides)
         if not 0 < self.margin < 1 or not 0 < self.alpha < 1:

@@ -24,7 +24,9 @@ Output = Literal["grid", "class"]
 
 _OUTPUTS = ("grid", "class")
 # They take other inputs than one tensor of images, or of windows of images.
-_UNSUPPORTED = ("siglip2", "vivit", "timesformer", "vjepa2")
+_UNSUPPORTED = ("vivit", "timesformer", "vjepa2")
+# Pixels between two of their tokens, which their configurations do not say.
+_STRIDES = {"dinov3_convnext": 32}
 # CLIP and its kin: the hidden states lack the final norm, which the class token alone goes through.
 _NORM_BEHIND_POOLER = (
     "altclip_vision_model",
@@ -112,7 +114,7 @@ class TransformersEncoder(ImageEncoder):
             "pixel_values": pixels.unflatten(0, images.shape[:2]) if self._video else pixels
         }
         config = self._model.config
-        patch = processor_size(getattr(config, "patch_size", 1))
+        patch = processor_size(_STRIDES.get(config.model_type) or getattr(config, "patch_size", 1))
         own_grid = (height // patch[0], width // patch[-1])
         if (height, width) != _pair_size(config) and "interpolate_pos_encoding" in (
             inspect.signature(self._model.forward).parameters
@@ -174,6 +176,11 @@ class HuggingFaceEncoder(TransformersEncoder):
     ) -> None:
         config = load_config(model, revision, trust_remote_code)
         processor = load_processor_config(model, revision)
+        if config.model_type.startswith("siglip2"):
+            raise EncoderOptionError(
+                "Expected a SigLIP 2 of fixed size, such as google/siglip2-base-patch16-224, got "
+                f"{model}, a NaFlex model, which takes lists of patches in place of images."
+            )
         if config.model_type in _UNSUPPORTED:
             raise EncoderOptionError(
                 f"Expected a model of single images or a VideoMAE, got {model} of type "

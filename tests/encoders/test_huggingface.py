@@ -83,6 +83,9 @@ MODELS = {
 }
 
 
+CONVNEXT = {"hidden_sizes": [8, 8, 16, 32], "depths": [1, 1, 1, 1], "image_size": 64}
+
+
 def save(folder: Path, kind: str) -> str:
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -195,6 +198,38 @@ def test_preprocessing_equals_the_models_own_processor(shape: tuple[int, int]):
     found = ours(torch.from_numpy(np.asarray(image).copy())[None])
     one_gray_level = 1 / 255 / min(PROCESSOR["image_std"])  # type: ignore[type-var]
     np.testing.assert_allclose(found.numpy(), expected, atol=1.01 * one_gray_level)
+
+
+def test_dinov3_convnext_gives_its_map_and_its_mean(tmp_path: Path):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = transformers.DINOv3ConvNextModel(transformers.DINOv3ConvNextConfig(**CONVNEXT))
+        for norm in (m for m in model.modules() if "LayerNorm" in type(m).__name__):
+            torch.nn.init.normal_(norm.weight, 1.0, 0.5)
+        model.eval().save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+    config = {"name": "dinov3", "model": str(tmp_path), "resolution": 64}
+    images = windows(2, 1, size=64)
+    tokens = make_encoder({**config, "grid": None})
+    pixels = tokens._preprocessing(torch.from_numpy(images[:, 0]))  # type: ignore[attr-defined]
+    with torch.inference_mode():
+        expected = model(pixel_values=pixels).last_hidden_state  # the mean, then four cells
+    assert (tokens.name, tokens.grid) == ("dinov3", (2, 2))
+    np.testing.assert_allclose(tokens.encode(images), expected[:, 1:], atol=1e-5)
+    one = make_encoder({**config, "output": "class"})
+    np.testing.assert_allclose(one.encode(images), expected[:, :1], atol=1e-5)
+
+
+def test_siglip_2_of_any_shape_is_refused_by_name(tmp_path: Path):
+    sizes = {key: value for key, value in TINY.items() if key != "image_size"}
+    for config in (
+        transformers.Siglip2Config(vision_config=sizes, text_config=TEXT),
+        transformers.Siglip2VisionConfig(**sizes),
+    ):
+        config.save_pretrained(tmp_path)
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+        with pytest.raises(EncoderOptionError, match="fixed size.*NaFlex"):
+            make_encoder({"name": "siglip2", "model": str(tmp_path)})
 
 
 def test_masked_autoencoders_see_every_patch_in_its_place(saved: Any):

@@ -12,20 +12,24 @@ Shape = tuple[int, ...]
 _LISTED = 20
 
 
-def load_matching(module: nn.Module, tensors: Mapping[str, torch.Tensor], origin: str) -> None:
+def load_matching(
+    module: nn.Module, tensors: Mapping[str, torch.Tensor], origin: str, assign: bool = False
+) -> None:
     """Copy ``tensors`` into ``module``; every tensor on either side must have its partner.
 
     Args:
         module: takes the values; its parameters keep their type.
         tensors: by the names of ``module.state_dict()``.
         origin: where the tensors come from, for the error message.
+        assign: whether the module takes the tensors themselves, without a copy. A module on the
+            meta device has no memory to copy to.
 
     Raises:
         CheckpointMismatchError: lists tensors that are missing, unexpected or of another shape;
             the module is unchanged then.
     """
     report_mismatches(shapes(module.state_dict()), shapes(tensors), origin)
-    module.load_state_dict(dict(tensors), strict=True)
+    module.load_state_dict(dict(tensors), strict=True, assign=assign)
 
 
 def shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, Shape]:
