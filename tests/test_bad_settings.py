@@ -109,7 +109,8 @@ def cases():
             if setting.is_head or "_target_" in setting.key or kind in seen:
                 continue
             # Options of _target_ classes are checked where their object is made.
-            if setting.key.split(".")[0] in ("encoder", "source", "depth", "captions"):
+            groups = ("encoder", "source", "depth", "captions", "video_text_model")
+            if setting.key.split(".")[0] in groups:
                 continue
             seen.add(kind)
             for value in bad_values(setting):

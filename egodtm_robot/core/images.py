@@ -45,6 +45,19 @@ def center_crop(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return images[..., top : top + size[0], left : left + size[1]]
 
 
+def central_squares(images: torch.Tensor, side: int) -> torch.Tensor:
+    """The squares in the middle of images uint8 (N, H, W, 3), resized to (N, side, side, 3).
+
+    Bilinear, as video models are evaluated: the shorter side is resized and the center is cut out.
+    """
+    if images.shape[1:3] == (side, side):
+        return images
+    shorter = min(images.shape[1:3])
+    pixels = center_crop(to_channels_first(images), (shorter, shorter))
+    resized = resize(pixels, (side, side), "bilinear")
+    return resized.permute(0, 2, 3, 1).to(torch.uint8)
+
+
 def to_channels_first(images: torch.Tensor) -> torch.Tensor:
     """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) of range [0, 255], in channels-last memory."""
     return images.permute(0, 3, 1, 2).float()

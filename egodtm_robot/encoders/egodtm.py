@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
@@ -13,7 +12,7 @@ from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
 from egodtm_robot.core.images import pair, pool_to_grid, resize, to_channels_first
 from egodtm_robot.core.published_models.efficientnet import EfficientNetLite0
 from egodtm_robot.encoders.base import ImageEncoder
-from pretrain.checkpoints.families import Part
+from pretrain.checkpoints.families import FamilyName, Part
 from pretrain.checkpoints.loading import load_model
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.model import EgoDTM
@@ -48,9 +47,11 @@ class EgoDTMEncoder(ImageEncoder):
             keep more of where things are, and cost less.
         grid: rows and columns (one number for both) to which ``stem``, ``patches`` and ``depth``
             are averaged; None for the grid of the patches. Of no effect on the others.
-        history: frames a window, at least 1.
+        history: frames a window, at least 1. The embeddings of time of a published file are cut or
+            made longer for it as its family's own code does; ours are interpolated.
         resolution: side to which frames are resized; None takes the model's own.
         batch_size: windows a forward pass; None takes 1 for large models on a CPU, else 8.
+        family: that a published file has to be of; None for any, and for ours.
 
     Raises:
         WeightsError: the package comes without egodtm-tiny.
@@ -73,11 +74,12 @@ class EgoDTMEncoder(ImageEncoder):
         history: PositiveInt = 1,
         resolution: PictureSide | None = None,
         batch_size: PositiveInt | None = None,
+        family: FamilyName | None = None,
     ) -> None:
         if output not in (None, *_OUTPUTS):
             raise UnknownNameError("output of the encoder", output, _OUTPUTS)
-        path = shipped_checkpoint() if checkpoint is None else Path(checkpoint).expanduser()
-        loaded = load_model(path)
+        path = shipped_checkpoint() if checkpoint is None and family is None else checkpoint
+        loaded = load_model(path, family, history, "encoder.checkpoint")
         if loaded.description is not None:
             print(loaded.description, file=sys.stderr)
         model = loaded.model

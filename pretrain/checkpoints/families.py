@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch.nn import functional
 
 from egodtm_robot.core.errors import CheckpointError, CheckpointMismatchError
 from egodtm_robot.core.published_models.files import read_tensors
@@ -30,6 +31,7 @@ from pretrain.model import DepthDecoderConfig, EgoDTM, EgoDTMConfig, TextConfig,
 from pretrain.model.configuration import Activation
 
 Part = Literal["text encoder", "projection", "depth decoder", "time"]
+FamilyName = Literal["egodtm", "avion", "clip"]
 
 _HEAD_CHANNELS, _DECODER_HEAD_CHANNELS = 64, 32
 """Of every published size."""
@@ -40,8 +42,11 @@ _OWN_CHOICE = ("image_size", "frames", "token_width", "mask_padding")
 _WITHOUT_SHAPE = ("heads", "activation", "norm_eps", "mean", "std", "causal")
 """Settings that no tensor's shape shows: weights load all the same, and compute something else."""
 
-_AVION_MEAN = [round(value / 255, 8) for value in (108.3272985, 116.7460125, 104.09373615)]
-_AVION_STD = [round(value / 255, 8) for value in (68.5005327, 66.6321579, 70.32316305)]
+AVION_MEAN = (0.42481294, 0.4578275, 0.40821073)
+"""By color, of pixels in [0, 1]: (108.3272985, 116.7460125, 104.09373615) of 255."""
+
+AVION_STD = (0.26862954, 0.26130258, 0.27577711)
+"""By color, of pixels in [0, 1]: (68.5005327, 66.6321579, 70.32316305) of 255."""
 
 _PREFIXES: dict[Part, str] = {
     "text encoder": "textual.",
@@ -60,6 +65,7 @@ class Family:
         causal: whether a text token sees only those before it.
         activation: of both encoders.
         vision_eps: of the video encoder's norms.
+        source: where files come from, and their license.
         mean: by color, of pixels in [0, 1]; None for CLIP's.
         std: by color, of pixels in [0, 1]; None for CLIP's.
     """
@@ -68,13 +74,31 @@ class Family:
     causal: bool
     activation: Activation
     vision_eps: float
-    mean: list[float] | None = None
-    std: list[float] | None = None
+    source: str
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
 
 
-EGODTM = Family("EgoDTM", False, "gelu", 1e-6, _AVION_MEAN, _AVION_STD)
-AVION = Family("AVION", True, "gelu", 1e-6, _AVION_MEAN, _AVION_STD)
-CLIP = Family("CLIP", True, "quick_gelu", 1e-5)
+EGODTM = Family(
+    "EgoDTM",
+    False,
+    "gelu",
+    1e-6,
+    "https://github.com/xuboshen/EgoDTM, which links none yet",
+    AVION_MEAN,
+    AVION_STD,
+)
+AVION = Family(
+    "AVION",
+    True,
+    "gelu",
+    1e-6,
+    "the model zoo of https://github.com/zhaoyue-zephyrus/AVION (MIT)",
+    AVION_MEAN,
+    AVION_STD,
+)
+CLIP = Family("CLIP", True, "quick_gelu", 1e-5, "https://github.com/openai/CLIP (MIT)")
+FAMILIES: dict[FamilyName, Family] = {"egodtm": EGODTM, "avion": AVION, "clip": CLIP}
 
 
 @dataclass(frozen=True)
@@ -113,6 +137,24 @@ class PublishedWeights:
         if self.lacking:
             parts.append(f"without {', '.join(sorted(self.lacking))}")
         return "; ".join(parts)
+
+    def with_frames(self, frames: int) -> "PublishedWeights":
+        """The same for another number of frames, as the loader of AVION and EgoDTM makes it.
+
+        Args:
+            frames: at least 1. Fewer than stored have the first times; more are interpolated.
+        """
+        vision = replace(self.config.vision, frames=frames)
+        time = self.tensors.get(_PREFIXES["time"])
+        tensors = self.tensors
+        if time is not None and frames < len(time):
+            tensors = {**tensors, _PREFIXES["time"]: time[:frames].clone()}
+        elif time is not None and frames > len(time):
+            longer = functional.interpolate(
+                time.T[None], frames, mode="linear", align_corners=False
+            )
+            tensors = {**tensors, _PREFIXES["time"]: longer[0].T.contiguous()}
+        return replace(self, config=replace(self.config, vision=vision), tensors=tensors)
 
     def build(self) -> EgoDTM:
         """The model, in evaluation mode. Parts that the file lacks have no values (meta device).

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from egodtm_robot.core.errors import CheckpointError
-from pretrain.checkpoints.families import Part, read_published
+from pretrain.checkpoints.families import FAMILIES, FamilyName, Part, read_published
 from pretrain.checkpoints.files import load_checkpoint
 from pretrain.model import EgoDTM
 
@@ -31,19 +31,35 @@ class LoadedModel:
     description: str | None = None
 
 
-def load_model(path: str | Path) -> LoadedModel:
+def load_model(
+    path: str | Path | None,
+    family: FamilyName | None = None,
+    frames: int | None = None,
+    where: str = "checkpoint",
+) -> LoadedModel:
     """Read a model.
 
     Args:
         path: weights that ``pretrain.run`` or ``pretrain.export`` wrote, beside their card; or a
             file of EgoDTM, AVION or OpenAI's CLIP as it was published (``.pt``, ``.pth``,
             ``.safetensors``), see :mod:`pretrain.checkpoints.families`.
+        family: that a published file has to be of; None for any, and for ours.
+        frames: that the embeddings of time of a published file are brought to, as its family's own
+            loader does; None for those of the file. Ours interpolate theirs to any number.
+        where: what the user calls ``path``, for messages.
 
     Raises:
-        CheckpointError: there is no file, or it is none of these.
+        CheckpointError: there is no file, or it is none of these or of another family.
         WeightsError: a published file cannot be read.
         CheckpointMismatchError: lists tensors that are missing, unexpected or of another shape.
     """
+    title = None if family is None else FAMILIES[family].name
+    if path is None:
+        source = "" if family is None else f" Files: {FAMILIES[family].source}."
+        raise CheckpointError(
+            f"Expected {where}=FILE, weights of {title or 'a model'}, got none. They are not "
+            f"downloaded for you.{source}"
+        )
     path = Path(path).expanduser()
     if not path.is_file():
         raise CheckpointError(
@@ -52,11 +68,20 @@ def load_model(path: str | Path) -> LoadedModel:
         )
     if path.suffix == ".safetensors" and path.with_suffix(".json").is_file():
         model, card = load_checkpoint(path)
+        if family is not None:
+            raise CheckpointError(
+                f"Expected {where} to name a published file of {title}, {path} is a checkpoint of "
+                "pretrain.run. Choose egodtm."
+            )
         return LoadedModel(model, card)
     published = read_published(path)
-    return LoadedModel(
-        published.build(), lacking=published.lacking, description=published.describe()
-    )
+    if family is not None and published.family is not FAMILIES[family]:
+        raise CheckpointError(
+            f"Expected {where} to name a file of {title}, {path} is one of "
+            f"{published.family.name}. Choose egodtm, which takes both by their names."
+        )
+    fitted = published if frames is None else published.with_frames(frames)
+    return LoadedModel(fitted.build(), lacking=published.lacking, description=published.describe())
 
 
 def move_present(model: EgoDTM, device: torch.device | str) -> EgoDTM:

@@ -102,8 +102,8 @@ def refuse_other_models(names: Iterable[str], origin: str) -> None:
     if any(name.startswith(("visual.blocks.", "video_model.")) for name in names):
         raise CheckpointMismatchError(
             f"Expected a ViT with joint attention over space and time; {origin} holds a "
-            "TimeSformer with divided attention, as LaViLa and EgoVLP publish them. Use a ViT of "
-            "EgoDTM, AVION or CLIP."
+            "TimeSformer with divided attention, as LaViLa and EgoVLP publish them. Choose lavila, "
+            "egovlp or egovlpv2, which read it, or use a ViT of EgoDTM, AVION or CLIP."
         )
     if any(name.startswith("vision_model.") for name in names):
         raise CheckpointMismatchError(

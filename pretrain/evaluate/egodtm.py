@@ -7,8 +7,10 @@ from functools import cached_property
 
 import torch
 
+from egodtm_robot.core.configuration import PositiveInt
 from egodtm_robot.core.errors import CheckpointError
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
+from pretrain.checkpoints.families import FamilyName
 from pretrain.checkpoints.loading import load_model, move_present
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.checkpoints.starting import SHIPPED_NAME
@@ -100,12 +102,19 @@ class EgoDTMModel:
         return self.model.logit_scale.device
 
 
-def load_egodtm(checkpoint: str = SHIPPED_NAME) -> EgoDTMModel:
+def load_egodtm(
+    checkpoint: str | None = SHIPPED_NAME,
+    family: FamilyName | None = None,
+    frames: PositiveInt | None = None,
+) -> EgoDTMModel:
     """The model of a checkpoint of ours, or of a published file.
 
     Args:
         checkpoint: ``egodtm_tiny`` for the one that comes with the package; a path of weights
             beside their card; or a file of EgoDTM, AVION or OpenAI's CLIP as it was published.
+        family: that a published file has to be of; None for any, and for ours.
+        frames: most frames of a clip. The embeddings of time of a published file are cut or made
+            longer as its family's own code does. None for any number, interpolated.
 
     Raises:
         WeightsError: the package comes without egodtm-tiny, or a published file cannot be read.
@@ -114,7 +123,8 @@ def load_egodtm(checkpoint: str = SHIPPED_NAME) -> EgoDTMModel:
         CheckpointMismatchError: its tensors are not those of its family.
     """
     shipped = checkpoint == SHIPPED_NAME
-    loaded = load_model(shipped_checkpoint() if shipped else checkpoint)
+    path = shipped_checkpoint() if shipped else checkpoint
+    loaded = load_model(path, family, frames, "video_text_model.checkpoint")
     if loaded.description is not None:
         print(loaded.description, file=sys.stderr)
     if "projection" in loaded.lacking:
@@ -125,9 +135,12 @@ def load_egodtm(checkpoint: str = SHIPPED_NAME) -> EgoDTMModel:
     model = loaded.model
     # Cards of models that no run has trained say nothing; then all that the model has is offered.
     objective = loaded.card.get("objective", {})
-    return EgoDTMModel(
+    adapter = EgoDTMModel(
         model,
         text=objective.get("text", 1) > 0 and "text encoder" not in loaded.lacking,
         depth=objective.get("depth", 1) > 0 and "depth decoder" not in loaded.lacking,
         boxes=objective.get("region", int(model.region_decoder is not None)) > 0,
     )
+    if frames is not None:
+        adapter.frames = frames
+    return adapter

@@ -9,7 +9,12 @@ Activation = Literal["gelu", "quick_gelu"]
 Stem = Literal["pixels", "efficientnet_lite0"]
 
 
-def _check_heads(part: str, width: int, heads: int) -> None:
+def check_heads(part: str, width: int, heads: int) -> None:
+    """Refuse a width that cannot be shared among attention heads.
+
+    Raises:
+        ConfigurationError: it is no multiple of them.
+    """
     if heads < 1 or width % heads:
         raise ConfigurationError(
             f"Expected the width of the {part} to be a multiple of its heads, got width {width} "
@@ -60,7 +65,7 @@ class VisionConfig:
     """By color, of pixels in [0, 1]. CLIP's own; the recipe names none."""
 
     def __post_init__(self) -> None:
-        _check_heads("video encoder", self.width, self.heads)
+        check_heads("video encoder", self.width, self.heads)
         if self.stem != "pixels" and self.patch_size != 16:
             raise ConfigurationError(
                 f"Expected patch_size 16 for the stem {self.stem}, got {self.patch_size}."
@@ -112,7 +117,7 @@ class TextConfig:
     batch costs no more than its longest text."""
 
     def __post_init__(self) -> None:
-        _check_heads("text encoder", self.width, self.heads)
+        check_heads("text encoder", self.width, self.heads)
 
 
 @dataclass
@@ -153,7 +158,7 @@ class DepthDecoderConfig:
         return parts
 
     def __post_init__(self) -> None:
-        _check_heads("depth decoder", self.width, self.heads)
+        check_heads("depth decoder", self.width, self.heads)
 
 
 @dataclass
@@ -179,7 +184,7 @@ class RegionDecoderConfig:
     """Object queries, beside one for each hand; at most 5, because all their orders are tried."""
 
     def __post_init__(self) -> None:
-        _check_heads("region decoder", self.width, self.heads)
+        check_heads("region decoder", self.width, self.heads)
         if not 0 <= self.objects <= 5:
             raise ConfigurationError(f"Expected 0 to 5 object queries, got {self.objects}.")
 

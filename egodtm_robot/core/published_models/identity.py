@@ -1,8 +1,10 @@
-"""What tells the weights of published models apart, without loading them."""
+"""What tells published models apart: weights that are not loaded, and tokenizers."""
 
 import hashlib
 from pathlib import Path
 from typing import Any
+
+from egodtm_robot.core.fingerprints import hash_parts
 
 _SAMPLED_BYTES = 2**20
 
@@ -28,3 +30,8 @@ def folder_identity(model: str, gguf_file: str | None, revision: str | None) -> 
                 digest.update(file.read())
         found.append([str(path.relative_to(folder)), size, digest.hexdigest()])
     return found
+
+
+def tokenizer_identity(tokenizer: Any) -> list[Any]:
+    """What tells a tokenizer of transformers apart: its class, and its tokens with their ids."""
+    return [type(tokenizer).__name__, hash_parts(tokenizer.get_vocab())]
