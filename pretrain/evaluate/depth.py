@@ -47,11 +47,14 @@ class Depth(EvaluationTask):
         self._training: EvaluationClips | None = None
         self._mean_map: np.ndarray | None = None
 
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
+        """A model with depth is needed."""
+        return None if hasattr(model, "depth") else "a model with depth"
+
     def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
-        """A model with depth and clips with depth are needed."""
-        if not hasattr(model, "depth"):
-            return "a model with depth"
-        return None if data.store.has("depth")[data.clips].any() else "clips with depth"
+        """Clips with depth are needed besides."""
+        known = data.store.has("depth")[data.clips].any()
+        return self.lacks_of_model(model) or (None if known else "clips with depth")
 
     def prepare(self, training: EvaluationClips) -> None:
         """Take the mean map from these clips."""

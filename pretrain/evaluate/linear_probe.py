@@ -40,12 +40,16 @@ class LinearProbe(ProbeTask):
             raise EvaluationDataError(f"Expected features embedding or patches, got {features!r}.")
         self.features = features
 
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
+        """Patch tokens are needed where they are asked for."""
+        able = self.features == "embedding" or hasattr(model, "patch_tokens")
+        return None if able else "a model with patch tokens"
+
     def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
-        """Clips with actions are needed, and patch tokens where they are asked for."""
-        if self.features == "patches" and not hasattr(model, "patch_tokens"):
-            return "a model with patch tokens"
+        """Clips with actions are needed besides."""
         (extra,) = data.read([0], ["extra"])["extra"]
-        return None if action_of(extra) is not None else "clips with actions"
+        known = action_of(extra) is not None
+        return self.lacks_of_model(model) or (None if known else "clips with actions")
 
     def observe(
         self, model: VideoTextModel, data: EvaluationClips, clips: Sequence[int]

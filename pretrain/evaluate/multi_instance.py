@@ -11,6 +11,7 @@ from pretrain.evaluate.actions import Action, action_of
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
 from pretrain.evaluate.relevancy import Relevancy, RelevancyScores, relevancy_scores
+from pretrain.evaluate.similarity import Similarity, similarity_fields
 from pretrain.evaluate.task import (
     EvaluationDataError,
     EvaluationTask,
@@ -36,26 +37,26 @@ class MultiInstanceRetrieval(EvaluationTask):
         sentences: the published table of sentences, ``EPIC_100_retrieval_test_sentence.csv``. Each
             row names the clip whose narration it is. None takes each narration of the clips once,
             with the classes of its first clip.
-        prompt: what a narration becomes for the model, with ``{}`` in its place. The published
-            pipelines show it as it is.
     """
 
     name = "multi_instance"
     headline = "map"
     curves = MEASURES
 
-    def __init__(self, sentences: str | None = None, prompt: str = "{}") -> None:
+    def __init__(self, sentences: str | None = None) -> None:
         self.sentences = None if sentences is None else Path(sentences)
-        self.prompt = prompt
+
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
+        """A model that has seen texts is needed."""
+        return None if hasattr(model, "encode_text") else "a model that encodes texts"
 
     def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
-        """A model that has seen texts and clips with classes are needed."""
-        if not hasattr(model, "encode_text"):
-            return "a model that encodes texts"
+        """Clips with classes are needed besides."""
         (extra,) = data.read([0], ["extra"])["extra"]
         action = action_of(extra)
         known = action is not None and action.nouns
-        return None if known else "clips with classes of verbs and nouns"
+        words = "clips with classes of verbs and nouns"
+        return self.lacks_of_model(model) or (None if known else words)
 
     def measure(
         self, model: VideoTextModel, data: EvaluationClips, items: Sequence[int]
@@ -68,7 +69,7 @@ class MultiInstanceRetrieval(EvaluationTask):
         found = data.read(items, ["key", "narration", "extra"])
         narrations = [narration.strip() for narration in found["narration"]]
         videos = data.embed_videos(model, items)
-        texts = data.embed_texts(model, [self.prompt.format(one) for one in narrations])
+        texts = data.embed_texts(model, data.texts(items, "narration"))
         records = []
         for row, identity in enumerate(identities(data, items)):
             action = action_of(found["extra"][row])
@@ -86,6 +87,7 @@ class MultiInstanceRetrieval(EvaluationTask):
                     "nouns": json.dumps(sorted(action.nouns)),
                     "video_embedding": videos[row],
                     "text_embedding": texts[row],
+                    **similarity_fields(data.loader),
                 }
             )
         return records
@@ -109,11 +111,10 @@ class MultiInstanceRetrieval(EvaluationTask):
         texts = texts.astype(np.float64)
         relevancy = Relevancy(actions, [actions[row] for row in chosen])
         self._check_relevant(records, relevancy)
+        similarity = Similarity(videos, texts, records[0])
         found: dict[str, RelevancyScores] = {
-            "video_to_text": relevancy_scores(lambda block: videos[block] @ texts.T, relevancy),
-            "text_to_video": relevancy_scores(
-                lambda block: texts[block] @ videos.T, relevancy.transposed()
-            ),
+            "video_to_text": relevancy_scores(similarity.of_videos, relevancy),
+            "text_to_video": relevancy_scores(similarity.of_texts, relevancy.transposed()),
         }
         clusters = {
             "video_to_text": [record["video"] for record in records],

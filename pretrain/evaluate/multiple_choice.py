@@ -31,7 +31,7 @@ class MultipleChoice(EvaluationTask):
     headline = "accuracy"
     curves = ("accuracy",)
 
-    def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
         """A model that has seen texts is needed."""
         return None if hasattr(model, "encode_text") else "a model that encodes texts"
 

@@ -31,7 +31,7 @@ class Regions(EvaluationTask):
     headline = "iou"
     curves = ("iou",)
 
-    def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
         """A model that finds hands and objects is needed."""
         return None if hasattr(model, "boxes") else "a model with boxes"
 

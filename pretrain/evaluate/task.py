@@ -93,9 +93,16 @@ class EvaluationTask(ABC):
     version: int = 1
     options: Mapping[str, Any] = {}
 
-    def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
-        """What is missing for this task, such as ``a model with depth``; None if nothing is."""
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
+        """What a model lacks for this task, such as ``depth``, whatever the clips; None if nothing.
+
+        It is asked before clips are drawn or read.
+        """
         return None
+
+    def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
+        """What is missing for this task, such as ``clips with depth``; None if nothing is."""
+        return self.lacks_of_model(model)
 
     def size(self, data: EvaluationClips) -> int:
         """How many items there are; by default every clip is one."""

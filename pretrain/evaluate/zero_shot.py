@@ -52,12 +52,15 @@ class ZeroShot(EvaluationTask):
             raise EvaluationDataError("Expected at least one prompt, such as '#C C {}', got none.")
         self._named: tuple[EvaluationClips, dict[str, tuple[str, ...]]] | None = None
 
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
+        """A model that has seen texts is needed."""
+        return None if hasattr(model, "encode_text") else "a model that encodes texts"
+
     def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
-        """A model that has seen texts and clips with actions are needed."""
-        if not hasattr(model, "encode_text"):
-            return "a model that encodes texts"
+        """Clips with actions are needed besides."""
         (extra,) = data.read([0], ["extra"])["extra"]
-        return None if action_of(extra) is not None else "clips with actions"
+        known = action_of(extra) is not None
+        return self.lacks_of_model(model) or (None if known else "clips with actions")
 
     def measure(
         self, model: VideoTextModel, data: EvaluationClips, items: Sequence[int]
@@ -134,7 +137,8 @@ class ZeroShot(EvaluationTask):
             if self.classes:
                 named = read_classes(self.classes)
             else:
-                found = data.read(range(len(data)), ["narration", "extra"])
-                named = classes_of_clips(found["narration"], found["extra"])
+                everything = range(len(data))
+                extras = data.read(everything, ["extra"])["extra"]
+                named = classes_of_clips(data.texts(everything, "narration"), extras)
             self._named = (data, named)
         return self._named[1]

@@ -14,7 +14,6 @@ A clip that reaches beyond its video and was cut to it has ``cut_s`` in its ``ex
 that are missing.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from PIL import Image
 
 from egodtm_robot.core.errors import EgoDTMRobotError
 from pretrain.clips.annotated_clip import AnnotatedClip
+from pretrain.clips.clip_randomness import clip_generator
 from pretrain.clips.decoded_frame import check_crop
 from pretrain.clips.depth_frames import DepthFrames
 from pretrain.clips.frame_folder import FrameFolder
@@ -84,12 +84,6 @@ def group_by_video(
         size = clips_a_group or len(group)
         for start in range(0, len(group), size):
             yield group[start : start + size]
-
-
-def clip_generator(seed: int, key: str) -> np.random.Generator:
-    """The random numbers of a clip, whatever is decoded before it."""
-    digest = hashlib.sha256(key.encode()).digest()
-    return np.random.default_rng([seed, int.from_bytes(digest[:8])])
 
 
 def _video_key(request: ClipRequest) -> tuple[Path, object]:
