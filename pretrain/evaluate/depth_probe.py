@@ -168,6 +168,7 @@ class DepthProbe(ProbeTask):
             outcomes=[
                 {
                     **{name: records[row][name] for name in ("item", "clip", "video")},
+                    self.headline: float(scores[best][place, DEPTH_METRICS.index(self.headline)]),
                     **{
                         f"{name}/{metric}": float(value)
                         for name, values in scores.items()

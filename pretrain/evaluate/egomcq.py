@@ -117,7 +117,8 @@ class EgoMcq(EvaluationTask):
         present = [name for name in KINDS if (kind == name).any()]
         # Weighed so that the mean over all questions is the mean of both accuracies.
         weights = sum((kind == n) * len(kind) / (len(present) * (kind == n).sum()) for n in present)
-        accuracy = mean_estimate(right * weights, videos.tolist())
+        weighed = right * weights
+        accuracy = mean_estimate(weighed, videos.tolist())
         return Scores(
             headline=accuracy,
             numbers={
@@ -136,9 +137,13 @@ class EgoMcq(EvaluationTask):
                 {
                     **{name: record[name] for name in ("item", "video", "clip", "kind", "answer")},
                     "chosen": int(one),
-                    "right": bool(one == record["answer"]),
+                    "accuracy": float(weighed[row]),
+                    **{
+                        name: bool(right[row]) if record["kind"] == name else None
+                        for name in present
+                    },
                 }
-                for record, one in zip(records, chosen, strict=True)
+                for row, (record, one) in enumerate(zip(records, chosen, strict=True))
             ],
         )
 

@@ -11,7 +11,7 @@ from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.logistic_regression import choose_penalty, fit
 from pretrain.evaluate.model import PatchModel, VideoTextModel
 from pretrain.evaluate.probe_task import ProbeTask
-from pretrain.evaluate.recognition import accuracies, guessing
+from pretrain.evaluate.recognition import accuracies, accuracies_by_clip, guessing
 from pretrain.evaluate.task import EvaluationDataError, Record, Scores, finite_column
 
 Features = Literal["embedding", "patches"]
@@ -98,6 +98,7 @@ class LinearProbe(ProbeTask):
         right = (chosen == labels)[rows]
         true = [records[row]["label"] for row in rows]
         numbers = accuracies(true, right, [records[row]["video"] for row in rows])
+        by_clip = accuracies_by_clip(true, right)
         return Scores(
             headline=numbers[self.headline],
             numbers=numbers,
@@ -111,8 +112,8 @@ class LinearProbe(ProbeTask):
                 {
                     **{name: records[row][name] for name in ("item", "clip", "video", "label")},
                     "chosen": names[chosen[row]],
-                    "right": bool(chosen[row] == labels[row]),
+                    **{name: float(values[place]) for name, values in by_clip.items()},
                 }
-                for row in rows
+                for place, row in enumerate(rows)
             ],
         )

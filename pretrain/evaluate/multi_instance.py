@@ -123,14 +123,15 @@ class MultiInstanceRetrieval(EvaluationTask):
         values = {
             name: {"map": one.average_precision, "ndcg": one.ndcg} for name, one in found.items()
         }
-        numbers = {}
+        numbers, columns = {}, {}
         for measure in MEASURES:
             both = {name: values[name][measure] for name in DIRECTIONS}
             # Weighed so that the mean over all queries is the mean of the directions' means.
             total = sum(map(len, both.values()))
-            weighed = [one * total / (2 * len(one)) for one in both.values()]
+            weighed = np.concatenate([one * total / (2 * len(one)) for one in both.values()])
+            columns[measure] = weighed
             numbers[measure] = mean_estimate(
-                np.concatenate(weighed), [name for d in DIRECTIONS for name in clusters[d]]
+                weighed, [name for d in DIRECTIONS for name in clusters[d]]
             )
             for name, one in both.items():
                 numbers[f"{name}/{measure}"] = mean_estimate(one, clusters[name])
@@ -144,6 +145,7 @@ class MultiInstanceRetrieval(EvaluationTask):
             facts={
                 "clips": len(records),
                 "sentences": len(chosen),
+                "relevancy": relevancy.fingerprint,
                 **{
                     f"chance_{measure}": float(np.mean([one[measure] for one in chances.values()]))
                     for measure in MEASURES
@@ -160,8 +162,14 @@ class MultiInstanceRetrieval(EvaluationTask):
                     "video": clusters[name][row],
                     "direction": name,
                     "query": records[row if name == "video_to_text" else chosen[row]]["key"],
-                    "average_precision": float(one.average_precision[row]),
-                    "ndcg": float(one.ndcg[row]),
+                    **{measure: float(columns[measure][item]) for measure in MEASURES},
+                    **{
+                        f"{direction}/{measure}": float(values[name][measure][row])
+                        if direction == name
+                        else None
+                        for direction in DIRECTIONS
+                        for measure in MEASURES
+                    },
                 }
                 for first, (name, one) in zip((0, len(records)), found.items(), strict=True)
                 for item, row in enumerate(range(len(one.ndcg)), start=first)

@@ -83,9 +83,10 @@ class MultipleChoice(EvaluationTask):
                 {
                     **{name: record[name] for name in ("item", "clip", "video")},
                     "chosen": chosen,
-                    "right": chosen == 0,
+                    "accuracy": chosen == 0,
+                    "blind": unseen == 0,
                 }
-                for record, chosen in zip(asked, nearest, strict=True)
+                for record, chosen, unseen in zip(asked, nearest, blind, strict=True)
             ],
         )
 

@@ -81,10 +81,11 @@ class Retrieval(EvaluationTask):
             "video_to_text": rank(similarity.T, labels, labels),
         }
         videos = [record["video"] for record in records]
+        queries = {direction: ranking.by_query() for direction, ranking in rankings.items()}
         estimates = {
             f"{direction}/{name}": mean_estimate(values, videos)
-            for direction, ranking in rankings.items()
-            for name, values in ranking.by_query().items()
+            for direction, by_query in queries.items()
+            for name, values in by_query.items()
         }
         maps = [estimates[name].value for name in self.curves]
         precision = np.mean([one.average_precision for one in rankings.values()], axis=0)
@@ -98,9 +99,11 @@ class Retrieval(EvaluationTask):
             outcomes=[
                 {
                     **{name: record[name] for name in ("item", "clip", "video", "caption")},
+                    self.headline: float(precision[row]),
                     **{
-                        f"{direction}/average_precision": float(one.average_precision[row])
-                        for direction, one in rankings.items()
+                        f"{direction}/{name}": float(values[row])
+                        for direction, by_query in queries.items()
+                        for name, values in by_query.items()
                     },
                     **{
                         f"{direction}/first_rank": int(one.first_rank[row])

@@ -53,7 +53,9 @@ class Scores:
         facts: what the numbers rest on, such as the number of questions or what chance gives; plain
             JSON, named like numbers.
         outcomes: one row a question: numbers and texts, the same names in all rows, among them
-            ``item`` and ``video``. Two models on the same data are paired by these rows.
+            ``item`` and ``video``. A column with the name of a number, or of the headline, holds
+            what each row adds: their mean is the number, None where a row does not count. Two
+            models on the same data are compared by these rows (:mod:`pretrain.compare`).
     """
 
     headline: Estimate

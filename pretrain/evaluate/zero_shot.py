@@ -10,7 +10,7 @@ from pretrain.evaluate.action_classes import classes_of_clips, label_of, read_cl
 from pretrain.evaluate.actions import action_of
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
-from pretrain.evaluate.recognition import accuracies, guessing
+from pretrain.evaluate.recognition import accuracies, accuracies_by_clip, guessing
 from pretrain.evaluate.task import (
     EvaluationDataError,
     EvaluationTask,
@@ -119,16 +119,19 @@ class ZeroShot(EvaluationTask):
         if classes < 2:
             raise EvaluationDataError(f"Expected at least two classes, got {labels[0]} alone.")
         numbers = accuracies(labels, ranks == 1, videos)
+        by_clip = accuracies_by_clip(labels, ranks == 1)
         if classes > _TOP:
             numbers["top5"] = share_estimate(ranks <= _TOP, videos)
+            by_clip["top5"] = ranks <= _TOP
         return Scores(
             headline=numbers[self.headline],
             numbers=numbers,
             facts=guessing(labels, classes),
             outcomes=[
                 {name: record[name] for name in ("item", "clip", "video", "label", "chosen")}
-                | {"rank": int(record["rank"]), "right": record["rank"] == 1}
-                for record in records
+                | {"rank": int(record["rank"])}
+                | {name: float(values[row]) for name, values in by_clip.items()}
+                for row, record in enumerate(records)
             ],
         )
 
