@@ -1,53 +1,63 @@
 """Finished evaluations are compared row by row, or refused by name."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pretrain.checkpoints import save_checkpoint
+from pretrain.clips.splits import HeldOutConfig
 from pretrain.compare import main
-from pretrain.evaluate.__main__ import main as evaluate
+from pretrain.evaluate.evaluation import EvaluateConfig, evaluate
+from pretrain.evaluate.loader import LoaderConfig
 from pretrain.model import EgoDTM
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
 from fake_clips import make_store
 from tiny_model import tiny_config
 
-TASKS = "tasks=[retrieval,multiple_choice,depth]"
-
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Path:
-    """Evaluations of three models, one under two loaders, one on other clips."""
+    """Evaluations of three models, of which the first was measured under two loaders."""
     folder = tmp_path_factory.mktemp("runs")
     make_store(folder / "store", range(12))
-    for seed in (1, 2, 3):
-        save_checkpoint(folder / f"{seed}.safetensors", EgoDTM(tiny_config(), seed=seed), {})
 
-    def run(name: str, seed: int, *settings: str) -> None:
-        evaluate(
-            [
-                f"checkpoint={folder / f'{seed}.safetensors'}",
-                f"data.path={folder / 'store'}",
-                "data.clips=12",
-                f"cache={folder / 'embeddings'}",
-                f"run_dir={folder / name}",
-                "device=cpu",
-                "threads=1",
-                *(settings or (TASKS,)),
-            ]
+    def run(folder_name: str, seed: int, **loader) -> None:
+        path = folder / f"{seed}.safetensors"
+        save_checkpoint(path, EgoDTM(tiny_config(), seed=seed), {})
+        config = EvaluateConfig(
+            checkpoint=str(path),
+            tasks=["retrieval", "multiple_choice", "depth"],
+            data=HeldOutConfig(path=str(folder / "store"), clips=None),
+            loader=LoaderConfig(**loader),
+            cache=None,
+            device="cpu",
+            threads=1,
+            run_dir=str(folder / folder_name),
         )
+        evaluate(config)
 
     run("a", 1)
     run("b", 2)
-    run("c", 3, "tasks=[retrieval,depth]")
-    run("words", 1, TASKS, "loader.tags=drop", "loader.name=words")
-    run("few", 2, TASKS, "data.clips=10")
-    run("other", 2, TASKS, "loader.frames=2")
+    run("words", 1, tags="drop", name="words")
+    changed(folder, "c", lambda results: results["model"].update(fingerprint="c" * 16))
+    changed(folder, "c", lambda results: results["tasks"].pop("multiple_choice"), "c")
+    changed(folder, "few", lambda results: results["data"].update(selection="of fewer"))
+    changed(folder, "other", lambda results: results["loader"].update(frames=2))
     return folder
+
+
+def changed(runs: Path, name: str, change, source: str = "b") -> str:
+    """A copy of an evaluation with other results."""
+    if source != name:
+        shutil.copytree(runs / source, runs / name, dirs_exist_ok=True)
+    results = json.loads((runs / source / "results.json").read_text())
+    change(results)
+    (runs / name / "results.json").write_text(json.dumps(results, indent=2))
+    return name
 
 
 def compare(runs: Path, *arguments: str) -> dict:
@@ -105,18 +115,6 @@ def refusal(capsys, runs: Path, *arguments: str) -> str:
     return capsys.readouterr().err
 
 
-def rewritten(runs: Path, name: str, change) -> str:
-    """A copy of evaluation ``b`` whose results or rows were changed."""
-    folder = runs / name
-    for file in (
-        "results.json",
-        *(f"outcomes/{t}.csv" for t in ("retrieval", "multiple_choice", "depth")),
-    ):
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_text(change(file, (runs / "b" / file).read_text()))
-    return name
-
-
 def test_what_cannot_be_compared_is_refused_by_name(runs, capsys, tmp_path):
     assert "EvaluationMismatchError: Expected evaluations of the same clips" in refusal(
         capsys, runs, "a", "few"
@@ -149,32 +147,22 @@ def test_what_cannot_be_compared_is_refused_by_name(runs, capsys, tmp_path):
     ],
 )
 def test_changed_files_are_refused(runs, capsys, file, old, new, message):
-    name = rewritten(
-        runs, "changed", lambda own, text: text.replace(old, new) if own == file else text
-    )
-    assert message in refusal(capsys, runs, "a", name)
+    shutil.copytree(runs / "b", runs / "changed", dirs_exist_ok=True)
+    path = runs / "changed" / file
+    path.write_text(path.read_text().replace(old, new))
+    assert message in refusal(capsys, runs, "a", "changed")
 
 
 def test_other_relevancies_are_refused(runs, capsys):
-    def task(path: Path, relevancy: str) -> str:
-        (runs / path).mkdir(exist_ok=True)
-        results = json.loads((runs / path.name[0] / "results.json").read_text())
-        results["tasks"]["retrieval"]["facts"]["relevancy"] = relevancy
-        (runs / path / "results.json").write_text(json.dumps(results))
-        (runs / path / "outcomes").mkdir(exist_ok=True)
-        for name in results["tasks"]:
-            rows = (runs / path.name[0] / "outcomes" / f"{name}.csv").read_text()
-            (runs / path / "outcomes" / f"{name}.csv").write_text(rows)
-        return str(path)
+    def of(relevancy):
+        return lambda results: results["tasks"]["retrieval"]["facts"].update(relevancy=relevancy)
 
-    error = refusal(capsys, runs, task(Path("a_matrix"), "12"), task(Path("b_matrix"), "34"))
+    changed(runs, "one_matrix", of("12"), "a")
+    changed(runs, "other_matrix", of("34"))
+    error = refusal(capsys, runs, "one_matrix", "other_matrix")
     assert "retrieval with the same relevancy matrices, got others" in error
 
 
 def test_an_evaluation_of_nothing_in_common_is_refused(runs, capsys):
-    evaluation = json.loads((runs / "b" / "results.json").read_text())
-    evaluation["tasks"] = {}
-    (runs / "empty").mkdir(exist_ok=True)
-    (runs / "empty" / "results.json").write_text(json.dumps(evaluation))
+    changed(runs, "empty", lambda results: results["tasks"].clear())
     assert "a task in common" in refusal(capsys, runs, "a", "empty")
-    assert np.isfinite(compare(runs, "a", "b")["differences"][0]["difference"])
