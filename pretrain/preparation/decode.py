@@ -108,7 +108,9 @@ def _decode_video(
     left = set(range(len(kept)))
     try:
         with _open(requests[0], config) as video:
-            for number, found in decode_spans(video, spans, config.frames, config.resolution):
+            for number, found in decode_spans(
+                video, spans, config.frames, config.resolution, config.aspect
+            ):
                 left.discard(number)
                 if isinstance(found, DecodingError):
                     yield Failure(kept[number].key, "decode", str(found))
@@ -155,6 +157,13 @@ def _with_depth(
     given = request.extra.get("depth")
     if given is None:
         return clip
+    if config.aspect != 1:
+        return Failure(
+            request.key,
+            "decode",
+            f"Expected decoding.aspect=1 for a source that brings depth, got {config.aspect}: its "
+            "maps are square. Leave the depth alone (source.depth), or keep squares.",
+        )
     if isinstance(video, StoredClip):
         if video.depth is not None:
             clip.depth = video.depth[clip.times.astype(int)]
