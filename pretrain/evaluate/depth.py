@@ -13,6 +13,7 @@ from pretrain.evaluate.task import (
     EvaluationTask,
     Record,
     Scores,
+    check_finite,
     column,
     identities,
     mean_estimate,
@@ -64,12 +65,18 @@ class Depth(EvaluationTask):
     def measure(
         self, model: VideoTextModel, data: EvaluationClips, items: Sequence[int]
     ) -> list[Record]:
-        """The scores of each clip; NaN for clips without depth."""
+        """The scores of each clip; NaN for clips without depth.
+
+        Raises:
+            EvaluationDataError: the model's depth is not finite.
+        """
         predicted = cast(DepthModel, model).depth(data.frames(items)).float().cpu().numpy()
         rows, columns = predicted.shape[-2:]
         truth = data.depth(items, (rows, columns)).numpy()
+        found = identities(data, items)
+        check_finite([{**i, "depth": p} for i, p in zip(found, predicted, strict=True)], "depth")
         records = []
-        for identity, one, wanted in zip(identities(data, items), predicted, truth, strict=True):
+        for identity, one, wanted in zip(found, predicted, truth, strict=True):
             record = {**identity, "unit": data.depth_unit, "scores": depth_scores(one, wanted)}
             if self._training is not None:
                 constant = np.broadcast_to(self._training_map((rows, columns)), wanted.shape)

@@ -241,17 +241,25 @@ def _claim(
     """Write down what the records are of, or check that those there are of the same.
 
     Raises:
-        ResumeMismatchError: they are of another model, other clips or other options of a task.
+        ResumeMismatchError: they are of another model, other clips, another loader or other options
+            of a task.
     """
     own: dict[str, Any] = {
         "model": model.fingerprint,
         "data": data.fingerprint,
+        "selection": data.selection,
+        "loader": data.loader.settings,
         "tasks": {task.name: {"version": task.version, **task.options} for task in tasks},
     }
     path = run_dir / RECORDS / _IDENTITY
     if path.is_file():
         stored = json.loads(path.read_text())
-        differing = [name for name in ("model", "data") if stored[name] != own[name]]
+        differing = ["model"] if stored["model"] != own["model"] else []
+        if stored["data"] != own["data"]:
+            settings = stored.get("loader", own["loader"])
+            changed = [f"loader.{n}" for n, v in own["loader"].items() if settings.get(n, v) != v]
+            same = stored.get("selection") == own["selection"]
+            differing += changed if same and changed else ["data"]
         differing += [
             f"task {name}"
             for name, options in own["tasks"].items()

@@ -14,7 +14,8 @@ from pretrain.evaluate.task import (
     EvaluationTask,
     Record,
     Scores,
-    column,
+    check_finite,
+    finite_column,
     identities,
     share_estimate,
 )
@@ -52,8 +53,13 @@ class MultipleChoice(EvaluationTask):
         ]
 
     def score(self, records: Sequence[Record]) -> Scores | None:
-        """Accuracy with and without looking; None without a question."""
-        mean = np.mean(column(records, "video_embedding"), axis=0, dtype=np.float64)
+        """Accuracy with and without looking; None without a question.
+
+        Raises:
+            EvaluationDataError: an embedding is not finite.
+        """
+        check_finite(records, "choices")
+        mean = np.mean(finite_column(records, "video_embedding"), axis=0, dtype=np.float64)
         asked = [record for record in records if len(record["choices"]) > 1]
         if not asked:
             return None

@@ -10,13 +10,15 @@ import torch
 
 from egodtm_robot.core.configuration.composition import compose
 from egodtm_robot.core.configuration.instantiation import group_names
-from egodtm_robot.core.errors import ConfigurationError, DatasetError
+from egodtm_robot.core.errors import ConfigurationError, DatasetError, ResumeMismatchError
 from pretrain.clips import ClipStore
 from pretrain.clips.store import ClipStoreWriter
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.evaluation import EvaluateConfig, evaluate
 from pretrain.evaluate.loader import LoaderConfig
+from pretrain.evaluate.registry import make_task
 from pretrain.evaluate.retrieval import Retrieval
+from pretrain.evaluate.task import EvaluationDataError
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
 from fake_clips import make_clip, make_store
@@ -204,6 +206,44 @@ def test_a_changed_loader_goes_to_another_folder_and_a_given_one_is_refused(
     assert results[0]["data"]["selection"] == results[1]["data"]["selection"]
     run(crop_share=0.5)
     assert model.asked == 16
+
+
+def test_a_folder_of_another_loader_names_what_differs(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("pretrain.evaluate.evaluation.make_video_text_model", lambda _: Colors())
+
+    def run(**settings) -> None:
+        config = EvaluateConfig(device="cpu", threads=1, tasks=["retrieval"], cache=None)
+        config.data.path, config.data.clips = str(store.paths[0]), None
+        config.loader, config.run_dir = LoaderConfig(**settings), str(tmp_path / "run")
+        evaluate(config)
+
+    run()
+    with pytest.raises(ResumeMismatchError, match="loader.crop_share, loader.tags differ"):
+        run(crop_share=0.5, tags="drop")
+
+
+class NotFinite(Colors):
+    """A model all of whose answers are NaN."""
+
+    def encode_video(self, frames):
+        return torch.full((len(frames), 3), torch.nan)
+
+    def depth(self, frames):
+        return torch.full((*frames.shape[:2], 8, 8), torch.nan)
+
+    def boxes(self, frames):
+        return torch.full((*frames.shape[:2], 3, 4), torch.nan)
+
+
+@pytest.mark.parametrize(
+    "task", ["retrieval", "multiple_choice", "egomcq", "depth", "depth_probe", "regions"]
+)
+def test_answers_that_are_not_finite_are_refused_by_every_task(store, task):
+    data, asked = EvaluationClips(store, resolution=24), make_task(task)
+    model = NotFinite()
+    assert asked.lacks(model, data) is None
+    with pytest.raises(EvaluationDataError, match=r"finite.*squares/square/|finite.*square/"):
+        asked.score(asked.measure(model, data, range(asked.size(data))))
 
 
 def test_a_gallery_of_one_text_is_refused():
