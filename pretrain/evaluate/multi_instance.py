@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrain.clips.sources.tables import read_table
+from pretrain.clips.sources.tables import AnnotationFileError, RowError, read_table
 from pretrain.evaluate.actions import Action, action_of
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
@@ -57,6 +57,17 @@ class MultiInstanceRetrieval(EvaluationTask):
         known = action is not None and action.nouns
         words = "clips with classes of verbs and nouns"
         return self.lacks_of_model(model) or (None if known else words)
+
+    def size(self, data: EvaluationClips) -> int:
+        """The number of clips.
+
+        Raises:
+            AnnotationFileError: the table of sentences cannot be read.
+            EvaluationDataError: it is of other clips.
+        """
+        if self.sentences is not None:
+            self._places(data.read(range(len(data)), ["key"])["key"])
+        return len(data)
 
     def measure(
         self, model: VideoTextModel, data: EvaluationClips, items: Sequence[int]
@@ -183,11 +194,18 @@ class MultiInstanceRetrieval(EvaluationTask):
             for row, record in enumerate(records):
                 first.setdefault(record["narration"], row)
             return list(first.values())
-        places = {record["key"]: row for row, record in enumerate(records)}
-        wanted = [
-            row.text("narration_id")
-            for row in read_table(self.sentences, ("narration_id", "narration"))
-        ]
+        return self._places([record["key"] for record in records])
+
+    def _places(self, keys: Sequence[str]) -> list[int]:
+        """Places of the table's sentences among clips with these keys."""
+        assert self.sentences is not None
+        places = {key: row for row, key in enumerate(keys)}
+        wanted = []
+        for row in read_table(self.sentences, ("narration_id", "narration")):
+            try:
+                wanted.append(row.text("narration_id"))
+            except RowError as error:
+                raise AnnotationFileError(f"{row.place}: {error}") from error
         missing = [name for name in wanted if name not in places]
         if missing:
             raise EvaluationDataError(

@@ -62,23 +62,30 @@ class ZeroShot(EvaluationTask):
         known = action_of(extra) is not None
         return self.lacks_of_model(model) or (None if known else "clips with actions")
 
-    def measure(
-        self, model: VideoTextModel, data: EvaluationClips, items: Sequence[int]
-    ) -> list[Record]:
-        """The nearest class of each clip, and the rank of the true one.
+    def size(self, data: EvaluationClips) -> int:
+        """The number of clips.
 
         Raises:
+            AnnotationFileError: a table of classes cannot be read.
             EvaluationDataError: a clip has no class, or one that is not in the tables.
         """
         named = self._classes(data)
+        if self.classes:
+            for extra in data.read(range(len(data)), ["extra"])["extra"]:
+                if label_of(extra) not in named:
+                    raise EvaluationDataError(
+                        f"Expected clips of the {len(named)} classes of "
+                        f"{', '.join(map(str, self.classes))}, got one of class {label_of(extra)}."
+                    )
+        return len(data)
+
+    def measure(
+        self, model: VideoTextModel, data: EvaluationClips, items: Sequence[int]
+    ) -> list[Record]:
+        """The nearest class of each clip, and the rank of the true one."""
+        named = self._classes(data)
         places = {label: place for place, label in enumerate(named)}
         labels = [label_of(extra) for extra in data.read(items, ["extra"])["extra"]]
-        unknown = [label for label in labels if label not in places]
-        if unknown:
-            raise EvaluationDataError(
-                f"Expected clips of the {len(places)} classes of "
-                f"{', '.join(map(str, self.classes))}, got one of class {unknown[0]}."
-            )
         names = [
             [prompt.format(text) for prompt in self.prompts for text in texts]
             for texts in named.values()
