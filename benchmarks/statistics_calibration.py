@@ -22,7 +22,6 @@ from scipy import optimize, sparse, special, stats
 from egodtm_robot.comparison.arms import Arm, Condition, RunEpisodes
 from egodtm_robot.comparison.inference.discordance import mcnemar_exact, tango_interval
 from egodtm_robot.comparison.inference.estimate import half_width, tail_probability
-from egodtm_robot.comparison.inference.multiplicity import holm
 from egodtm_robot.comparison.inference.planning import seeds_needed
 from egodtm_robot.comparison.inference.rates import (
     independent_variance,
@@ -31,6 +30,7 @@ from egodtm_robot.comparison.inference.rates import (
 )
 from egodtm_robot.comparison.inference.sequential import log_likelihood_ratio
 from egodtm_robot.comparison.inference.variance import Design, Variance, mean_variance
+from egodtm_robot.core.multiplicity import holm
 from egodtm_robot.core.storage.atomic_files import write_atomically
 
 Array = NDArray[np.float64]

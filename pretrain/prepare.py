@@ -29,7 +29,7 @@ from egodtm_robot.core.storage.locking import FileLock
 from pretrain.annotate.registry import check_annotator, is_enabled
 from pretrain.annotate.stage import STAGES, Stage
 from pretrain.clips.sources.registry import make_source
-from pretrain.clips.spans import DecodingConfig
+from pretrain.clips.spans import DecodingConfig, frame_size
 from pretrain.preparation.assembly import read_assembled
 from pretrain.preparation.plan import FOLDER, Plan, make_plan, remove_shards_beyond
 from pretrain.preparation.preparation_report import describe, make_report
@@ -199,7 +199,8 @@ def _check_disk(config: PrepareConfig, plan: Plan, out: Path, in_flight: int) ->
     """Refuse to begin what the disk cannot hold."""
     missing = sum(shard.clips for shard in plan.shards if read_assembled(out, shard.number) is None)
     decoding = config.decoding
-    raw = decoding.frames * decoding.resolution**2 * 3
+    rows, columns = frame_size(decoding.resolution, decoding.aspect)
+    raw = decoding.frames * rows * columns * 3
     # Maps are kept twice, in the stage's file and in the store: float32, then 16 bit and validity.
     maps = decoding.frames * decoding.depth_size**2 * 8
     waiting = min(missing, in_flight * plan.shard_clips)

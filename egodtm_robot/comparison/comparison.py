@@ -20,13 +20,13 @@ from egodtm_robot.comparison.inference.discordance import mcnemar_exact, tango_i
 from egodtm_robot.comparison.inference.equivalence import equivalence_p_value
 from egodtm_robot.comparison.inference.estimate import MeanEstimate
 from egodtm_robot.comparison.inference.letters import compact_letters
-from egodtm_robot.comparison.inference.multiplicity import holm
 from egodtm_robot.comparison.inference.paired import paired_estimate
 from egodtm_robot.comparison.inference.rates import success_rate_estimate, unpaired_estimate
 from egodtm_robot.comparison.provenance import MixedRunsError, Provenance, shared_provenance
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.intervals import Interval, wilson_interval
+from egodtm_robot.core.multiplicity import holm
 from egodtm_robot.core.run_folder import json_values
 
 VERSION = 1

@@ -89,15 +89,22 @@ class Picture:
     def square(
         self, resolution: int, reformatter: VideoReformatter, crop: Shares | None = None
     ) -> np.ndarray:
-        """The square in the middle of the picture, or of a part of it.
+        """The square in the middle of the picture, or of a part of it: uint8 (side, side, 3)."""
+        return self.rectangle(resolution, resolution, reformatter, crop)
+
+    def rectangle(
+        self, rows: int, columns: int, reformatter: VideoReformatter, crop: Shares | None = None
+    ) -> np.ndarray:
+        """The largest rectangle of a form in the middle of the picture, or of a part of it.
 
         Args:
-            resolution: side in pixels.
+            rows: height in pixels.
+            columns: width in pixels.
             reformatter: of the video; it keeps tables from one picture to the next.
             crop: the part, as shares of the upright picture; None for all of it.
 
         Returns:
-            uint8 (resolution, resolution, 3), RGB.
+            uint8 (rows, columns, 3), RGB.
         """
         frame, aspect, orientation = self.frame, self.pixel_aspect, self.orientation
         if crop is not None and orientation == UPRIGHT and _is_plain(frame):
@@ -106,18 +113,20 @@ class Picture:
             upright = orientation(_rgb(frame, frame.width, frame.height, reformatter))
             if orientation.transpose:
                 aspect = 1 / aspect
-            rows, columns = _pixels(crop[1::2], len(upright)), _pixels(crop[::2], upright.shape[1])
-            part = np.ascontiguousarray(upright[rows, columns])
+            down, across = _pixels(crop[1::2], len(upright)), _pixels(crop[::2], upright.shape[1])
+            part = np.ascontiguousarray(upright[down, across])
             frame, orientation = av.VideoFrame.from_ndarray(part, format="rgb24"), UPRIGHT
         width, height = frame.width * aspect, float(frame.height)
-        scale = resolution / min(width, height)
+        if orientation.transpose:
+            rows, columns = columns, rows
+        scale = max(columns / width, rows / height)
         # As much to cut off on one side as on the other.
-        columns_wanted = resolution + 2 * round((width * scale - resolution) / 2)
-        rows_wanted = resolution + 2 * round((height * scale - resolution) / 2)
-        left, top = (columns_wanted - resolution) // 2, (rows_wanted - resolution) // 2
-        window = slice(top, top + resolution), slice(left, left + resolution)
-        square = _rgb(frame, columns_wanted, rows_wanted, reformatter, window)
-        return np.ascontiguousarray(orientation(square))
+        columns_wanted = columns + 2 * round((width * scale - columns) / 2)
+        rows_wanted = rows + 2 * round((height * scale - rows) / 2)
+        left, top = (columns_wanted - columns) // 2, (rows_wanted - rows) // 2
+        window = slice(top, top + rows), slice(left, left + columns)
+        cut = _rgb(frame, columns_wanted, rows_wanted, reformatter, window)
+        return np.ascontiguousarray(orientation(cut))
 
     def whole(self, short_side: int, reformatter: VideoReformatter) -> np.ndarray:
         """All of the picture, no larger than ``short_side`` at its short side.

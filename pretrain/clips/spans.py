@@ -42,7 +42,11 @@ class DecodingConfig:
     """T, frames a clip, one from each of as many equal segments."""
 
     resolution: int = 224
-    """Side of the square frames, pixels."""
+    """Short side of the frames, pixels."""
+
+    aspect: Annotated[float, Bounds(0.1, 10.0)] = 1.0
+    """Width of the frames by their height: the largest such part in the middle of a picture is
+    kept. 1 keeps squares, 1.7778 all of a picture of 16 : 9, for loaders that show more of it."""
 
     sampling: Sampling = "central"
     """``central``, the middle of each segment, for a fixed set; ``random`` in it, to train on."""
@@ -70,7 +74,7 @@ class DecodedClip:
     """A clip's frames.
 
     Attributes:
-        frames: uint8 (T, S, S, 3), RGB.
+        frames: uint8 (T, H, W, 3), RGB; of one side where the aspect is 1.
         times: float64 (T,), when each is first shown, seconds from the video's start.
         cut_s: how much of the span lay outside of the video, seconds; 0 where that is no more than
             rounding of its length explains (END_SLACK_S).
@@ -185,8 +189,14 @@ def decode_clip(
     return found
 
 
+def frame_size(resolution: int, aspect: float = 1.0) -> tuple[int, int]:
+    """Rows and columns of frames with a short side and a width by height."""
+    long_side = round(resolution * max(aspect, 1 / aspect))
+    return (resolution, long_side) if aspect >= 1 else (long_side, resolution)
+
+
 def decode_spans(
-    video: Video, spans: Sequence[Span], frames: int, resolution: int
+    video: Video, spans: Sequence[Span], frames: int, resolution: int, aspect: float = 1.0
 ) -> Iterator[tuple[int, DecodedClip | DecodingError]]:
     """Clips of one video in a single pass: what neighbors and overlapping ones share is decoded
     once, and what lies far between two is jumped over.
@@ -195,12 +205,14 @@ def decode_spans(
         video: opened.
         spans: in any order.
         frames: T.
-        resolution: S.
+        resolution: short side of the frames.
+        aspect: their width by their height.
 
     Yields:
         The number of a span and its clip, or why there is none: at first spans that do not fit the
         video, then clips in the order of their last frames.
     """
+    rows, columns = frame_size(resolution, aspect)
     wanted: list[tuple[float, int, int]] = []
     clips: dict[int, DecodedClip] = {}
     for number, span in enumerate(spans):
@@ -217,12 +229,12 @@ def decode_spans(
         times = segment_times(start_s, end_s, frames, span.generator)
         wanted += [(time_s, number, place) for place, time_s in enumerate(times.tolist())]
         clips[number] = DecodedClip(
-            np.empty((frames, resolution, resolution, 3), np.uint8),
+            np.empty((frames, rows, columns, 3), np.uint8),
             np.empty(frames),
             _outside_s(span, start_s, end_s),
         )
     reformatter = VideoReformatter()
-    squares: dict[Shares | None, np.ndarray] = {}
+    cuts: dict[Shares | None, np.ndarray] = {}
     shown_s = math.nan
     for time_s, number, place in sorted(wanted):
         clip = clips.get(number)
@@ -233,24 +245,24 @@ def decode_spans(
             picture = video.at(time_s)
             if picture.time_s != shown_s:
                 shown_s = picture.time_s
-                squares.clear()
-            if crop not in squares:
-                squares[crop] = _square(picture, resolution, reformatter, crop)
+                cuts.clear()
+            if crop not in cuts:
+                cuts[crop] = _cut(picture, (rows, columns), reformatter, crop)
         except DecodingError as error:
             del clips[number]
             yield number, error
             continue
-        clip.frames[place] = squares[crop]
+        clip.frames[place] = cuts[crop]
         clip.times[place] = picture.time_s
         if place == frames - 1:
             yield number, clips.pop(number)
 
 
-def _square(
-    picture: Picture, resolution: int, reformatter: VideoReformatter, crop: Shares | None
+def _cut(
+    picture: Picture, size: tuple[int, int], reformatter: VideoReformatter, crop: Shares | None
 ) -> np.ndarray:
     try:
-        return picture.square(resolution, reformatter, crop)
+        return picture.rectangle(*size, reformatter, crop)
     except av.error.FFmpegError as error:
         raise UnreadableVideoError(
             f"Expected {picture.frame.format.name} pictures that can be made RGB, but FFmpeg "

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pretrain.clips.sources.egtea import read_actions
-from pretrain.clips.sources.tables import AnnotationFileError, read_table
+from pretrain.clips.sources.tables import AnnotationFileError, RowError, read_table
 from pretrain.evaluate.actions import action_of
 from pretrain.evaluate.task import EvaluationDataError
 
@@ -28,8 +28,11 @@ def read_classes(tables: Sequence[Path]) -> dict[str, tuple[str, ...]]:
     for table in tables:
         if _has_header(table):
             for row in read_table(table, _EPIC_COLUMNS):
-                label = f"{int(row.number('verb_class'))}:{int(row.number('noun_class'))}"
-                found.setdefault(label, {})[row.text("narration")] = None
+                try:
+                    label = f"{int(row.number('verb_class'))}:{int(row.number('noun_class'))}"
+                    found.setdefault(label, {})[row.text("narration")] = None
+                except RowError as error:
+                    raise AnnotationFileError(f"{row.place}: {error}") from error
         else:
             for number, name in read_actions(table).items():
                 found.setdefault(str(number), {})[name] = None

@@ -13,6 +13,7 @@ from pretrain.evaluate.task import (
     EvaluationTask,
     Record,
     Scores,
+    check_finite,
     column,
     identities,
     mean_estimate,
@@ -47,11 +48,14 @@ class Depth(EvaluationTask):
         self._training: EvaluationClips | None = None
         self._mean_map: np.ndarray | None = None
 
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
+        """A model with depth is needed."""
+        return None if hasattr(model, "depth") else "a model with depth"
+
     def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
-        """A model with depth and clips with depth are needed."""
-        if not hasattr(model, "depth"):
-            return "a model with depth"
-        return None if data.store.has("depth")[data.clips].any() else "clips with depth"
+        """Clips with depth are needed besides."""
+        known = data.store.has("depth")[data.clips].any()
+        return self.lacks_of_model(model) or (None if known else "clips with depth")
 
     def prepare(self, training: EvaluationClips) -> None:
         """Take the mean map from these clips."""
@@ -61,12 +65,18 @@ class Depth(EvaluationTask):
     def measure(
         self, model: VideoTextModel, data: EvaluationClips, items: Sequence[int]
     ) -> list[Record]:
-        """The scores of each clip; NaN for clips without depth."""
+        """The scores of each clip; NaN for clips without depth.
+
+        Raises:
+            EvaluationDataError: the model's depth is not finite.
+        """
         predicted = cast(DepthModel, model).depth(data.frames(items)).float().cpu().numpy()
         rows, columns = predicted.shape[-2:]
         truth = data.depth(items, (rows, columns)).numpy()
+        found = identities(data, items)
+        check_finite([{**i, "depth": p} for i, p in zip(found, predicted, strict=True)], "depth")
         records = []
-        for identity, one, wanted in zip(identities(data, items), predicted, truth, strict=True):
+        for identity, one, wanted in zip(found, predicted, truth, strict=True):
             record = {**identity, "unit": data.depth_unit, "scores": depth_scores(one, wanted)}
             if self._training is not None:
                 constant = np.broadcast_to(self._training_map((rows, columns)), wanted.shape)

@@ -79,16 +79,19 @@ class DepthProbe(ProbeTask):
                 "decoder out of heads."
             )
 
-    def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
-        """Clips with depth, and a model with a decoder or patch tokens are needed."""
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
+        """A model with a decoder or patch tokens is needed."""
         needs = {"decoder": ("depth", "depth"), "linear": ("patch_tokens", "patch tokens")}
         for head in self.heads or ():
             method, words = needs["decoder" if head == "decoder" else "linear"]
             if not hasattr(model, method):
                 return f"a model with {words}"
-        if not self._chosen(model):
-            return "a model with depth or patch tokens"
-        return None if data.store.has("depth")[data.clips].any() else "clips with depth"
+        return None if self._chosen(model) else "a model with depth or patch tokens"
+
+    def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
+        """Clips with depth are needed besides."""
+        known = data.store.has("depth")[data.clips].any()
+        return self.lacks_of_model(model) or (None if known else "clips with depth")
 
     def observe(
         self, model: VideoTextModel, data: EvaluationClips, clips: Sequence[int]
@@ -165,6 +168,7 @@ class DepthProbe(ProbeTask):
             outcomes=[
                 {
                     **{name: records[row][name] for name in ("item", "clip", "video")},
+                    self.headline: float(scores[best][place, DEPTH_METRICS.index(self.headline)]),
                     **{
                         f"{name}/{metric}": float(value)
                         for name, values in scores.items()

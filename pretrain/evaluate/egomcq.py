@@ -62,12 +62,14 @@ class EgoMcq(EvaluationTask):
         self._left_out = 0
         self._made: tuple[EvaluationClips, list[_Question]] | None = None
 
-    def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
         """A model that has seen texts is needed."""
-        if not hasattr(model, "encode_text"):
-            return "a model that encodes texts"
+        return None if hasattr(model, "encode_text") else "a model that encodes texts"
+
+    def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
+        """Five clips are needed besides, where questions are made of them."""
         enough = self.questions is not None or len(data) >= CHOICES
-        return None if enough else f"{CHOICES} clips"
+        return self.lacks_of_model(model) or (None if enough else f"{CHOICES} clips")
 
     def size(self, data: EvaluationClips) -> int:
         """The number of questions.
@@ -115,7 +117,8 @@ class EgoMcq(EvaluationTask):
         present = [name for name in KINDS if (kind == name).any()]
         # Weighed so that the mean over all questions is the mean of both accuracies.
         weights = sum((kind == n) * len(kind) / (len(present) * (kind == n).sum()) for n in present)
-        accuracy = mean_estimate(right * weights, videos.tolist())
+        weighed = right * weights
+        accuracy = mean_estimate(weighed, videos.tolist())
         return Scores(
             headline=accuracy,
             numbers={
@@ -134,9 +137,13 @@ class EgoMcq(EvaluationTask):
                 {
                     **{name: record[name] for name in ("item", "video", "clip", "kind", "answer")},
                     "chosen": int(one),
-                    "right": bool(one == record["answer"]),
+                    "accuracy": float(weighed[row]),
+                    **{
+                        name: bool(right[row]) if record["kind"] == name else None
+                        for name in present
+                    },
                 }
-                for record, one in zip(records, chosen, strict=True)
+                for row, (record, one) in enumerate(zip(records, chosen, strict=True))
             ],
         )
 
@@ -174,10 +181,9 @@ class EgoMcq(EvaluationTask):
 
 def _drawn(data: EvaluationClips) -> list[_Question]:
     """A question of either kind about every clip, as far as there are clips that say otherwise."""
-    found = data.read(range(len(data)), ["caption", "extra"])
-    captions = np.array(found["caption"])
+    captions = np.array(data.texts(range(len(data)), "caption"))
     videos = np.array(data.videos(range(len(data))))
-    actions = [action_of(extra) for extra in found["extra"]]
+    actions = [action_of(e) for e in data.read(range(len(data)), ["extra"])["extra"]]
     known = [action for action in actions if action is not None]
     relevancy = Relevancy(known, known) if len(known) == len(actions) else None
     questions = []

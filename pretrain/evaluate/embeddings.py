@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.storage.atomic_files import write_atomically
@@ -43,7 +44,7 @@ class Embeddings:
             if number not in self._pieces:
                 self._pieces[number] = self._kept(
                     model,
-                    Path(self._data.fingerprint, f"{number:05d}.npy"),
+                    Path(self._data.seen, f"{number:05d}.npy"),
                     functools.partial(self._encode_clips, model, piece),
                 )
             rows.append(self._pieces[number][clip - piece.start])
@@ -64,8 +65,14 @@ class Embeddings:
         return np.stack([self._texts[text] for text in texts])
 
     def _encode_clips(self, model: VideoTextModel, clips: range) -> np.ndarray:
-        rows: np.ndarray = model.encode_video(self._data.frames(clips)).float().cpu().numpy()
-        return rows
+        if self._data.views == 1:
+            return _rows(model.encode_video(self._data.frames(clips)))
+        means = []
+        for clip in clips:
+            views = torch.stack(list(self._data.view_frames(clip)))
+            mean = _rows(model.encode_video(views)).mean(axis=0)
+            means.append(mean / max(float(np.linalg.norm(mean)), 1e-12))
+        return np.stack(means)
 
     def _take(self, model: VideoTextModel) -> None:
         if self._model is not model:
@@ -91,5 +98,9 @@ class Embeddings:
 
 
 def _encode_texts(model: VideoTextModel, texts: list[str]) -> np.ndarray:
-    rows: np.ndarray = model.encode_text(texts).float().cpu().numpy()
+    return _rows(model.encode_text(texts))
+
+
+def _rows(embeddings: torch.Tensor) -> np.ndarray:
+    rows: np.ndarray = embeddings.float().cpu().numpy()
     return rows

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from egodtm_robot.core.storage.atomic_files import write_atomically
 from pretrain.checkpoints.starting import SHIPPED_NAME
 from pretrain.clips.splits import HeldOutConfig, make_held_out, open_held_out
 from pretrain.evaluate.clips import EvaluationClips
+from pretrain.evaluate.loader import LoaderConfig
 from pretrain.evaluate.measuring import measure_tasks
 from pretrain.evaluate.model import VideoTextModel, make_video_text_model
 from pretrain.evaluate.outcomes import outcomes_file, write_outcomes
@@ -55,6 +56,10 @@ class EvaluateConfig:
     data: HeldOutConfig = field(default_factory=HeldOutConfig)
     """Clips to measure on."""
 
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    """How they are shown: ``loader=default``, or what a published pipeline does, such as
+    ``egovlp``, ``lavila`` or ``avion``."""
+
     cache: OutputFolder | None = "runs/evaluate/embeddings"
     """Folder that embeddings are kept in, by the fingerprints of models and clips; null keeps
     none."""
@@ -77,11 +82,13 @@ class EvaluationResults:
 
     Attributes:
         model: ``name`` and ``fingerprint``.
-        data: where the clips come from, and the ``fingerprint`` of how they are shown.
+        data: where the clips come from; ``selection`` is the fingerprint of the clips alone, and
+            ``shown`` that of the clips as the loader and the model's sizes show them.
+        loader: its settings.
         clips: how many there are.
         tasks: for each task its ``headline`` (name, value, low, high), ``numbers`` (each value, low
-            and high), ``facts``, ``items`` and ``outcomes``, the file of its rows (None without
-            any).
+            and high), ``facts``, ``items``, ``outcomes``, the file of its rows (None without any),
+            and the task's ``version`` and ``options``.
         skipped: for each task of ``all`` that was not measured what it lacked.
         seed: of the bootstrap's resamples.
         seconds: wall time of this start; records of an earlier one are not measured again.
@@ -90,6 +97,7 @@ class EvaluationResults:
 
     model: dict[str, str]
     data: dict[str, Any]
+    loader: dict[str, Any]
     clips: int
     tasks: dict[str, dict[str, Any]]
     skipped: dict[str, str]
@@ -117,6 +125,7 @@ def evaluate(config: EvaluateConfig) -> tuple[EvaluationResults, Path]:
     # The group's file takes its checkpoint from the command's configuration; code need not name it.
     egodtm = {"_target_": "pretrain.evaluate.egodtm.load_egodtm", "checkpoint": config.checkpoint}
     model = make_video_text_model(config.video_text_model or egodtm)
+    _check_model(config, model, tasks)
     model.to(accelerator.device)
     if accelerator.is_main_process:
         make_held_out(config.data)
@@ -127,17 +136,13 @@ def evaluate(config: EvaluateConfig) -> tuple[EvaluationResults, Path]:
         part.clips,
         resolution=model.resolution,
         frames=model.frames,
+        loader=config.loader,
         cache=None if config.cache is None else Path(config.cache),
         processes=accelerator.num_processes,
     )
     lacking = {task.name: task.lacks(model, data) for task in tasks}
     skipped = {name: lack for name, lack in lacking.items() if lack is not None}
-    if skipped and (config.tasks != "all" or len(skipped) == len(tasks)):
-        name, lack = next(iter(skipped.items()))
-        raise ConfigurationError(
-            f"Expected {lack} for the task {name}, got {model.name} on "
-            f"{', '.join(map(str, part.store.paths))}. Leave the task out of tasks."
-        )
+    _refuse_lacking(config, skipped, len(tasks), model, ", ".join(map(str, part.store.paths)))
     tasks = [task for task in tasks if task.name not in skipped]
 
     run_dir = _run_dir(config, model, data)
@@ -156,7 +161,8 @@ def evaluate(config: EvaluateConfig) -> tuple[EvaluationResults, Path]:
         skipped[name] = "clips that it can ask about"
     results = EvaluationResults(
         model={"name": model.name, "fingerprint": model.fingerprint},
-        data={**part.description, "shown": data.fingerprint},
+        data={**part.description, "selection": data.selection, "shown": data.fingerprint},
+        loader=asdict(config.loader),
         clips=len(data),
         tasks={
             task.name: _plain(task, found, len(records[task.name]))
@@ -188,6 +194,41 @@ def describe(results: EvaluationResults, run_dir: Path) -> str:
     return "\n".join(lines)
 
 
+def _check_model(
+    config: EvaluateConfig, model: VideoTextModel, tasks: Sequence[EvaluationTask]
+) -> None:
+    """Refuse a model that can't do what is asked, before clips are drawn.
+
+    Raises:
+        ConfigurationError: it lacks something for a task, or takes fewer frames than the loader
+            shows.
+    """
+    lacking = {task.name: task.lacks_of_model(model) for task in tasks}
+    skipped = {name: lack for name, lack in lacking.items() if lack is not None}
+    _refuse_lacking(config, skipped, len(tasks), model, "any clips")
+    frames = config.loader.frames
+    if frames is not None and model.frames is not None and frames > model.frames:
+        raise ConfigurationError(
+            f"Expected at most {model.frames} frames of a loader for {model.name}, got {frames} "
+            f"of loader={config.loader.name}. Set loader.frames={model.frames}."
+        )
+
+
+def _refuse_lacking(
+    config: EvaluateConfig,
+    skipped: Mapping[str, str],
+    tasks: int,
+    model: VideoTextModel,
+    where: str,
+) -> None:
+    if skipped and (config.tasks != "all" or len(skipped) == tasks):
+        name, lack = next(iter(skipped.items()))
+        raise ConfigurationError(
+            f"Expected {lack} for the task {name}, got {model.name} on {where}. Leave the task out "
+            "of tasks."
+        )
+
+
 def _run_dir(config: EvaluateConfig, model: VideoTextModel, data: EvaluationClips) -> Path:
     if config.run_dir is not None:
         return Path(config.run_dir)
@@ -200,17 +241,25 @@ def _claim(
     """Write down what the records are of, or check that those there are of the same.
 
     Raises:
-        ResumeMismatchError: they are of another model, other clips or other options of a task.
+        ResumeMismatchError: they are of another model, other clips, another loader or other options
+            of a task.
     """
     own: dict[str, Any] = {
         "model": model.fingerprint,
         "data": data.fingerprint,
+        "selection": data.selection,
+        "loader": data.loader.settings,
         "tasks": {task.name: {"version": task.version, **task.options} for task in tasks},
     }
     path = run_dir / RECORDS / _IDENTITY
     if path.is_file():
         stored = json.loads(path.read_text())
-        differing = [name for name in ("model", "data") if stored[name] != own[name]]
+        differing = ["model"] if stored["model"] != own["model"] else []
+        if stored["data"] != own["data"]:
+            settings = stored.get("loader", own["loader"])
+            changed = [f"loader.{n}" for n, v in own["loader"].items() if settings.get(n, v) != v]
+            same = stored.get("selection") == own["selection"]
+            differing += changed if same and changed else ["data"]
         differing += [
             f"task {name}"
             for name, options in own["tasks"].items()
@@ -238,6 +287,8 @@ def _plain(task: EvaluationTask, scores: Scores, items: int) -> dict[str, Any]:
             "facts": dict(scores.facts),
             "items": items,
             "outcomes": outcomes_file(task.name) if scores.outcomes else None,
+            "version": task.version,
+            "options": dict(task.options),
         }
     )
     return values

@@ -92,10 +92,14 @@ class LanguageQueries(EvaluationTask):
         self.export = None if export is None else Path(export)
         self._prepared: tuple[EvaluationClips, list[LongVideos]] | None = None
 
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
+        """A model that has seen texts is needed."""
+        return None if hasattr(model, "encode_text") else "a model that encodes texts"
+
     def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
-        """A model that has seen texts, and windows of videos or enough clips are needed."""
-        if not hasattr(model, "encode_text"):
-            return "a model that encodes texts"
+        """Windows of videos or enough clips are needed besides."""
+        if (lack := self.lacks_of_model(model)) is not None:
+            return lack
         found = data.read([0], ["caption", "extra"])
         if self.annotations is not None:
             windows = "window_s" in found["extra"][0]
@@ -192,10 +196,8 @@ class LanguageQueries(EvaluationTask):
             ]
             if self.training_annotations is not None:
                 store = ClipStore.open(self.training)
-                others = EvaluationClips(
-                    store, resolution=data.resolution, frames=data.most_frames, cache=data.cache
-                )
-                parts.append(AnnotatedVideos(others, self.training_annotations, training=True))
+                annotated = data.others(store), self.training_annotations
+                parts.append(AnnotatedVideos(*annotated, training=True))
             self._prepared = (data, parts)
         return self._prepared[1]
 

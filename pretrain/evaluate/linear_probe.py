@@ -11,7 +11,7 @@ from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.logistic_regression import choose_penalty, fit
 from pretrain.evaluate.model import PatchModel, VideoTextModel
 from pretrain.evaluate.probe_task import ProbeTask
-from pretrain.evaluate.recognition import accuracies, guessing
+from pretrain.evaluate.recognition import accuracies, accuracies_by_clip, guessing
 from pretrain.evaluate.task import EvaluationDataError, Record, Scores, finite_column
 
 Features = Literal["embedding", "patches"]
@@ -40,12 +40,16 @@ class LinearProbe(ProbeTask):
             raise EvaluationDataError(f"Expected features embedding or patches, got {features!r}.")
         self.features = features
 
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
+        """Patch tokens are needed where they are asked for."""
+        able = self.features == "embedding" or hasattr(model, "patch_tokens")
+        return None if able else "a model with patch tokens"
+
     def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
-        """Clips with actions are needed, and patch tokens where they are asked for."""
-        if self.features == "patches" and not hasattr(model, "patch_tokens"):
-            return "a model with patch tokens"
+        """Clips with actions are needed besides."""
         (extra,) = data.read([0], ["extra"])["extra"]
-        return None if action_of(extra) is not None else "clips with actions"
+        known = action_of(extra) is not None
+        return self.lacks_of_model(model) or (None if known else "clips with actions")
 
     def observe(
         self, model: VideoTextModel, data: EvaluationClips, clips: Sequence[int]
@@ -94,6 +98,7 @@ class LinearProbe(ProbeTask):
         right = (chosen == labels)[rows]
         true = [records[row]["label"] for row in rows]
         numbers = accuracies(true, right, [records[row]["video"] for row in rows])
+        by_clip = accuracies_by_clip(true, right)
         return Scores(
             headline=numbers[self.headline],
             numbers=numbers,
@@ -107,8 +112,8 @@ class LinearProbe(ProbeTask):
                 {
                     **{name: records[row][name] for name in ("item", "clip", "video", "label")},
                     "chosen": names[chosen[row]],
-                    "right": bool(chosen[row] == labels[row]),
+                    **{name: float(values[place]) for name, values in by_clip.items()},
                 }
-                for row in rows
+                for place, row in enumerate(rows)
             ],
         )

@@ -89,7 +89,7 @@ class ConsecutiveClips(LongVideos):
         return records
 
     def _queries(self, model: VideoTextModel, queries: Sequence[int]) -> list[Record]:
-        captions = self.data.read(queries, ["caption"])["caption"]
+        captions = self.data.texts(queries, "caption")
         texts = self.data.embed_texts(model, captions)
         length = self.data.frames([queries[0]]).shape[1]
         records = []

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pretrain.clips.sources.tables import read_table
+from pretrain.clips.sources.tables import AnnotationFileError, RowError, read_table
 from pretrain.evaluate.actions import Action, action_of
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
 from pretrain.evaluate.relevancy import Relevancy, RelevancyScores, relevancy_scores
+from pretrain.evaluate.similarity import Similarity, similarity_fields
 from pretrain.evaluate.task import (
     EvaluationDataError,
     EvaluationTask,
@@ -36,26 +37,37 @@ class MultiInstanceRetrieval(EvaluationTask):
         sentences: the published table of sentences, ``EPIC_100_retrieval_test_sentence.csv``. Each
             row names the clip whose narration it is. None takes each narration of the clips once,
             with the classes of its first clip.
-        prompt: what a narration becomes for the model, with ``{}`` in its place. The published
-            pipelines show it as it is.
     """
 
     name = "multi_instance"
     headline = "map"
     curves = MEASURES
 
-    def __init__(self, sentences: str | None = None, prompt: str = "{}") -> None:
+    def __init__(self, sentences: str | None = None) -> None:
         self.sentences = None if sentences is None else Path(sentences)
-        self.prompt = prompt
+
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
+        """A model that has seen texts is needed."""
+        return None if hasattr(model, "encode_text") else "a model that encodes texts"
 
     def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
-        """A model that has seen texts and clips with classes are needed."""
-        if not hasattr(model, "encode_text"):
-            return "a model that encodes texts"
+        """Clips with classes are needed besides."""
         (extra,) = data.read([0], ["extra"])["extra"]
         action = action_of(extra)
         known = action is not None and action.nouns
-        return None if known else "clips with classes of verbs and nouns"
+        words = "clips with classes of verbs and nouns"
+        return self.lacks_of_model(model) or (None if known else words)
+
+    def size(self, data: EvaluationClips) -> int:
+        """The number of clips.
+
+        Raises:
+            AnnotationFileError: the table of sentences cannot be read.
+            EvaluationDataError: it is of other clips.
+        """
+        if self.sentences is not None:
+            self._places(data.read(range(len(data)), ["key"])["key"])
+        return len(data)
 
     def measure(
         self, model: VideoTextModel, data: EvaluationClips, items: Sequence[int]
@@ -68,7 +80,7 @@ class MultiInstanceRetrieval(EvaluationTask):
         found = data.read(items, ["key", "narration", "extra"])
         narrations = [narration.strip() for narration in found["narration"]]
         videos = data.embed_videos(model, items)
-        texts = data.embed_texts(model, [self.prompt.format(one) for one in narrations])
+        texts = data.embed_texts(model, data.texts(items, "narration"))
         records = []
         for row, identity in enumerate(identities(data, items)):
             action = action_of(found["extra"][row])
@@ -86,6 +98,7 @@ class MultiInstanceRetrieval(EvaluationTask):
                     "nouns": json.dumps(sorted(action.nouns)),
                     "video_embedding": videos[row],
                     "text_embedding": texts[row],
+                    **similarity_fields(data.loader),
                 }
             )
         return records
@@ -109,11 +122,10 @@ class MultiInstanceRetrieval(EvaluationTask):
         texts = texts.astype(np.float64)
         relevancy = Relevancy(actions, [actions[row] for row in chosen])
         self._check_relevant(records, relevancy)
+        similarity = Similarity(videos, texts, records[0])
         found: dict[str, RelevancyScores] = {
-            "video_to_text": relevancy_scores(lambda block: videos[block] @ texts.T, relevancy),
-            "text_to_video": relevancy_scores(
-                lambda block: texts[block] @ videos.T, relevancy.transposed()
-            ),
+            "video_to_text": relevancy_scores(similarity.of_videos, relevancy),
+            "text_to_video": relevancy_scores(similarity.of_texts, relevancy.transposed()),
         }
         clusters = {
             "video_to_text": [record["video"] for record in records],
@@ -122,14 +134,15 @@ class MultiInstanceRetrieval(EvaluationTask):
         values = {
             name: {"map": one.average_precision, "ndcg": one.ndcg} for name, one in found.items()
         }
-        numbers = {}
+        numbers, columns = {}, {}
         for measure in MEASURES:
             both = {name: values[name][measure] for name in DIRECTIONS}
             # Weighed so that the mean over all queries is the mean of the directions' means.
             total = sum(map(len, both.values()))
-            weighed = [one * total / (2 * len(one)) for one in both.values()]
+            weighed = np.concatenate([one * total / (2 * len(one)) for one in both.values()])
+            columns[measure] = weighed
             numbers[measure] = mean_estimate(
-                np.concatenate(weighed), [name for d in DIRECTIONS for name in clusters[d]]
+                weighed, [name for d in DIRECTIONS for name in clusters[d]]
             )
             for name, one in both.items():
                 numbers[f"{name}/{measure}"] = mean_estimate(one, clusters[name])
@@ -143,6 +156,7 @@ class MultiInstanceRetrieval(EvaluationTask):
             facts={
                 "clips": len(records),
                 "sentences": len(chosen),
+                "relevancy": relevancy.fingerprint,
                 **{
                     f"chance_{measure}": float(np.mean([one[measure] for one in chances.values()]))
                     for measure in MEASURES
@@ -159,8 +173,14 @@ class MultiInstanceRetrieval(EvaluationTask):
                     "video": clusters[name][row],
                     "direction": name,
                     "query": records[row if name == "video_to_text" else chosen[row]]["key"],
-                    "average_precision": float(one.average_precision[row]),
-                    "ndcg": float(one.ndcg[row]),
+                    **{measure: float(columns[measure][item]) for measure in MEASURES},
+                    **{
+                        f"{direction}/{measure}": float(values[name][measure][row])
+                        if direction == name
+                        else None
+                        for direction in DIRECTIONS
+                        for measure in MEASURES
+                    },
                 }
                 for first, (name, one) in zip((0, len(records)), found.items(), strict=True)
                 for item, row in enumerate(range(len(one.ndcg)), start=first)
@@ -174,11 +194,18 @@ class MultiInstanceRetrieval(EvaluationTask):
             for row, record in enumerate(records):
                 first.setdefault(record["narration"], row)
             return list(first.values())
-        places = {record["key"]: row for row, record in enumerate(records)}
-        wanted = [
-            row.text("narration_id")
-            for row in read_table(self.sentences, ("narration_id", "narration"))
-        ]
+        return self._places([record["key"] for record in records])
+
+    def _places(self, keys: Sequence[str]) -> list[int]:
+        """Places of the table's sentences among clips with these keys."""
+        assert self.sentences is not None
+        places = {key: row for row, key in enumerate(keys)}
+        wanted = []
+        for row in read_table(self.sentences, ("narration_id", "narration")):
+            try:
+                wanted.append(row.text("narration_id"))
+            except RowError as error:
+                raise AnnotationFileError(f"{row.place}: {error}") from error
         missing = [name for name in wanted if name not in places]
         if missing:
             raise EvaluationDataError(

@@ -14,7 +14,8 @@ from pretrain.evaluate.task import (
     EvaluationTask,
     Record,
     Scores,
-    column,
+    check_finite,
+    finite_column,
     identities,
     share_estimate,
 )
@@ -31,7 +32,7 @@ class MultipleChoice(EvaluationTask):
     headline = "accuracy"
     curves = ("accuracy",)
 
-    def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
         """A model that has seen texts is needed."""
         return None if hasattr(model, "encode_text") else "a model that encodes texts"
 
@@ -52,8 +53,13 @@ class MultipleChoice(EvaluationTask):
         ]
 
     def score(self, records: Sequence[Record]) -> Scores | None:
-        """Accuracy with and without looking; None without a question."""
-        mean = np.mean(column(records, "video_embedding"), axis=0, dtype=np.float64)
+        """Accuracy with and without looking; None without a question.
+
+        Raises:
+            EvaluationDataError: an embedding is not finite.
+        """
+        check_finite(records, "choices")
+        mean = np.mean(finite_column(records, "video_embedding"), axis=0, dtype=np.float64)
         asked = [record for record in records if len(record["choices"]) > 1]
         if not asked:
             return None
@@ -83,9 +89,10 @@ class MultipleChoice(EvaluationTask):
                 {
                     **{name: record[name] for name in ("item", "clip", "video")},
                     "chosen": chosen,
-                    "right": chosen == 0,
+                    "accuracy": chosen == 0,
+                    "blind": unseen == 0,
                 }
-                for record, chosen in zip(asked, nearest, strict=True)
+                for record, chosen, unseen in zip(asked, nearest, blind, strict=True)
             ],
         )
 

@@ -83,8 +83,5 @@ class ProbeTask(EvaluationTask):
                     f"Expected other clips in training than those that are measured, got "
                     f"{', '.join(map(str, sorted(same)))} in both."
                 )
-            opened = EvaluationClips(
-                store, resolution=data.resolution, frames=data.most_frames, cache=data.cache
-            )
-            self._opened = (data, opened)
+            self._opened = (data, data.others(store))
         return self._opened[1]

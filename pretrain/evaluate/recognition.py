@@ -20,13 +20,21 @@ def accuracies(
         right: bool (n,), whether it was recognized.
         videos: of each clip.
     """
-    counts = Counter(labels)
-    # A mean over clips whose weights make it a mean over the classes that clips have.
-    weights = np.array([len(labels) / (len(counts) * counts[label]) for label in labels])
+    by_clip = accuracies_by_clip(labels, right)
     return {
         "top1": share_estimate(right, videos),
-        "mean_class": mean_estimate(right * weights, videos),
+        "mean_class": mean_estimate(by_clip["mean_class"], videos),
     }
+
+
+def accuracies_by_clip(labels: Sequence[str], right: np.ndarray) -> dict[str, np.ndarray]:
+    """What each clip adds: the means of float64 (n,) are the numbers of :func:`accuracies`.
+
+    In ``mean_class`` clips are weighed so that the mean over clips is a mean over their classes.
+    """
+    counts = Counter(labels)
+    weights = np.array([len(labels) / (len(counts) * counts[label]) for label in labels])
+    return {"top1": right.astype(np.float64), "mean_class": right * weights}
 
 
 def guessing(labels: Sequence[str], classes: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pretrain.evaluate.task import (
     EvaluationTask,
     Record,
     Scores,
+    check_finite,
     column,
     identities,
     mean_estimate,
@@ -31,21 +32,25 @@ class Regions(EvaluationTask):
     headline = "iou"
     curves = ("iou",)
 
-    def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
         """A model that finds hands and objects is needed."""
         return None if hasattr(model, "boxes") else "a model with boxes"
 
     def measure(
         self, model: VideoTextModel, data: EvaluationClips, items: Sequence[int]
     ) -> list[Record]:
-        """The overlap of each clip; NaN for clips without boxes."""
+        """The overlap of each clip; NaN for clips without boxes.
+
+        Raises:
+            EvaluationDataError: the model's boxes are not finite.
+        """
         boxes = cast(BoxModel, model).boxes(data.frames(items)).float().cpu()
+        found = identities(data, items)
+        each = zip(found, boxes.numpy(), strict=True)
+        check_finite([{**identity, "boxes": one} for identity, one in each], "boxes")
         target = region_target(data.boxes(items), boxes.shape[1], boxes.shape[2] - HANDS)
         overlap = box_overlap(boxes, target).tolist()
-        return [
-            {**identity, "iou": one}
-            for identity, one in zip(identities(data, items), overlap, strict=True)
-        ]
+        return [{**identity, "iou": one} for identity, one in zip(found, overlap, strict=True)]
 
     def score(self, records: Sequence[Record]) -> Scores | None:
         """The mean over clips; None if no clip has boxes."""

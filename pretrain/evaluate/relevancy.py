@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from egodtm_robot.core.fingerprints import hash_parts
 from pretrain.evaluate.actions import Action
 
 _BLOCK = 1_000_000
@@ -47,6 +48,15 @@ class Relevancy:
         noun = self._overlap[self._query_set[block]][:, self._gallery_set]
         relevancy: np.ndarray = (verb + noun) / 2
         return relevancy
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all classes: models are compared on the same relevancies alone."""
+        sides = [
+            [(action.verb, sorted(action.nouns)) for action in actions]
+            for actions in (self._queries, self._gallery)
+        ]
+        return hash_parts(*sides)
 
     def transposed(self) -> "Relevancy":
         """With queries and gallery exchanged."""

@@ -7,11 +7,13 @@ import numpy as np
 
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
+from pretrain.evaluate.similarity import Similarity, similarity_fields
 from pretrain.evaluate.task import (
+    EvaluationDataError,
     EvaluationTask,
     Record,
     Scores,
-    column,
+    finite_column,
     identities,
     mean_estimate,
 )
@@ -31,7 +33,7 @@ class Retrieval(EvaluationTask):
     headline = "mean average precision"
     curves = tuple(f"{direction}/map" for direction in DIRECTIONS)
 
-    def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
         """A model that has seen texts is needed."""
         return None if hasattr(model, "encode_text") else "a model that encodes texts"
 
@@ -39,34 +41,51 @@ class Retrieval(EvaluationTask):
         self, model: VideoTextModel, data: EvaluationClips, items: Sequence[int]
     ) -> list[Record]:
         """The embeddings of clips and of their captions."""
-        captions = data.read(items, ["caption"])["caption"]
+        captions = data.texts(items, "caption")
         videos = data.embed_videos(model, items)
         texts = data.embed_texts(model, captions)
         return [
-            {**identity, "caption": caption, "video_embedding": video, "text_embedding": text}
+            {
+                **identity,
+                "caption": caption,
+                "video_embedding": video,
+                "text_embedding": text,
+                **similarity_fields(data.loader),
+            }
             for identity, caption, video, text in zip(
                 identities(data, items), captions, videos, texts, strict=True
             )
         ]
 
     def score(self, records: Sequence[Record]) -> Scores:
-        """Recall at 1 and 5 and mean average precision in both directions."""
+        """Recall at 1 and 5 and mean average precision in both directions.
+
+        Raises:
+            EvaluationDataError: there is one caption alone, or an embedding is not finite.
+        """
         captions = [record["caption"] for record in records]
         numbers = {one: number for number, one in enumerate(dict.fromkeys(captions))}
+        if len(numbers) < 2:
+            raise EvaluationDataError(
+                f"Expected at least two different captions to tell apart, got {len(numbers)} of "
+                f"{len(records)} clips. Measure on more clips with data.clips."
+            )
         labels = np.array([numbers[one] for one in captions])
-        similarity = (
-            column(records, "text_embedding").astype(np.float64)
-            @ column(records, "video_embedding").astype(np.float64).T
-        )
+        similarity = Similarity(
+            finite_column(records, "video_embedding").astype(np.float64),
+            finite_column(records, "text_embedding").astype(np.float64),
+            records[0],
+        ).of_texts(slice(None))
         rankings = {
             "text_to_video": rank(similarity, labels, labels),
             "video_to_text": rank(similarity.T, labels, labels),
         }
         videos = [record["video"] for record in records]
+        queries = {direction: ranking.by_query() for direction, ranking in rankings.items()}
         estimates = {
             f"{direction}/{name}": mean_estimate(values, videos)
-            for direction, ranking in rankings.items()
-            for name, values in ranking.by_query().items()
+            for direction, by_query in queries.items()
+            for name, values in by_query.items()
         }
         maps = [estimates[name].value for name in self.curves]
         precision = np.mean([one.average_precision for one in rankings.values()], axis=0)
@@ -80,9 +99,11 @@ class Retrieval(EvaluationTask):
             outcomes=[
                 {
                     **{name: record[name] for name in ("item", "clip", "video", "caption")},
+                    self.headline: float(precision[row]),
                     **{
-                        f"{direction}/average_precision": float(one.average_precision[row])
-                        for direction, one in rankings.items()
+                        f"{direction}/{name}": float(values[row])
+                        for direction, by_query in queries.items()
+                        for name, values in by_query.items()
                     },
                     **{
                         f"{direction}/first_rank": int(one.first_rank[row])

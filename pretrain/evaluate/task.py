@@ -53,7 +53,9 @@ class Scores:
         facts: what the numbers rest on, such as the number of questions or what chance gives; plain
             JSON, named like numbers.
         outcomes: one row a question: numbers and texts, the same names in all rows, among them
-            ``item`` and ``video``. Two models on the same data are paired by these rows.
+            ``item`` and ``video``. A column with the name of a number, or of the headline, holds
+            what each row adds: their mean is the number, None where a row does not count. Two
+            models on the same data are compared by these rows (:mod:`pretrain.compare`).
     """
 
     headline: Estimate
@@ -93,9 +95,16 @@ class EvaluationTask(ABC):
     version: int = 1
     options: Mapping[str, Any] = {}
 
-    def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
-        """What is missing for this task, such as ``a model with depth``; None if nothing is."""
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
+        """What a model lacks for this task, such as ``depth``, whatever the clips; None if nothing.
+
+        It is asked before clips are drawn or read.
+        """
         return None
+
+    def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
+        """What is missing for this task, such as ``clips with depth``; None if nothing is."""
+        return self.lacks_of_model(model)
 
     def size(self, data: EvaluationClips) -> int:
         """How many items there are; by default every clip is one."""

@@ -10,7 +10,7 @@ from pretrain.evaluate.action_classes import classes_of_clips, label_of, read_cl
 from pretrain.evaluate.actions import action_of
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
-from pretrain.evaluate.recognition import accuracies, guessing
+from pretrain.evaluate.recognition import accuracies, accuracies_by_clip, guessing
 from pretrain.evaluate.task import (
     EvaluationDataError,
     EvaluationTask,
@@ -52,30 +52,40 @@ class ZeroShot(EvaluationTask):
             raise EvaluationDataError("Expected at least one prompt, such as '#C C {}', got none.")
         self._named: tuple[EvaluationClips, dict[str, tuple[str, ...]]] | None = None
 
+    def lacks_of_model(self, model: VideoTextModel) -> str | None:
+        """A model that has seen texts is needed."""
+        return None if hasattr(model, "encode_text") else "a model that encodes texts"
+
     def lacks(self, model: VideoTextModel, data: EvaluationClips) -> str | None:
-        """A model that has seen texts and clips with actions are needed."""
-        if not hasattr(model, "encode_text"):
-            return "a model that encodes texts"
+        """Clips with actions are needed besides."""
         (extra,) = data.read([0], ["extra"])["extra"]
-        return None if action_of(extra) is not None else "clips with actions"
+        known = action_of(extra) is not None
+        return self.lacks_of_model(model) or (None if known else "clips with actions")
+
+    def size(self, data: EvaluationClips) -> int:
+        """The number of clips.
+
+        Raises:
+            AnnotationFileError: a table of classes cannot be read.
+            EvaluationDataError: a clip has no class, or one that is not in the tables.
+        """
+        named = self._classes(data)
+        if self.classes:
+            for extra in data.read(range(len(data)), ["extra"])["extra"]:
+                if label_of(extra) not in named:
+                    raise EvaluationDataError(
+                        f"Expected clips of the {len(named)} classes of "
+                        f"{', '.join(map(str, self.classes))}, got one of class {label_of(extra)}."
+                    )
+        return len(data)
 
     def measure(
         self, model: VideoTextModel, data: EvaluationClips, items: Sequence[int]
     ) -> list[Record]:
-        """The nearest class of each clip, and the rank of the true one.
-
-        Raises:
-            EvaluationDataError: a clip has no class, or one that is not in the tables.
-        """
+        """The nearest class of each clip, and the rank of the true one."""
         named = self._classes(data)
         places = {label: place for place, label in enumerate(named)}
         labels = [label_of(extra) for extra in data.read(items, ["extra"])["extra"]]
-        unknown = [label for label in labels if label not in places]
-        if unknown:
-            raise EvaluationDataError(
-                f"Expected clips of the {len(places)} classes of "
-                f"{', '.join(map(str, self.classes))}, got one of class {unknown[0]}."
-            )
         names = [
             [prompt.format(text) for prompt in self.prompts for text in texts]
             for texts in named.values()
@@ -116,16 +126,19 @@ class ZeroShot(EvaluationTask):
         if classes < 2:
             raise EvaluationDataError(f"Expected at least two classes, got {labels[0]} alone.")
         numbers = accuracies(labels, ranks == 1, videos)
+        by_clip = accuracies_by_clip(labels, ranks == 1)
         if classes > _TOP:
             numbers["top5"] = share_estimate(ranks <= _TOP, videos)
+            by_clip["top5"] = ranks <= _TOP
         return Scores(
             headline=numbers[self.headline],
             numbers=numbers,
             facts=guessing(labels, classes),
             outcomes=[
                 {name: record[name] for name in ("item", "clip", "video", "label", "chosen")}
-                | {"rank": int(record["rank"]), "right": record["rank"] == 1}
-                for record in records
+                | {"rank": int(record["rank"])}
+                | {name: float(values[row]) for name, values in by_clip.items()}
+                for row, record in enumerate(records)
             ],
         )
 
@@ -134,7 +147,8 @@ class ZeroShot(EvaluationTask):
             if self.classes:
                 named = read_classes(self.classes)
             else:
-                found = data.read(range(len(data)), ["narration", "extra"])
-                named = classes_of_clips(found["narration"], found["extra"])
+                everything = range(len(data))
+                extras = data.read(everything, ["extra"])["extra"]
+                named = classes_of_clips(data.texts(everything, "narration"), extras)
             self._named = (data, named)
         return self._named[1]

@@ -14,7 +14,6 @@ A clip that reaches beyond its video and was cut to it has ``cut_s`` in its ``ex
 that are missing.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from PIL import Image
 
 from egodtm_robot.core.errors import EgoDTMRobotError
 from pretrain.clips.annotated_clip import AnnotatedClip
+from pretrain.clips.clip_randomness import clip_generator
 from pretrain.clips.decoded_frame import check_crop
 from pretrain.clips.depth_frames import DepthFrames
 from pretrain.clips.frame_folder import FrameFolder
@@ -86,12 +86,6 @@ def group_by_video(
             yield group[start : start + size]
 
 
-def clip_generator(seed: int, key: str) -> np.random.Generator:
-    """The random numbers of a clip, whatever is decoded before it."""
-    digest = hashlib.sha256(key.encode()).digest()
-    return np.random.default_rng([seed, int.from_bytes(digest[:8])])
-
-
 def _video_key(request: ClipRequest) -> tuple[Path, object]:
     return request.video, (request.extra.get("row"), request.extra.get("fps"))
 
@@ -114,7 +108,9 @@ def _decode_video(
     left = set(range(len(kept)))
     try:
         with _open(requests[0], config) as video:
-            for number, found in decode_spans(video, spans, config.frames, config.resolution):
+            for number, found in decode_spans(
+                video, spans, config.frames, config.resolution, config.aspect
+            ):
                 left.discard(number)
                 if isinstance(found, DecodingError):
                     yield Failure(kept[number].key, "decode", str(found))
@@ -161,6 +157,13 @@ def _with_depth(
     given = request.extra.get("depth")
     if given is None:
         return clip
+    if config.aspect != 1:
+        return Failure(
+            request.key,
+            "decode",
+            f"Expected decoding.aspect=1 for a source that brings depth, got {config.aspect}: its "
+            "maps are square. Leave the depth alone (source.depth), or keep squares.",
+        )
     if isinstance(video, StoredClip):
         if video.depth is not None:
             clip.depth = video.depth[clip.times.astype(int)]

@@ -221,6 +221,8 @@ class Scheduler:
         if stage == "decode":
             options = dataclasses.asdict(self._context.decoding)
             del options["threads"]
+            if options["aspect"] == 1:
+                del options["aspect"]  # so that squares are what they were before it existed
             return fingerprint(stage, DECODE_VERSION, options, planned.spans)
         if stage == "assemble":
             said = [planned.labels, planned.narrations]

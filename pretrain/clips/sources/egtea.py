@@ -161,6 +161,8 @@ def read_actions(path: str | Path) -> dict[int, str]:
                 action = int(number) - 1
             else:
                 name, action = row.text("name"), int(row.number("action"))
+            if not name.strip():
+                raise RowError("expected a name before the number, got none")
         except (ValueError, RowError) as error:
             raise AnnotationFileError(
                 f"Expected actions with their numbers in {path}, got {row.place}: {error}"

@@ -20,6 +20,7 @@ from pretrain.clips.spans import (
     Span,
     decode_clip,
     decode_spans,
+    frame_size,
     open_video,
     segment_times,
 )
@@ -446,7 +447,7 @@ def test_a_picture_that_cannot_be_converted_costs_its_clip(tmp_path, monkeypatch
     def refuse(*arguments, **options):
         raise av.error.ArgumentError(22, "Invalid argument")
 
-    monkeypatch.setattr(Picture, "square", refuse)
+    monkeypatch.setattr(Picture, "rectangle", refuse)
     with pytest.raises(UnreadableVideoError, match="yuv420p pictures that can be made RGB"):
         decode_clip(path, 0, 1)
 
@@ -500,3 +501,23 @@ def test_every_kind_of_video_reads_the_same(tmp_path):
         assert isinstance(clip, DecodedClip)
         numbers.append([read_number(frame) for frame in clip.frames])
     assert numbers == [[0, 1, 2, 3, 4, 5]] * 2
+
+
+@pytest.mark.parametrize(("aspect", "size"), [(2.0, (32, 64)), (0.5, (64, 32)), (1.0, (32, 32))])
+@pytest.mark.parametrize("turned", [False, True])
+def test_frames_of_another_aspect_keep_more_of_the_picture(aspect, size, turned):
+    # Red grows from left to right and green from top to bottom of the upright picture.
+    y, x = np.mgrid[:60, :120]
+    upright = np.stack([2 * x, 4 * y, 0 * x], axis=2).astype(np.uint8)
+    stored = np.ascontiguousarray(upright.swapaxes(0, 1)) if turned else upright
+    frame = av.VideoFrame.from_ndarray(stored, format="rgb24")
+    picture = Picture(0.0, frame, Orientation(transpose=turned))
+    assert frame_size(32, aspect) == size
+    found = picture.rectangle(*size, VideoReformatter()).astype(int)
+    assert found.shape == (*size, 3)
+    shown = {2.0: (60, 120), 0.5: (60, 30), 1.0: (60, 60)}[aspect]
+    for channel, axis, length, scale in ((0, 1, 120, 2), (1, 0, 60, 4)):
+        line = found[..., channel].mean(axis=1 - axis)
+        reach = (line[-1] - line[0]) / scale * size[axis] / (size[axis] - 1)
+        assert reach == pytest.approx(shown[axis], abs=3)
+        assert line.mean() / scale == pytest.approx((length - 1) / 2, abs=2)

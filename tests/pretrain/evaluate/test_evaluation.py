@@ -64,6 +64,8 @@ class Brightness(EvaluationTask):
         return Scores(headline=mean, numbers={"mean": mean}, outcomes=records)
 
 
+NUMERALS = {"True": "1", "False": "0"}
+
 OWN_TASK = f"{__name__}.Brightness"
 
 
@@ -137,7 +139,14 @@ def test_all_tasks_of_a_checkpoint(evaluate, tmp_path, capsys):
         windows = CLIPS if name == "language_queries" else 0
         assert found["items"] == windows + CLIPS
         assert [int(row["item"]) - windows for row in written] == list(range(CLIPS)), name
-        assert {row["version"] for row in written} == {"1"}
+        assert {row["version"] for row in written} == {"2"}
+        # Every number is the mean of the column that bears its name.
+        numbers = found["numbers"] | {found["headline"]["name"]: found["headline"]}
+        for number, one in numbers.items():
+            values = [NUMERALS.get(row[number], row[number]) for row in written if row[number]]
+            assert np.mean([float(value) for value in values]) == pytest.approx(one["value"]), (
+                number
+            )
     out = capsys.readouterr().out
     for part in ("text to video r1", "delta1", "iou", "95% interval", "results.json"):
         assert part in out

@@ -10,6 +10,7 @@ import pytest
 
 from pretrain.clips.store import ClipStore, ClipStoreWriter
 from pretrain.evaluate.clips import EvaluationClips
+from pretrain.evaluate.loader import LoaderConfig
 from pretrain.evaluate.multi_instance import MultiInstanceRetrieval
 from pretrain.evaluate.task import EvaluationDataError
 
@@ -108,10 +109,14 @@ def test_clips_of_a_store_bring_their_classes_or_are_refused(tmp_path):
         with ClipStoreWriter.create(tmp_path / name) as writer:
             writer.append(content)
     data = {
-        name: EvaluationClips(ClipStore.open(tmp_path / name), resolution=32)
+        name: EvaluationClips(
+            ClipStore.open(tmp_path / name),
+            resolution=32,
+            loader=LoaderConfig(template="a view of {}"),
+        )
         for name in ("named", "unnamed", "mixed")
     }
-    task, model = MultiInstanceRetrieval(prompt="a view of {}"), Lettering()
+    task, model = MultiInstanceRetrieval(), Lettering()
     assert task.lacks(model, data["named"]) is None
     assert "classes" in task.lacks(model, data["unnamed"])
     found = task.measure(model, data["named"], range(6))

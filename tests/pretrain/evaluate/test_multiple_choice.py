@@ -34,7 +34,7 @@ def test_accuracy_equals_its_definition():
     assert tuple(plain["wilson95"]) == wilson_interval(correct, 40) == found.headline.interval
     assert (plain["questions"], plain["choices"]) == (40, 5)
     assert plain["chance"] == pytest.approx(0.2)
-    assert sum(row["right"] for row in found.outcomes) == correct
+    assert sum(row["accuracy"] for row in found.outcomes) == correct
     for row, clip, captions in zip(found.outcomes, video, choices, strict=True):
         assert row["chosen"] == int(np.argmax(captions @ clip))
 

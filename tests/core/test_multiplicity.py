@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from egodtm_robot.comparison.inference.multiplicity import holm
+from egodtm_robot.core.multiplicity import holm
 
 
 def test_holms_adjusted_values_are_those_of_his_steps():
