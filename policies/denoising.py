@@ -1,10 +1,14 @@
-"""From noise to actions: what a denoiser learns, and the steps by which it is used.
+"""From noise to actions: how actions are noised in training, and how noise becomes actions.
 
-``flow``: along the straight line from noise to the actions a velocity is learned (Lipman et al.,
-Flow Matching for Generative Modeling, arXiv 2210.02747; Liu et al., arXiv 2209.03003), and followed
-in a few steps of equal length. ``ddim``: a diffusion whose actions are learned directly (Ho et al.
-2020) and sampled without noise between the steps (Song et al., arXiv 2010.02502), by the scheduler
-of the library diffusers.
+``flow``: straight lines lead from noise to the actions (Lipman et al., Flow Matching for Generative
+Modeling, arXiv 2210.02747; Liu et al., arXiv 2209.03003), and are followed in a few steps of equal
+length. ``ddim``: a diffusion (Ho et al. 2020) that is sampled without noise between the steps (Song
+et al., arXiv 2010.02502), by the scheduler of the library diffusers.
+
+Under both, the denoiser says the actions themselves. To say the velocity or the noise it would have
+to repeat all of its noisy input, which costs a small network precision (docs/results/policies.md
+has the figures); at the highest noise level, where sampling begins, a small error of the noise is
+a large one of the actions besides.
 """
 
 from abc import ABC, abstractmethod
@@ -30,16 +34,13 @@ class Denoising(ABC):
         """Times in [0, 1] of training from uniform numbers (B,) in [0, 1)."""
 
     @abstractmethod
-    def training_pair(self, actions: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of the denoiser.
+    def noised(self, actions: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        """Actions with as much noise as the times say, (B, C, A).
 
         Args:
             actions: standardized, (B, C, A).
             noise: standard normal, of that shape.
             times: (B,), see :meth:`times`.
-
-        Returns:
-            Noised actions and what the denoiser is to say of them, (B, C, A) each.
         """
 
     @abstractmethod
@@ -48,7 +49,7 @@ class Denoising(ABC):
 
         Args:
             noise: standard normal.
-            denoise: the denoiser, called with noised actions (B, C, A) and times (B,).
+            denoise: the denoiser, which says actions of noised actions (B, C, A) and times (B,).
         """
 
 
@@ -66,26 +67,24 @@ class FlowMatching(Denoising):
         """The numbers themselves."""
         return uniform
 
-    def training_pair(self, actions: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
-        """The point on the line, and the velocity along it."""
+    def noised(self, actions: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        """The point on the line."""
         share = times[:, None, None]
-        return (1 - share) * noise + share * actions, actions - noise
+        return (1 - share) * noise + share * actions
 
     def sample(self, noise: Tensor, denoise: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Follow the velocity from time 0 to 1."""
+        """Follow the line from where it is to the actions that the denoiser says."""
         actions = noise
         for step in range(self.steps):
             times = noise.new_full((len(noise),), step / self.steps)
-            actions = actions + denoise(actions, times) / self.steps
+            said = denoise(actions, times)
+            # The last step arrives at what is said there.
+            actions = actions + (said - actions) / (self.steps - step)
         return actions
 
 
 class DDIM(Denoising):
     """Diffusion under the squared cosine schedule (Nichol and Dhariwal, arXiv 2102.09672).
-
-    The denoiser says the actions themselves rather than the noise. At the highest noise level,
-    where sampling begins, the noise says next to nothing of the actions, and what follows from a
-    small error of it would have to be clipped.
 
     Args:
         steps: of sampling, at most :data:`DIFFUSION_STEPS`.
@@ -120,10 +119,11 @@ class DDIM(Denoising):
         """One of the noise levels, as a share of them."""
         return (uniform * DIFFUSION_STEPS).floor() / DIFFUSION_STEPS
 
-    def training_pair(self, actions: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
-        """Actions with as much noise as the level says, and the actions."""
+    def noised(self, actions: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        """Actions with the noise of the level."""
         levels = (times * DIFFUSION_STEPS).round().long()
-        return self._scheduler.add_noise(actions, noise, levels), actions
+        noised: Tensor = self._scheduler.add_noise(actions, noise, levels)
+        return noised
 
     def sample(self, noise: Tensor, denoise: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Go down the noise levels."""
