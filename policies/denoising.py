@@ -13,7 +13,7 @@ a large one of the actions besides.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -104,7 +104,7 @@ class DDIM(Denoising):
             ) from error
         # A checkpoint's policy is made on the meta device, where numbers have no value.
         with torch.device("cpu"):
-            self._scheduler: Any = DDIMScheduler(
+            self._scheduler = cast(Any, DDIMScheduler)(
                 num_train_timesteps=DIFFUSION_STEPS,
                 beta_schedule="squaredcos_cap_v2",
                 prediction_type="sample",
