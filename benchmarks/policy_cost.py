@@ -4,10 +4,10 @@
 
 Policies are those of ``configs/policy`` with their defaults, all on the same drawn features: one
 camera of 7 x 7 tokens of 64 numbers, as EfficientNet-Lite0 gives them. Both are timed in turns over
-all policies on one thread, in processor time, which other work on the machine hardly changes. Prints
-a row for each: weights, milliseconds of a training step of 256 rows, minutes of 4,000 such steps,
-and the median and the 95th percentile of one call of ``predict`` for one environment, which has to
-fit into a control step of 80 ms beside drawing and encoding.
+all policies on one thread, in processor time, which other work on the machine hardly changes.
+Prints a row for each: weights, milliseconds of a training step of 256 rows, minutes of 4,000 such
+steps, and the median and the 95th percentile of one call of ``predict`` for one environment, which
+has to fit into a control step of 80 ms beside drawing and encoding.
 """
 
 import sys
