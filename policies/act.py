@@ -26,12 +26,14 @@ from policies.tokens import TokenEmbedding
 class ACTPolicyConfig(TokenPolicyConfig):
     """Settings of :class:`ACTPolicy`."""
 
-    action_chunk: int = 10
-    """Actions predicted at once: 0.8 s of the kitchen's control, at which half of the published
-    2 s (100 actions at 50 Hz) is most of an episode."""
+    action_chunk: int = 4
+    """Actions predicted at once, 0.3 s of the kitchen's control. Theirs are 100, 2 s at 50 Hz. The
+    experts here answer to what happens, with noise on what they execute: their later actions cannot
+    be known, and longer chunks did worse (docs/results/policies.md)."""
 
-    ensemble: float | None = 0.01
-    """See :class:`policies.base.PolicyConfig`; theirs."""
+    ensemble: float | None = -1.0
+    """See :class:`policies.base.PolicyConfig`. Theirs is 0.01, at which the newest plan for a step
+    weighs least; that did worse too."""
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     """Size of encoder and decoder. Theirs has 512 numbers a token and 4 layers, for human data."""

@@ -16,7 +16,7 @@ from egodtm_robot.core.errors import ConfigurationError
 
 @dataclass
 class TransformerConfig:
-    """Size of a transformer; one that trains on a single core in two minutes."""
+    """Size of a transformer; the default trains on a single core in about a minute."""
 
     width: int = 64
     """Numbers a token."""
@@ -24,7 +24,7 @@ class TransformerConfig:
     heads: int = 4
     """Heads of attention, a divisor of ``width``."""
 
-    layers: int = 2
+    layers: int = 1
     """Layers over what is observed."""
 
     feedforward: int = 128

@@ -27,7 +27,7 @@ TokenKind = Literal["grid", "principal"]
 class TokensConfig:
     """Which tokens of a camera a policy reads, and how much each may tell."""
 
-    kind: TokenKind = "grid"
+    kind: TokenKind = "principal"
     """``grid``: averages of ``size`` x ``size`` cells of the encoder's grid, each a token with its
     position; tokens that lie on no grid are taken as they are. ``principal``: one token, the
     leading ``components`` principal components of all tokens together, as ``policy=mlp`` reads

@@ -27,10 +27,10 @@ class TransformerPolicyConfig(TokenPolicyConfig):
     history: int = 4
     """Frames that an action is computed from."""
 
-    action_chunk: int = 10
+    action_chunk: int = 4
     """Actions predicted at once."""
 
-    ensemble: float | None = 0.01
+    ensemble: float | None = -1.0
     """See :class:`policies.base.PolicyConfig`."""
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)

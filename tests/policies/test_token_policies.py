@@ -20,13 +20,15 @@ VARIANTS = {
     "ddim": {"name": "diffusion", "hidden": [16, 16], "method": "ddim"},
     "denoising_transformer": {
         "name": "diffusion", "denoiser": "transformer", "transformer": SMALL,
-        "tokens": {"kind": "grid"},
     },
 }  # fmt: skip
 
 
 def make(name, **options):
-    config = {"name": name, "history": 2, "action_chunk": 4, "execute": None}
+    config = {
+        "name": name, "history": 2, "action_chunk": 4, "execute": None,
+        "tokens": {"kind": "grid"},
+    }  # fmt: skip
     if name == "ddim":
         pytest.importorskip("diffusers")
     choice = choose_policy({**config, **VARIANTS[name], **options})

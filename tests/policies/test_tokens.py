@@ -27,7 +27,7 @@ def observe(rows, spec=SPEC, seed=0):
 
 def make(spec=SPEC, **options):
     torch.manual_seed(0)
-    tokens = ObservationTokens(TokensConfig(**options), spec)
+    tokens = ObservationTokens(TokensConfig(**{"kind": "grid", **options}), spec)
     tokens.initialize(torch.Generator().manual_seed(0))
     tokens.fit_statistics(observe(200, spec))
     return tokens
