@@ -1,10 +1,11 @@
 """The contract of policies: a loss to train by, a plan to act by, and SB3's ``predict`` on both."""
 
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,12 +15,17 @@ from egodtm_robot.core.constant_batches import constant_batches
 from egodtm_robot.core.errors import ConfigurationError, ObservationError, PolicyOptionError
 from egodtm_robot.core.history import advance_windows
 from egodtm_robot.core.seeding import hashed_seed
+from egodtm_robot.core.training.identity import ADDED_LATER
+from policies.ensembling import TemporalEnsemble
 from policies.sampling import RowGenerators
 from policies.spec import FEATURES_PREFIX, PROPRIOCEPTION, PolicySpec
 
 INFERENCE_BATCH = 16
 """Rows that a policy always computes at once when it acts, see
 :mod:`egodtm_robot.core.constant_batches`."""
+
+ActionLoss = Literal["mse", "l1"]
+"""How errors of actions count: squared or absolute."""
 
 PolicyState = dict[str, np.ndarray]
 """What a policy remembers between steps; every array has one row an environment."""
@@ -40,10 +46,35 @@ class PolicyConfig:
     action_chunk: int = 1
     """Actions predicted at once and executed before the next look."""
 
+    execute: int | None = field(default=None, metadata=ADDED_LATER)
+    """Actions of a chunk that are executed before the next look; null for all of them. Diffusion
+    policies execute half of what they plan (Chi et al., arXiv 2303.04137)."""
+
+    ensemble: float | None = field(default=None, metadata=ADDED_LATER)
+    """Temporal ensembling (Zhao et al., arXiv 2304.13705): look at every step, and act by the mean
+    of all plans made for it, where the i-th oldest weighs exp(-ensemble * i). 0 weighs all alike,
+    a positive number prefers older plans, a negative one newer plans; theirs is 0.01. Null executes
+    one chunk after the other."""
+
     def __post_init__(self) -> None:
         for name in ("history", "action_chunk"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Expected policy.{name} >= 1, got {getattr(self, name)}.")
+        if self.execute is not None and not 1 <= self.execute <= self.action_chunk:
+            raise ConfigurationError(
+                f"Expected policy.execute from 1 to policy.action_chunk = {self.action_chunk}, or "
+                f"null for all of them, got {self.execute}."
+            )
+        if self.ensemble is not None:
+            if not math.isfinite(self.ensemble):
+                raise ConfigurationError(
+                    f"Expected a finite policy.ensemble, or null, got {self.ensemble}."
+                )
+            if self.execute is not None:
+                raise ConfigurationError(
+                    f"Expected policy.execute=null beside policy.ensemble={self.ensemble}, which "
+                    f"looks at every step, got {self.execute}."
+                )
 
 
 @dataclass(frozen=True)
@@ -103,6 +134,10 @@ class Policy(nn.Module, ABC):
         self.spec = spec
         self.history = config.history
         self.chunk = config.action_chunk
+        self._executed = config.execute or config.action_chunk
+        self._ensemble = (
+            None if config.ensemble is None else TemporalEnsemble(self.chunk, config.ensemble)
+        )
 
     # -- what a policy defines -------------------------------------------------------------------
 
@@ -185,18 +220,22 @@ class Policy(nn.Module, ABC):
     def plan_is_due(self, memory: PolicyState, starts: np.ndarray) -> np.ndarray:
         """Which rows need a new plan, bool (B,): by default those whose chunk has been executed.
 
+        With temporal ensembling all rows do.
+
         Args:
             memory: what :meth:`execute` returned at the step before; empty at the start.
             starts: bool (B,), where an episode begins.
         """
         if _CURSOR not in memory:
             return np.ones(len(starts), dtype=bool)
-        return starts | (memory[_CURSOR] >= self.chunk)
+        return starts | (memory[_CURSOR] >= self._executed)
 
     def execute(
         self, plans: np.ndarray, due: np.ndarray, memory: PolicyState, starts: np.ndarray
     ) -> tuple[np.ndarray, PolicyState]:
-        """Choose this step's actions: by default each chunk is executed from its first to its last.
+        """Choose this step's actions, by default one of the chunk after the other.
+
+        With temporal ensembling it is the mean of all plans for this step.
 
         Args:
             plans: float32 (B, C, A) in [-1, 1]; rows that are not due hold zeros.
@@ -208,7 +247,9 @@ class Policy(nn.Module, ABC):
             Actions (B, A), and the memory for the next step, each array with one row an
             environment.
         """
-        if self.chunk == 1:
+        if self._ensemble is not None:
+            return self._ensemble.act(plans, memory, starts)
+        if self._executed == 1:
             return plans[:, 0], {}
         cursor = np.zeros(len(plans), dtype=np.int64)
         if _PLAN in memory:
@@ -383,11 +424,14 @@ def make_policy(
     return policy
 
 
-def action_error(predicted: Tensor, wanted: Tensor, valid: Tensor) -> Tensor:
-    """Mean squared error of actions (B, C, A), over what lies within the episodes, (B, C)."""
+def action_error(
+    predicted: Tensor, wanted: Tensor, valid: Tensor, loss: ActionLoss = "mse"
+) -> Tensor:
+    """Mean error of actions (B, C, A), over what lies within the episodes, (B, C)."""
+    elementwise = nn.functional.mse_loss if loss == "mse" else nn.functional.l1_loss
     if valid.shape[1] == 1:  # the present step always does
-        return nn.functional.mse_loss(predicted, wanted)
-    errors = (predicted - wanted).square().mean(2) * valid
+        return elementwise(predicted, wanted)
+    errors = elementwise(predicted, wanted, reduction="none").mean(2) * valid
     return errors.sum() / valid.sum()
 
 

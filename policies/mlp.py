@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from egodtm_robot.core.errors import ConfigurationError
-from policies.base import Batch, Policy, PolicyConfig, action_error
+from egodtm_robot.core.training.identity import ADDED_LATER
+from policies.base import ActionLoss, Batch, Policy, PolicyConfig, action_error
+from policies.bottleneck import NARROW, Bottleneck
 from policies.normalization import Standardizer
 from policies.pooling import Pooling, PoolingConfig, initialize_linear, make_pooling
 from policies.sampling import RowGenerators
@@ -22,13 +24,6 @@ from policies.spec import FEATURES_PREFIX, PROPRIOCEPTION, PolicySpec
 
 Activation = Literal["relu", "tanh"]
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
-
-_NARROW = 64
-"""Pooled vectors up to this width (a simulator state, keypoints) need no bottleneck."""
-
-_BOTTLENECK_INPUT_NORM = 8.0
-"""Root mean square length to which a camera's vector is brought in front of its bottleneck, so that
-the learning rate means the same for any number of components."""
 
 
 @dataclass
@@ -61,6 +56,10 @@ class MLPPolicyConfig(PolicyConfig):
     told apart must differ by more than this (Alemi et al., Deep Variational Information Bottleneck,
     2017, with the variance fixed)."""
 
+    loss: ActionLoss = field(default="mse", metadata=ADDED_LATER)
+    """Of standardized actions. ``mse``: squared errors, R3M's. ``l1``: absolute errors, as for the
+    chunks of ACT (Zhao et al. 2023); a few steps that differ pull less on the others."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.hidden or min(self.hidden) < 1:
@@ -72,31 +71,6 @@ class MLPPolicyConfig(PolicyConfig):
                 "Expected policy.bottleneck >= 0 and a finite policy.bottleneck_noise >= 0, got "
                 f"{self.bottleneck} and {self.bottleneck_noise}."
             )
-
-
-class Bottleneck(nn.Linear):
-    """A linear map of a pooled vector to a few numbers, noisy while training."""
-
-    def __init__(self, inputs: int, outputs: int, noise: float) -> None:
-        super().__init__(inputs, outputs)
-        self.noise = noise
-        self.input_scale = _BOTTLENECK_INPUT_NORM / math.sqrt(inputs)
-
-    @torch.no_grad()
-    def initialize(self, generator: torch.Generator) -> None:
-        """Small weights: what is seen comes in as far as it helps."""
-        initialize_linear(self, generator)
-        self.weight.mul_(0.1)
-        self.bias.zero_()
-
-    def forward(self, inputs: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """(..., F) of mean square 1 to (..., k); ``generator`` draws the noise of training."""
-        outputs = super().forward(inputs * self.input_scale)
-        if self.training and generator is not None:
-            outputs = outputs + self.noise * torch.randn(
-                outputs.shape, generator=generator, device=outputs.device
-            )
-        return outputs
 
 
 class MLPPolicy(Policy):
@@ -134,7 +108,7 @@ class MLPPolicy(Policy):
             {
                 str(index): Bottleneck(units, config.bottleneck, config.bottleneck_noise)
                 for index, units in enumerate(pooled, start=1)
-                if config.bottleneck and units > _NARROW
+                if config.bottleneck and units > NARROW
             }
         )
         width = self.history * sum(
@@ -199,9 +173,10 @@ class MLPPolicy(Policy):
     def loss(
         self, batch: Batch, generator: torch.Generator | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean squared error of standardized actions."""
+        """Mean error of standardized actions, squared or absolute."""
         predicted = self(batch.observation["embedded"].flatten(1), generator)
-        return action_error(predicted, self.action_statistics(batch.actions), batch.valid), {}
+        wanted = self.action_statistics(batch.actions)
+        return action_error(predicted, wanted, batch.valid, self.config.loss), {}
 
     def plan(
         self, observation: Mapping[str, Tensor], generator: RowGenerators | None = None

@@ -4,7 +4,6 @@ There is no table of policies: a file in ``configs/policy`` names the class by i
 (``_target_``), so a new policy is a module and a file, and a user's own is an import path.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from egodtm_robot.core.configuration.instantiation import (
 )
 from egodtm_robot.core.errors import PolicyOptionError, UnknownNameError
 from egodtm_robot.core.kinds import declared_kind, shipped_kinds, shipped_target
+from egodtm_robot.core.training.identity import without_later_defaults
 from policies.base import Policy, PolicyConfig, make_policy
 from policies.spec import PolicySpec
 
@@ -44,7 +44,7 @@ class PolicyChoice:
         """Kind and options, with ``_target_`` for a user's own; :func:`choose_policy` reads it."""
         path = user_import_path(self.policy_class)
         found = {} if path is None else {"_target_": path}
-        return {"kind": self.kind, **found, **dataclasses.asdict(self.config)}
+        return {"kind": self.kind, **found, **without_later_defaults(self.config)}
 
 
 def policy_names() -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from egodtm_robot.core.storage.locking import UNTIL_FREE
 from egodtm_robot.demos.store import DemonstrationStore, estimate_bytes
 from egodtm_robot.encoders.base import Encoder
 from egodtm_robot.encoders.reducer import FIT_TOKENS, MAXIMUM_CHANNELS, Reducer
+from egodtm_robot.encoders.shifts import AugmentationConfig, EpisodeShift, shift_images
 
 STATE_STREAM = "state"
 """Name of the one stream of features of an encoder that reads no camera."""
@@ -205,6 +206,7 @@ def embed_demonstrations(
     cameras: Sequence[str],
     modality: str = "rgb",
     progress: bool = True,
+    shift: EpisodeShift | None = None,
 ) -> dict[str, np.ndarray]:
     """The encoder's tokens for every step of a store, from its cache where they are there.
 
@@ -219,6 +221,7 @@ def embed_demonstrations(
         modality: which images of the cameras, ``rgb`` for those of the resolution that was
             collected.
         progress: whether to write size, rate and remaining time to standard error.
+        shift: embeds a shifted copy of the images, which has a cache of its own.
 
     Returns:
         float32 (N, L, D) a camera; under ``STATE_STREAM`` for an encoder that reads no camera.
@@ -238,12 +241,13 @@ def embed_demonstrations(
             known = [n for n in store.array_names if n.split("/")[0].startswith("rgb")]
             raise UnknownNameError(f"images of {store.path}", f"{modality}/{camera}", known)
     result = {}
+    fingerprint = encoder.fingerprint if shift is None else shift.fingerprint(encoder.fingerprint)
     for camera in cameras:
         stream = camera if modality == "rgb" else f"{modality}/{camera}"
-        cached = store.read_features(encoder.fingerprint, stream)
+        cached = store.read_features(fingerprint, stream)
         if cached is None:
-            _embed_camera(store, encoder, f"{modality}/{camera}", stream, progress)
-            cached = store.read_features(encoder.fingerprint, stream)
+            _embed_camera(store, encoder, f"{modality}/{camera}", stream, progress, shift)
+            cached = store.read_features(fingerprint, stream)
             assert cached is not None
         result[camera] = cached
     return result
@@ -277,6 +281,43 @@ def demonstration_features(
     return pipeline, {stream: pipeline.reduce(array) for stream, array in tokens.items()}
 
 
+def shifted_features(
+    store: DemonstrationStore,
+    pipeline: FeaturePipeline,
+    cameras: Sequence[str],
+    augmentation: AugmentationConfig,
+    episodes: int | None = None,
+    modality: str = "rgb",
+    progress: bool = True,
+) -> dict[str, np.ndarray]:
+    """Features of the shifted copies of demonstrations, computed once.
+
+    Args:
+        store: see :func:`embed_demonstrations`.
+        pipeline: fitted on the plain images.
+        cameras: see :func:`embed_demonstrations`.
+        augmentation: how many copies, and how far they are shifted.
+        episodes: number of first episodes to return features of; None for all.
+        modality: see :func:`embed_demonstrations`.
+        progress: see :func:`embed_demonstrations`.
+
+    Returns:
+        float32 (K, N, L, dimension) a camera; nothing where there are no copies.
+
+    Raises:
+        ConfigurationError: the encoder reads no images.
+        EgoDTMRobotError: see :func:`embed_demonstrations`.
+    """
+    augmentation.check(pipeline.source, pipeline.name)
+    steps = store.num_steps if episodes is None else int(store.episode_offsets[episodes])
+    copies: dict[str, list[np.ndarray]] = {}
+    for shift in augmentation.shifts():
+        tokens = embed_demonstrations(store, pipeline.encoder, cameras, modality, progress, shift)
+        for camera, array in tokens.items():
+            copies.setdefault(camera, []).append(pipeline.reduce(array[:steps]))
+    return {camera: np.stack(arrays) for camera, arrays in copies.items()}
+
+
 def _embed_state(store: DemonstrationStore, encoder: Encoder) -> np.ndarray:
     if encoder.source == "none":
         return encoder.encode(np.zeros((store.num_steps, encoder.history, 0), dtype=np.float32))
@@ -285,12 +326,23 @@ def _embed_state(store: DemonstrationStore, encoder: Encoder) -> np.ndarray:
 
 
 def _embed_camera(
-    store: DemonstrationStore, encoder: Encoder, images: str, stream: str, progress: bool
+    store: DemonstrationStore,
+    encoder: Encoder,
+    images: str,
+    stream: str,
+    progress: bool,
+    shift: EpisodeShift | None,
 ) -> None:
     """Compute and commit the rows of one camera that the cache lacks."""
+    fingerprint, copy = encoder.fingerprint, ""
+    if shift is not None:
+        fingerprint = shift.fingerprint(fingerprint)
+        copy = f", shifted copy {shift.copy + 1}"
+        lengths = np.diff(store.episode_offsets)
+        offsets = shift.offsets(np.repeat(np.arange(len(lengths)), lengths))
     windows = history_windows(store.episode_offsets, encoder.history)
     shape = (encoder.num_tokens, encoder.dimension)
-    with store.add_features(encoder.fingerprint, stream, shape, timeout_s=UNTIL_FREE) as writer:
+    with store.add_features(fingerprint, stream, shape, timeout_s=UNTIL_FREE) as writer:
         start = writer.next_row
         missing = store.num_steps - start
         size = estimate_bytes(missing, {stream: (shape, np.float32)})
@@ -298,7 +350,7 @@ def _embed_camera(
         report = None
         if progress and missing:  # nothing is, if another run embedded it in the meantime
             print(
-                f"embedding {missing} steps of {images} with {encoder.name}: "
+                f"embedding {missing} steps of {images}{copy} with {encoder.name}: "
                 f"{shape[0]} x {shape[1]} numbers a step, {format_bytes(size)} of disk",
                 file=sys.stderr,
             )
@@ -311,7 +363,10 @@ def _embed_camera(
             frames = store.steps(slice(oldest, int(chosen.max()) + 1), (images,))[images]
             rows = []
             for begin in range(0, len(chosen), 32):
-                rows.append(encoder.encode(frames[chosen[begin : begin + 32] - oldest]))
+                seen = frames[chosen[begin : begin + 32] - oldest]
+                if shift is not None:
+                    seen = shift_images(seen, offsets[first + begin : first + begin + len(seen)])
+                rows.append(encoder.encode(seen))
                 if report is not None:
                     report(min(first + begin + 32, store.num_steps - 1))
             writer.append(np.concatenate(rows))

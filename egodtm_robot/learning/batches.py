@@ -25,6 +25,7 @@ class DemonstratedSteps:
 
     Attributes:
         observation: ``proprioception`` (N, P) and ``features/<camera>`` (N, L, D).
+        shifted: the same for each shifted copy of the images.
         actions: (N, A) in [-1, 1].
         windows: int64 (N, T), the rows of each step's last frames, the oldest first.
         targets: int64 (N, C), the rows of each step's action and those after it; past the episode's
@@ -41,11 +42,23 @@ class DemonstratedSteps:
         arrays = {PROPRIOCEPTION: dataset.proprioception}
         arrays |= {FEATURES_PREFIX + camera: a for camera, a in dataset.features.items()}
         everything = len(rows) == len(dataset.actions)
+
         # Not copied where all episodes are used: features can fill most of the memory.
-        self.observation = {
-            name: torch.from_numpy(array if everything else array[rows])
-            for name, array in arrays.items()
-        }
+        def chosen(arrays: Mapping[str, np.ndarray]) -> dict[str, Tensor]:
+            return {
+                name: torch.from_numpy(array if everything else array[rows])
+                for name, array in arrays.items()
+            }
+
+        self.observation = chosen(arrays)
+        copies = len(next(iter(dataset.shifted.values()))) if dataset.shifted else 0
+        self.shifted = [
+            chosen(
+                {PROPRIOCEPTION: dataset.proprioception}
+                | {FEATURES_PREFIX + camera: a[copy] for camera, a in dataset.shifted.items()}
+            )
+            for copy in range(copies)
+        ]
         self.actions = torch.from_numpy(dataset.actions[rows])
         own_offsets = np.concatenate([[0], np.cumsum(lengths)])
         self.windows = torch.from_numpy(history_windows(own_offsets, history))
@@ -66,11 +79,17 @@ class PolicyBatches:
     def __init__(self, steps: DemonstratedSteps, policy: Policy) -> None:
         device = policy.device
         self._policy = policy
-        self._observation: Mapping[str, Tensor] = {
-            name: tensor.to(device) for name, tensor in steps.observation.items()
-        }
-        if policy.precompute_is_fixed:
-            self._observation = _precomputed(policy, self._observation)
+        # The plain frames first, then those of each shifted copy.
+        looks = []
+        for observation in (steps.observation, *steps.shifted):
+            look = {name: tensor.to(device) for name, tensor in observation.items()}
+            looks.append(_precomputed(policy, look) if policy.precompute_is_fixed else look)
+        self._looks = len(looks)
+        self._observation: Mapping[str, Tensor] = (
+            looks[0]
+            if len(looks) == 1
+            else {name: torch.cat([look[name] for look in looks]) for name in looks[0]}
+        )
         self._actions = steps.actions.to(device)
         self._windows = steps.windows.to(device)
         self._targets = steps.targets.to(device)
@@ -85,9 +104,20 @@ class PolicyBatches:
         rows = torch.arange(len(self), device=self._actions.device)
         yield from (self.batch(part) for part in rows.split(_ROWS_AT_ONCE))
 
-    def batch(self, rows: Tensor) -> Batch:
-        """The steps of the given rows, int64 (B,)."""
+    def batch(self, rows: Tensor, generator: torch.Generator | None = None) -> Batch:
+        """The steps of the given rows, int64 (B,).
+
+        Args:
+            rows: which steps.
+            generator: chooses for each row between the plain frames and the shifted copies, where
+                there are any; None takes the plain ones.
+        """
         windows = self._windows.index_select(0, rows)
+        if self._looks > 1 and generator is not None:
+            look = torch.randint(
+                self._looks, (len(rows), 1), generator=generator, device=rows.device
+            )
+            windows = windows + look * len(self)
         frames: Mapping[str, Tensor] = {
             name: tensor.index_select(0, windows.ravel())
             for name, tensor in self._observation.items()

@@ -266,7 +266,7 @@ class _Trainer:
             rate = config.learning_rate * share
             set_learning_rate(optimizer, rate)
             noise.manual_seed(_mix(self.seed, -1 - self.step))
-            loss, parts = self.policy.loss(self.training.batch(rows), noise)
+            loss, parts = self.policy.loss(self.training.batch(rows, noise), noise)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

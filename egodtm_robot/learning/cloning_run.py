@@ -31,7 +31,13 @@ from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.demos.drawing import add_images, image_modality
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders import make_encoder
-from egodtm_robot.encoders.features import PIPELINE_FILE, FeaturePipeline, demonstration_features
+from egodtm_robot.encoders.features import (
+    PIPELINE_FILE,
+    FeaturePipeline,
+    demonstration_features,
+    shifted_features,
+)
+from egodtm_robot.encoders.shifts import AugmentationConfig
 from egodtm_robot.evaluation.environment_pool import make_pool
 from egodtm_robot.evaluation.episode_log import EpisodeLog
 from egodtm_robot.evaluation.films import FilmCollector
@@ -103,6 +109,9 @@ class TrainBCConfig:
     demos: DemonstrationsConfig = field(default_factory=DemonstrationsConfig)
     """Which demonstrations it learns from."""
 
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    """Shifted copies of the demonstrated images that it also learns from."""
+
     seed: RunSeed = 0
     """Decides weights, minibatches and the episodes of every evaluation."""
 
@@ -172,6 +181,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
     wanted = config.demos.episodes or config.protocol.demonstrations
     # Everything that can be known is checked before anything is written or takes time.
     check_fit(choice, encoder, env, environment)
+    config.augmentation.check(encoder.source, encoder.name)
     check_demonstrations(config, env, environment, wanted)
     claim_run_dir(run_dir, config)
     clock = StageClock(run_dir)
@@ -187,9 +197,23 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
         pipeline, features = demonstration_features(
             store, encoder, env.camera_names, wanted, image_modality(store, env)
         )
+        shifted = shifted_features(
+            store,
+            pipeline,
+            env.camera_names,
+            config.augmentation,
+            wanted,
+            image_modality(store, env),
+        )
         pipeline.save(run_dir / PIPELINE_FILE)
     dataset = CachedFeatureDataset.from_store(
-        store, features, dict.fromkeys(features, pipeline.grid), pipeline.fingerprint, wanted
+        store,
+        features,
+        dict.fromkeys(features, pipeline.grid),
+        pipeline.fingerprint,
+        wanted,
+        shifted,
+        config.augmentation,
     )
 
     with clock("train"):

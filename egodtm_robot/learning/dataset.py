@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from egodtm_robot.core.errors import DatasetError
 from egodtm_robot.demos.store import DemonstrationStore
+from egodtm_robot.encoders.shifts import AugmentationConfig
 from policies.spec import FEATURES_PREFIX, PROPRIOCEPTION, FeatureShape, PolicySpec
 
 
@@ -22,6 +23,8 @@ class CachedFeatureDataset:
         episode_offsets: int64 (E + 1,); episode i holds the steps from its offset to the next.
         grids: where a camera's tokens lie, (rows, columns) or None.
         fingerprint: of the demonstrations and the encoder; a run is resumed on the same one only.
+        shifted: float32 (K, N, L, D) a camera, the features of shifted copies of the images; empty
+            without augmentation.
     """
 
     proprioception: np.ndarray
@@ -30,6 +33,7 @@ class CachedFeatureDataset:
     episode_offsets: np.ndarray
     grids: Mapping[str, tuple[int, int] | None]
     fingerprint: str = ""
+    shifted: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         steps = int(self.episode_offsets[-1]) if len(self.episode_offsets) else 0
@@ -47,6 +51,17 @@ class CachedFeatureDataset:
             )
         arrays = {PROPRIOCEPTION: (self.proprioception, 2), "actions": (self.actions, 2)}
         arrays |= {FEATURES_PREFIX + camera: (a, 3) for camera, a in self.features.items()}
+        if self.shifted:
+            copies = {camera: array.shape[1:] for camera, array in self.shifted.items()}
+            if copies != {camera: array.shape for camera, array in self.features.items()}:
+                raise DatasetError(
+                    "Expected shifted copies of the features of every camera, got "
+                    f"{ {camera: array.shape for camera, array in self.shifted.items()} }. Embed "
+                    "the demonstrations again."
+                )
+            for camera, array in self.shifted.items():
+                for copy, features in enumerate(array):
+                    arrays[f"copy {copy} of {FEATURES_PREFIX}{camera}"] = (features, 3)
         for name, (array, axes) in arrays.items():
             if array.ndim != axes or array.shape[0] != steps:
                 raise DatasetError(
@@ -70,6 +85,8 @@ class CachedFeatureDataset:
         grids: Mapping[str, tuple[int, int] | None],
         encoder_fingerprint: str,
         episodes: int | None = None,
+        shifted: Mapping[str, np.ndarray] | None = None,
+        augmentation: AugmentationConfig | None = None,
     ) -> "CachedFeatureDataset":
         """The first ``episodes`` demonstrations of a store with their features.
 
@@ -79,6 +96,8 @@ class CachedFeatureDataset:
             grids: see the class.
             encoder_fingerprint: of what made the features.
             episodes: how many; None takes all.
+            shifted: features of shifted copies, see the class.
+            augmentation: what they were made with.
 
         Raises:
             DatasetError: the store holds fewer, or the features do not fit it.
@@ -95,6 +114,9 @@ class CachedFeatureDataset:
         rows = store.steps(slice(0, steps), ("proprioception", "actions"))
         # Of these episodes alone: a store that grows must not end a run that has begun.
         identity = f"{store.prefix_fingerprint(episodes)}:{encoder_fingerprint}"
+        if shifted:
+            assert augmentation is not None
+            identity += f":{augmentation.crops} shifts of {augmentation.pixels}"
         return cls(
             proprioception=np.asarray(rows["proprioception"], dtype=np.float32),
             features={
@@ -104,6 +126,10 @@ class CachedFeatureDataset:
             actions=np.asarray(rows["actions"], dtype=np.float32),
             episode_offsets=offsets,
             grids=dict(grids),
+            shifted={
+                camera: np.ascontiguousarray(array[:, :steps], dtype=np.float32)
+                for camera, array in (shifted or {}).items()
+            },
             fingerprint=hashlib.sha256(identity.encode()).hexdigest()[:16],
         )
 

@@ -1,3 +1,4 @@
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -88,3 +89,47 @@ def test_all_steps_come_once_and_in_order():
     batches = PolicyBatches(DemonstratedSteps(dataset, np.arange(4), 1, 1), policy)
     actions = torch.cat([batch.actions for batch in batches])
     assert torch.equal(actions[:, 0], torch.from_numpy(dataset.actions))
+
+
+def with_copies(dataset):
+    """Two copies, told apart from the plain features by 10 and 20."""
+    plain = dataset.features["left"]
+    return dataclasses.replace(dataset, shifted={"left": np.stack([plain + 10, plain + 20])})
+
+
+class Seeing(Doubling):
+    """Precomputes the first number of the first token."""
+
+    kind = "seeing"
+
+    def precompute(self, observation):
+        return {"seen": observation["features/left"][:, 0, 0] * self.scale / 2}
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_each_row_of_a_training_batch_is_plain_or_one_copy(fixed):
+    dataset = with_copies(make_dataset(20))
+    policy = Seeing(PolicyConfig(history=3), dataset.spec, fixed)
+    steps = DemonstratedSteps(dataset, np.arange(4, 20), 3, 1)
+    batches = PolicyBatches(steps, policy)
+    rows = torch.arange(len(batches))
+    plain = batches.batch(rows).observation["seen"]
+    drawn = batches.batch(rows, torch.Generator().manual_seed(0)).observation["seen"]
+    again = batches.batch(rows, torch.Generator().manual_seed(0)).observation["seen"]
+    assert torch.equal(drawn, again)
+    look = ((drawn - plain) / 10).round()
+    torch.testing.assert_close(drawn, plain + 10 * look)
+    assert (look == look[:, :1]).all(), "a window is of one copy"
+    assert look.unique().tolist() == [0, 1, 2]
+    # Whoever goes through all steps, such as a validation, sees the plain ones.
+    assert torch.equal(torch.cat([batch.observation["seen"] for batch in batches]), plain)
+
+
+def test_without_copies_nothing_is_drawn():
+    dataset = make_dataset(3)
+    policy = Doubling(PolicyConfig(), dataset.spec)
+    batches = PolicyBatches(DemonstratedSteps(dataset, np.arange(3), 1, 1), policy)
+    generator = torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    batches.batch(torch.tensor([0, 1]), generator)
+    assert torch.equal(generator.get_state(), before)

@@ -118,6 +118,20 @@ def test_a_stopped_run_goes_on_to_the_same_weights(tmp_path, kind, step):
         )
 
 
+def test_a_stopped_run_on_shifted_copies_goes_on_to_the_same_weights(tmp_path):
+    plain = make_dataset()
+    copies = np.stack([plain.features["left"] + shift for shift in (0.3, -0.3)])
+    dataset = dataclasses.replace(plain, shifted={"left": copies})
+    whole = train(QUICK, SMALL, dataset, tmp_path / "whole", seed=0)
+    with pytest.raises(Stop):
+        train(QUICK, SMALL, dataset, tmp_path / "cut", seed=0, progress=stop_at(40))
+    resumed = train(QUICK, SMALL, dataset, tmp_path / "cut", seed=0)
+    assert resumed.resumed_step == 20
+    assert_same(weights(resumed), weights(whole))
+    without = train(QUICK, SMALL, plain, tmp_path / "plain", seed=0)
+    assert not torch.equal(weights(without)["head.0.weight"], weights(whole)["head.0.weight"])
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path):
     first = train(QUICK, SMALL, make_dataset(), tmp_path, seed=0)
     again = train(QUICK, SMALL, make_dataset(), tmp_path, seed=0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from egodtm_robot.core.errors import DatasetError
+from egodtm_robot.encoders.shifts import AugmentationConfig
 from egodtm_robot.learning.dataset import CachedFeatureDataset, split_episodes
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
@@ -76,3 +77,38 @@ def test_a_dataset_takes_the_first_episodes_of_a_store():
     assert len(prints) == 3
     with pytest.raises(DatasetError, match="at least 4 demonstrations, the store holds 3"):
         CachedFeatureDataset.from_store(store, features, {"left": None}, "enc", episodes=4)
+
+
+def test_shifted_copies_are_cut_to_the_episodes_and_tell_datasets_apart():
+    store = FakeStore()
+    features = {"left": np.arange(24, dtype=np.float32).reshape(12, 1, 2)}
+    shifted = {"left": np.stack([features["left"] + 1, features["left"] + 2])}
+
+    def load(copies, augmentation):
+        return CachedFeatureDataset.from_store(
+            store, features, {"left": None}, "enc", 2, copies, augmentation
+        )
+
+    plain = load({}, AugmentationConfig())
+    augmented = load(shifted, AugmentationConfig(crops=2))
+    np.testing.assert_array_equal(augmented.shifted["left"], shifted["left"][:, :9])
+    prints = {plain.fingerprint, augmented.fingerprint}
+    prints.add(load(shifted, AugmentationConfig(crops=2, pixels=5)).fingerprint)
+    assert len(prints) == 3
+    assert plain.fingerprint == load(None, None).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: {"right": a["left"]}, "shifted copies of the features of every camera"),
+        (lambda a: {"left": a["left"][:, 1:]}, "shifted copies of the features of every camera"),
+        (lambda a: {"left": a["left"] * np.nan}, "copy 0 of features/left holds values"),
+    ],
+)
+def test_shifted_copies_that_do_not_fit_are_refused(change, message):
+    dataset = make_dataset()
+    copies = {"left": np.stack([dataset.features["left"]] * 2)}
+    dataclasses.replace(dataset, shifted=copies)
+    with pytest.raises(DatasetError, match=message):
+        dataclasses.replace(dataset, shifted=change(copies))

@@ -1,5 +1,6 @@
 """What every policy of the configuration keeps."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def horizons(request):
 
 @pytest.fixture(scope="module", params=NAMES)
 def trained(request, horizons, tmp_path_factory):
-    choice = choose_policy({"name": request.param, **horizons})
+    choice = choose_policy({"name": request.param, **horizons, "execute": None})
     folder = tmp_path_factory.mktemp(request.param)
     return choice, folder, train(CONFIG, choice, make_dataset(channels=20), folder, seed=0)
 
@@ -75,6 +76,31 @@ def test_training_again_gives_the_same_weights(trained, tmp_path):
         for name, tensor in result.policy.state_dict().items():
             assert torch.equal(again.policy.state_dict()[name], tensor), name
         assert [c.step for c in again.checkpoints] == [c.step for c in result.checkpoints]
+
+
+class Stop(Exception):
+    pass
+
+
+def stop(step, *_):
+    raise Stop
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(trained, tmp_path):
+    choice, _, _ = trained
+    if choice.kind == "knn":
+        pytest.skip("it takes no steps")
+    short = dataclasses.replace(CONFIG, validate_every=15)
+    whole = train(short, choice, make_dataset(channels=20), tmp_path / "whole", seed=0)
+    with pytest.raises(Stop):  # at the second report, behind the state of step 10
+        train(
+            short, choice, make_dataset(channels=20), tmp_path / "cut", seed=0,
+            progress=lambda step, *_: step > 10 and stop(step),
+        )  # fmt: skip
+    resumed = train(short, choice, make_dataset(channels=20), tmp_path / "cut", seed=0)
+    assert resumed.resumed_step == 10
+    for name, tensor in whole.policy.state_dict().items():
+        assert torch.equal(resumed.policy.state_dict()[name], tensor), name
 
 
 def test_the_loss_is_lower_on_what_was_demonstrated(trained):

@@ -27,9 +27,24 @@ NOT_DECISIVE: Mapping[str, Any] = MappingProxyType({"decisive": False})
 """Metadata of a dataclass's field that may differ between the parts of a run."""
 
 
+ADDED_LATER: Mapping[str, Any] = MappingProxyType({"added_later": True})
+"""Metadata of an option of a part (a policy) that came after runs with that part were stored. Where
+it has its default it is not written down, so that those runs are gone on with."""
+
+
 def options_not_decisive(*names: str) -> Mapping[str, Any]:
     """Metadata of a dataclass's field that is a mapping, some keys of which may differ."""
     return MappingProxyType({"options_not_decisive": names})
+
+
+def without_later_defaults(options: Any) -> dict[str, Any]:
+    """A dataclass's fields as plain values, but for those :data:`ADDED_LATER` at their default."""
+    values = dataclasses.asdict(options)
+    return {
+        field.name: values[field.name]
+        for field in dataclasses.fields(options)
+        if not (field.metadata.get("added_later") and values[field.name] == _default(field))
+    }
 
 
 ABSENT = object()
