@@ -50,7 +50,7 @@ docs: $(DOCS_INSTALLED)
 
 setup: $(INSTALLED)
 
-# The package metaworld pins an older MuJoCo than the tested one, hence --no-deps.
+# The packages metaworld and robohive pin an older MuJoCo than the tested one, hence --no-deps.
 $(INSTALLED): $(INPUTS)
 	@command -v $(PYTHON) >/dev/null || { \
 		echo "Expected $(PYTHON) on the PATH; found none. Install Python 3.11, on Debian 12:" \
@@ -68,9 +68,10 @@ $(INSTALLED): $(INPUTS)
 			exit 1; fi; }
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PY) -m pip install --quiet \
-		--disable-pip-version-check --editable '.[cluster,data,dev,diffusion,efficientnet,rl]'
+		--disable-pip-version-check --editable \
+		'.[cluster,data,dev,diffusion,efficientnet,rl,robohive]'
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps \
-		--constraint constraints.txt metaworld
+		--constraint constraints.txt metaworld robohive
 	@$(PY) -m egodtm_robot.core.drawing.check || { \
 		if $(IS_ROOT); then \
 			($(APT_INSTALL) $$($(PY) -c \

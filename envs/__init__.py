@@ -4,7 +4,7 @@
 >>> env = gymnasium.make("EgoDTMKitchen/Light-v0", cameras=())
 
 ``EgoDTMRoboHive/Light-v0`` and so on are the same tasks in RoboHive's FK1 kitchen, whose assets are
-installed apart (see :mod:`envs.robohive.scene`).
+installed apart (see :mod:`envs.robohive.simhive`).
 """
 
 import gymnasium

@@ -57,7 +57,10 @@ class MujocoEnvironment(RobotEnvironment):
     metadata = {"render_modes": ["rgb_array"]}
 
     success_steps: ClassVar[int] = 0
-    """An episode succeeds, and ends, when it was solved on *more* than this many steps."""
+    """An episode succeeds when it was solved on *more* than this many steps."""
+
+    ends_on_success: bool = True
+    """Whether an episode ends when it has succeeded, or always lasts to its horizon."""
 
     film_camera: ClassVar[str]
     """What :meth:`render` draws where no observed camera stands still."""
@@ -180,7 +183,7 @@ class MujocoEnvironment(RobotEnvironment):
         self._steps += 1
         solved = self.is_solved()
         self._solved_steps += solved
-        terminated = self._solved_steps > self.success_steps
+        terminated = self.ends_on_success and self._solved_steps > self.success_steps
         truncated = not terminated and self._steps >= self.horizon
         return self.observe(), self._reward(), terminated, truncated, self._info(solved)
 

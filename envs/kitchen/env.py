@@ -11,6 +11,7 @@ from envs.cameras import Camera, CameraChoice, resolve_cameras
 from envs.contract import Demonstrator
 from envs.kitchen.cameras import KITCHEN_CAMERAS
 from envs.kitchen.config import KitchenConfig
+from envs.kitchen.progress import share_done
 from envs.kitchen.randomization import get_randomization
 from envs.kitchen.scene import (
     ARM_JOINTS,
@@ -244,13 +245,13 @@ class KitchenEnv(MujocoEnvironment):
         """
         joints = self.data.qpos[self.kitchen_qpos]
         shares = [
-            _share_done(abs(joints[index] - goal), abs(goal), self._tolerance[index])
+            share_done(abs(joints[index] - goal), abs(goal), self._tolerance[index])
             for index, goal in enumerate(self._goal)
             if goal
         ]
         if self.task.kettle_goal != KETTLE_REST:
             way = np.abs(np.subtract(self.scene.kettle_rest, self.task.kettle_goal)).max()
-            shares.append(_share_done(self._kettle_error().max(), way, KETTLE_TOLERANCE))
+            shares.append(share_done(self._kettle_error().max(), way, KETTLE_TOLERANCE))
         return float(np.mean(shares))
 
     def _proprioception(self) -> np.ndarray:
@@ -296,9 +297,3 @@ class KitchenEnv(MujocoEnvironment):
     def _apply_reset_record(self, record: Mapping[str, np.ndarray]) -> None:
         self._visuals.apply(record)
         self._place(record["displacement"])
-
-
-def _share_done(distance: float, way: float, tolerance: float) -> float:
-    """How much of a way is done, 0 to 1; 1 within the tolerance of the goal."""
-    left = max(distance - tolerance, 0.0) / (way - tolerance)
-    return min(max(1.0 - left, 0.0), 1.0)

@@ -1,23 +1,21 @@
 """Builds RoboHive's FK1 kitchen from its own assets (simhive), which are not part of this package.
 
-RoboHive 0.7.0 pins MuJoCo 3.1.3 and Gymnasium 0.29.1, so its environment classes are not used. The
-scene is composed as its ``franka_kitchen.xml`` (Vikash Kumar, Apache-2.0) composes it, from the
-same files, and then given the names of :mod:`envs.kitchen`, so that tasks, resets, experts and
-observations are shared. Three things differ from that file: the kettle rides on one free joint
+RoboHive itself is not imported here (:mod:`envs.robohive.native` does that). The scene is composed
+as its ``franka_kitchen.xml`` (Vikash Kumar, Apache-2.0) composes it, from the same files, and then
+given the names of :mod:`envs.kitchen`, so that tasks, resets, experts and observations are shared.
+Three things differ from that file: the kettle rides on one free joint
 instead of three slides and three hinges, the mocap body of the teleoperation is left out, and so
 are the key frames, whose posture is :data:`envs.kitchen.scene.ROBOT_REST`.
 """
 
 import copy
 import functools
-import importlib.util
-import os
+import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 
 import mujoco
 
-from egodtm_robot.core.errors import EgoDTMRobotError
 from envs.cameras import Camera
 from envs.kitchen.cameras import KITCHEN_CAMERAS
 from envs.kitchen.scene import (
@@ -27,17 +25,13 @@ from envs.kitchen.scene import (
     rename_joints,
 )
 from envs.mujoco_models import add_cameras, remove_textures
-
-PATH_VARIABLE = "ROBOHIVE_SIMHIVE"
-"""Environment variable with the folder that holds franka_sim, furniture_sim and scene_sim."""
+from envs.robohive.simhive import KETTLE_ASSET, kettle_asset, simhive_folder
 
 KETTLE_REST = (-0.269, 0.35, 1.6203)
 """Where the kettle's body stands at reset, world meters: on its burner, where RoboHive lets it fall
 from a centimeter above."""
 
-_PARTS = ("franka_sim", "furniture_sim", "scene_sim")
-
-_JOINT_NAMES = {
+JOINT_NAMES = {
     "knob1_joint": "knob1",
     "knob2_joint": "knob2",
     "knob3_joint": "knob3",
@@ -61,7 +55,7 @@ _ASSETS = (
     "furniture_sim/slidecabinet/slidecabinet_asset",
     "furniture_sim/hingecabinet/hingecabinet_asset",
     "furniture_sim/microwave/microwave_asset",
-    "furniture_sim/kettle/kettle_asset",
+    KETTLE_ASSET,
 )
 
 # Each part of the kitchen: where its body stands, how it is turned, and its files.
@@ -74,55 +68,17 @@ _FURNITURE = (
 )
 
 
-class SimhiveNotFoundError(EgoDTMRobotError, FileNotFoundError):
-    """RoboHive's assets are not where they are looked for."""
-
-
-def simhive_folder() -> Path:
-    """The folder with RoboHive's assets.
-
-    The one that ``ROBOHIVE_SIMHIVE`` names, else the one that ``robohive_init`` fills inside an
-    installed RoboHive.
-
-    Raises:
-        SimhiveNotFoundError: there is none, or parts are missing from it.
-    """
-    given = os.environ.get(PATH_VARIABLE, "")
-    folder = Path(given).expanduser() if given else _folder_of_robohive()
-    if folder is None:
-        raise SimhiveNotFoundError(
-            f"Expected RoboHive's assets; {PATH_VARIABLE} is not set and no robohive is installed. "
-            "Clone franka_sim, furniture_sim and scene_sim from github.com/vikashplus into one "
-            f"folder and set {PATH_VARIABLE} to it."
-        )
-    missing = [part for part in _PARTS if not (folder / part).is_dir()]
-    if missing:
-        raise SimhiveNotFoundError(
-            f"Expected {', '.join(_PARTS)} in {folder}; {', '.join(missing)} is not there. Clone "
-            f"what is missing from github.com/vikashplus, or set {PATH_VARIABLE} to another folder."
-        )
-    return folder.resolve()
-
-
-def _folder_of_robohive() -> Path | None:
-    # find_spec does not run the package, which would fail on newer MuJoCo.
-    spec = importlib.util.find_spec("robohive")
-    if spec is None or spec.origin is None:
-        return None
-    return Path(spec.origin).parent / "simhive"
-
-
 def robohive_spec(
     cameras: Sequence[Camera] = tuple(KITCHEN_CAMERAS.values()),
 ) -> mujoco.MjSpec:
     """RoboHive's FK1 kitchen as an editable specification, with the given cameras in it.
 
     Raises:
-        SimhiveNotFoundError: see :func:`simhive_folder`.
+        SimhiveNotFoundError: see :func:`envs.robohive.simhive.simhive_folder`.
     """
     folder = simhive_folder()
     spec = mujoco.MjSpec.from_string(_xml(folder))
-    rename_joints(spec, _JOINT_NAMES)
+    rename_joints(spec, JOINT_NAMES)
     for site in spec.sites:
         if site.name == "kettle_site0":
             site.name = "kettle_site"
@@ -156,7 +112,8 @@ def _xml(folder: Path) -> str:
     def include(file: str) -> str:
         return f'<include file="{folder / file}.xml"/>'
 
-    assets = "".join(include(file) for file in _ASSETS)
+    kettle = "".join(ET.tostring(element, "unicode") for element in kettle_asset(folder))
+    assets = "".join(kettle if file == KETTLE_ASSET else include(file) for file in _ASSETS)
     furniture = "".join(
         f'<body name="{name}" pos="{position}" euler="{turn}">'
         + "".join(include(f"furniture_sim/{file}") for file in files)

@@ -20,9 +20,9 @@ from egodtm_robot.learning.default_run import default_run_dir
 from envs.kitchen import KITCHEN_TASKS, KitchenEnv
 from envs.kitchen.experts import make_expert
 from envs.kitchen.scene import ROBOT_COMMAND_RANGE, ROBOT_JOINTS
-from envs.registry import environment_config, make_environment, read_environment
-from envs.robohive import RoboHiveKitchenEnv, scene
-from envs.robohive.scene import PATH_VARIABLE, SimhiveNotFoundError, simhive_folder
+from envs.registry import environment_config, read_environment
+from envs.robohive import RoboHiveKitchenEnv
+from envs.robohive.simhive import PATH_VARIABLE
 
 
 @pytest.fixture
@@ -30,27 +30,6 @@ def assets(sample: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Pa
     folder = sample("simhive")
     monkeypatch.setenv(PATH_VARIABLE, str(folder))
     return folder
-
-
-def test_without_assets_the_error_says_where_they_are_looked_for(monkeypatch, tmp_path):
-    monkeypatch.delenv(PATH_VARIABLE, raising=False)
-    monkeypatch.setattr(scene.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SimhiveNotFoundError, match=f"set {PATH_VARIABLE}"):
-        make_environment(environment_config("robohive_kitchen_light"))
-    (tmp_path / "franka_sim").mkdir()
-    monkeypatch.setenv(PATH_VARIABLE, str(tmp_path))
-    with pytest.raises(SimhiveNotFoundError, match=r"furniture_sim, scene_sim is not there"):
-        simhive_folder()
-
-
-def test_an_installed_robohive_is_looked_into(monkeypatch, tmp_path):
-    package = tmp_path / "robohive"
-    for part in ("franka_sim", "furniture_sim", "scene_sim"):
-        (package / "simhive" / part).mkdir(parents=True)
-    (package / "__init__.py").write_text("raise ImportError('made for another MuJoCo')")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delenv(PATH_VARIABLE, raising=False)
-    assert simhive_folder() == (package / "simhive").resolve()
 
 
 @pytest.mark.usefixtures("assets")
