@@ -8,7 +8,7 @@ import numpy as np
 
 from egodtm_robot.core.errors import DatasetError
 from egodtm_robot.demos.store import DemonstrationStore
-from policies.spec import FEATURES_PREFIX, PROPRIOCEPTION, FeatureShape, PolicySpec
+from policies.spec import FEATURES_PREFIX, PROPRIOCEPTION, ActionRange, FeatureShape, PolicySpec
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class CachedFeatureDataset:
         episode_offsets: int64 (E + 1,); episode i holds the steps from its offset to the next.
         grids: where a camera's tokens lie, (rows, columns) or None.
         fingerprint: of the demonstrations and the encoder; a run is resumed on the same one only.
+        action_range: the units that ``actions`` had before; None where they were [-1, 1].
     """
 
     proprioception: np.ndarray
@@ -30,6 +31,7 @@ class CachedFeatureDataset:
     episode_offsets: np.ndarray
     grids: Mapping[str, tuple[int, int] | None]
     fingerprint: str = ""
+    action_range: ActionRange | None = None
 
     def __post_init__(self) -> None:
         steps = int(self.episode_offsets[-1]) if len(self.episode_offsets) else 0
@@ -70,6 +72,7 @@ class CachedFeatureDataset:
         grids: Mapping[str, tuple[int, int] | None],
         encoder_fingerprint: str,
         episodes: int | None = None,
+        action_range: ActionRange | None = None,
     ) -> "CachedFeatureDataset":
         """The first ``episodes`` demonstrations of a store with their features.
 
@@ -79,6 +82,8 @@ class CachedFeatureDataset:
             grids: see the class.
             encoder_fingerprint: of what made the features.
             episodes: how many; None takes all.
+            action_range: limits of the actions in the robot's own units, to bring them to [-1, 1];
+                None takes the actions as they are.
 
         Raises:
             DatasetError: the store holds fewer, or the features do not fit it.
@@ -95,16 +100,18 @@ class CachedFeatureDataset:
         rows = store.steps(slice(0, steps), ("proprioception", "actions"))
         # Of these episodes alone: a store that grows must not end a run that has begun.
         identity = f"{store.prefix_fingerprint(episodes)}:{encoder_fingerprint}"
+        actions = np.asarray(rows["actions"], dtype=np.float32)
         return cls(
             proprioception=np.asarray(rows["proprioception"], dtype=np.float32),
             features={
                 camera: np.ascontiguousarray(array[:steps], dtype=np.float32)
                 for camera, array in features.items()
             },
-            actions=np.asarray(rows["actions"], dtype=np.float32),
+            actions=actions if action_range is None else action_range.normalize(actions),
             episode_offsets=offsets,
             grids=dict(grids),
             fingerprint=hashlib.sha256(identity.encode()).hexdigest()[:16],
+            action_range=action_range,
         )
 
     @property
@@ -122,6 +129,7 @@ class CachedFeatureDataset:
                 camera: FeatureShape(array.shape[1], array.shape[2], self.grids[camera])
                 for camera, array in self.features.items()
             },
+            action_range=self.action_range,
         )
 
 
