@@ -316,7 +316,7 @@ def _train_on_records(
         Path(demos.path), encoder, env.camera_names, demos.episodes, demos.action_limits
     )
     store, units = recorded.store, recorded.action_range
-    check_fit(choice, encoder, recorded.cameras, recorded.proprioception, len(units.low))
+    check_fit(choice, encoder, recorded.cameras, recorded.proprioception.shape[1], len(units.low))
     claim_run_dir(run_dir, config)
     clock = StageClock(run_dir)
 

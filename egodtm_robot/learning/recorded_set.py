@@ -31,23 +31,26 @@ class RecordedSet:
         store: the demonstrations.
         episodes: how many of them, from the first.
         cameras: (height, width) of the images of each camera that is seen, pixels.
-        proprioception: P, length of the robot's own state.
+        proprioception: smallest and largest value of each of the P numbers that the robot knows of
+            itself, float32 (2, P).
         action_range: the limits of its actions, in its own units.
     """
 
     store: DemonstrationStore
     episodes: int
     cameras: Mapping[str, tuple[int, int]]
-    proprioception: int
+    proprioception: np.ndarray
     action_range: ActionRange
 
     def description(self) -> dict[str, Any]:
         """What a policy's checkpoint keeps of the robot, as plain JSON."""
         attributes = self.store.attributes
+        low, high = self.proprioception.tolist()
         return {
             "name": attributes.environment,
             "cameras": {name: list(size) for name, size in self.cameras.items()},
             "control_dt": attributes.control_dt,
+            "proprioception": {"low": low, "high": high},
         }
 
 
@@ -83,23 +86,23 @@ def open_recorded_set(
         )
     chosen = _cameras(store, cameras) if encoder.source == "rgb" else {}
     if encoder.source == "privileged":
-        states = (
-            store.array("privileged").spec.row_shape if "privileged" in store.array_names else ()
-        )
-        if not any(states):
+        known = "privileged" in store.array_names
+        length = int(store.array("privileged").spec.row_shape[0]) if known else 0
+        if not length:
             raise DatasetError(
                 f"Encoder {encoder.name} reads the state of a simulator, which {path} does not "
                 "hold. Choose an encoder of images, or encoder=none."
             )
-        encoder.expect_states(int(states[0]))
+        encoder.expect_states(length)
     steps = int(store.episode_offsets[wanted])
-    actions = store.steps(slice(0, steps), ("actions",))["actions"]
+    rows = store.steps(slice(0, steps), ("actions", "proprioception"))
+    states = rows["proprioception"]
     return RecordedSet(
         store=store,
         episodes=wanted,
         cameras=chosen,
-        proprioception=int(store.array("proprioception").spec.row_shape[0]),
-        action_range=action_range(actions, limits),
+        proprioception=np.stack([states.min(axis=0), states.max(axis=0)]),
+        action_range=action_range(rows["actions"], limits),
     )
 
 
