@@ -20,7 +20,6 @@ from egodtm_robot.core.configuration import (
     command,
 )
 from egodtm_robot.core.devices import pick_device
-from egodtm_robot.core.errors import CheckpointError
 from egodtm_robot.core.kinds import restored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.seeding import episode_seeds
@@ -28,10 +27,11 @@ from egodtm_robot.encoders import make_encoder
 from egodtm_robot.encoders.features import PIPELINE_FILE, FeaturePipeline
 from egodtm_robot.evaluation.environment_pool import make_pool
 from egodtm_robot.evaluation.films import FilmCollector
-from egodtm_robot.evaluation.results import RESULTS_FILE, RunResults, success_summary
+from egodtm_robot.evaluation.results import success_summary
 from egodtm_robot.evaluation.rollouts import evaluate
+from egodtm_robot.learning.run_checkpoint import find_checkpoint
 from envs.registry import describe_environment, read_environment
-from policies.checkpoints import DESCRIPTION, load_policy
+from policies.checkpoints import load_policy
 
 
 @dataclass
@@ -68,23 +68,6 @@ class RolloutConfig:
 
     environments: PositiveInt = 8
     """Environments a process."""
-
-
-def find_checkpoint(path: Path) -> tuple[Path, Path]:
-    """The folder of the policy and the run's folder that it lies in.
-
-    Raises:
-        CheckpointError: there is no policy.
-    """
-    if (path / DESCRIPTION).is_file():
-        return path, path.parents[1]
-    if (path / RESULTS_FILE).is_file():
-        step = RunResults.load(path).best_checkpoint
-        return path / "checkpoints" / f"step_{step:07d}", path
-    raise CheckpointError(
-        f"Expected a run's folder with {RESULTS_FILE}, or a checkpoint's with {DESCRIPTION}, at "
-        f"{path}; it holds neither. An unfinished run has checkpoints below checkpoints/."
-    )
 
 
 def rollout(config: RolloutConfig) -> dict[str, Any]:

@@ -326,8 +326,9 @@ class Policy(nn.Module, ABC):
                 sees; if False, others for every plan, which follow from the episode's first frame.
 
         Returns:
-            float32 actions (B, A) in [-1, 1], and the state for the next call: None for a policy
-            that remembers nothing.
+            float32 actions (B, A) in [-1, 1], or in the robot's own units where the policy's
+            specification has an ``action_range``; and the state for the next call: None for a
+            policy that remembers nothing.
 
         Raises:
             ObservationError: a key is missing or a shape is wrong.
@@ -355,6 +356,8 @@ class Policy(nn.Module, ABC):
         if due.any():
             plans[due] = self._plan_rows(windows, due, seeds)
         actions, executed = self.execute(plans, due, before, starts)
+        if self.spec.action_range is not None:
+            actions = self.spec.action_range.restore(actions)
         memory |= executed
         return (actions[0] if single else actions), (memory or None)
 

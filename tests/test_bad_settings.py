@@ -26,6 +26,7 @@ REQUIRED = {
     "browse": ["clips=clips"],
     "collect": ["out=OUT/store"],
     "export": ["run_dir=run", "out=OUT/weights.safetensors"],
+    "export_policy": ["checkpoint=run", "out=OUT/policy.onnx"],
     "generate": ["out=OUT/clips"],
     "prepare": ["source=folder", "source.videos=videos", "out=OUT/clips"],
     "rechunk": ["videos=videos", "out=OUT/pieces"],

@@ -30,7 +30,8 @@ from egodtm_robot.evaluation.episode_log import EpisodeLog
 from egodtm_robot.evaluation.results import FinishedRun, ResultsError, RunResults, describe
 from egodtm_robot.evaluation.rollouts import EpisodeResult, EvaluationResult
 from egodtm_robot.learning.cloning_run import TrainBCConfig, train_bc
-from egodtm_robot.rollout import RolloutConfig, find_checkpoint, rollout
+from egodtm_robot.learning.run_checkpoint import find_checkpoint
+from egodtm_robot.rollout import RolloutConfig, rollout
 from envs.registry import read_environment
 from policies.base import Policy
 from policies.checkpoints import DESCRIPTION

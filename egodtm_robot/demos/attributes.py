@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from egodtm_robot.demos.origin import FOREIGN_KIND, Origin
+
+_UNKNOWN = "unknown"
+
 
 @dataclass(frozen=True)
 class DemonstrationAttributes:
@@ -28,6 +32,8 @@ class DemonstrationAttributes:
             versions.
         horizon: control steps of an episode.
         control_dt: seconds of a control step.
+        origin: the data set that they were converted from, see :class:`Origin`; None for those
+            that were made here, with a simulator that can restore and draw them.
     """
 
     environment: str
@@ -47,8 +53,41 @@ class DemonstrationAttributes:
     kind: str | None = None
     horizon: int | None = None
     control_dt: float | None = None
+    origin: Origin | None = None
+
+    @property
+    def foreign(self) -> bool:
+        """Whether no simulator known here can restore or draw the demonstrations."""
+        return self.origin is not None
 
     @property
     def environment_kind(self) -> str:
         """The kind of the environment, also where the store does not say it by itself."""
         return self.kind or self.environment.removesuffix(f"_{self.task}")
+
+
+def foreign_attributes(origin: Origin, licence: str | None = None) -> DemonstrationAttributes:
+    """Attributes of a store of demonstrations that no simulator is at hand for.
+
+    Args:
+        origin: the data set that they come from. Its cameras keep their order.
+        licence: under which they may be passed on, if the data set says so.
+    """
+    return DemonstrationAttributes(
+        environment=f"{FOREIGN_KIND}_{origin.name}",
+        task=origin.name,
+        randomization=_UNKNOWN,
+        visual=_UNKNOWN,
+        model_hash=_UNKNOWN,
+        mujoco_version=_UNKNOWN,
+        expert_version=_UNKNOWN,
+        noise=0.0,
+        seed=0,
+        cameras=tuple(origin.resolutions),
+        resolution=next(iter(origin.resolutions.values()), (0, 0)),
+        quality=_UNKNOWN,
+        licence=licence or _UNKNOWN,
+        kind=FOREIGN_KIND,
+        control_dt=None if not origin.fps else 1.0 / origin.fps,
+        origin=origin,
+    )

@@ -31,11 +31,13 @@ def check_compatible(
         environment: where its demonstrations are to be used.
         collection: further attributes that decide what was collected, such as ``noise`` and
             ``seed``, with their wanted values.
-        allow_foreign: accept all differences but those of cameras, whose images would be mixed.
+        allow_foreign: accept all differences but those of cameras, whose images would be mixed,
+            and of sizes, which no policy could bridge.
 
     Raises:
         ForeignStoreError: something differs; the message names everything that does.
     """
+    _check_sizes(store, environment)
     attributes = store.attributes
     wanted = {
         "kind": environment.kind,
@@ -70,3 +72,27 @@ def check_compatible(
                 f"{', '.join(f'{key} {there.get(key)}' for key in moved)}. Give the camera "
                 "another name, or the pose that the store has."
             )
+
+
+def _check_sizes(store: DemonstrationStore, environment: EnvironmentDescription) -> None:
+    """Refuse the demonstrations of a robot with other actions or joints.
+
+    Raises:
+        ForeignStoreError: a size differs.
+    """
+    if store.num_episodes == 0:
+        return
+    wanted = {
+        "actions": environment.action_size,
+        "proprioception": environment.proprioception_size,
+    }
+    stored = {name: int(store.array(name).spec.row_shape[0]) for name in wanted}
+    differing = [name for name, size in wanted.items() if stored[name] != size]
+    if differing:
+        raise ForeignStoreError(
+            f"Expected {', '.join(f'{k} of size {wanted[k]}' for k in differing)} for "
+            f"{environment.name}, but those in {store.path} have size "
+            f"{', '.join(str(stored[k]) for k in differing)}: they are another robot's. Train on "
+            "them with env=recorded, which evaluates nothing, or name the environment of that "
+            "robot."
+        )

@@ -1,6 +1,7 @@
 """One demonstrated episode, as it is collected and stored."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -11,17 +12,24 @@ from egodtm_robot.core.errors import InvalidEpisodeError
 class Episode:
     """What a demonstrator saw and did in T steps, and all it takes to draw it again.
 
-    Row t of every step array belongs to the moment before action t was executed.
+    Row t of every step array belongs to the moment before action t was executed. Episodes of
+    another toolkit have arrays of size 0 for what it does not record, and may bring more.
 
     Attributes:
         rgb: for each camera uint8 (T, H, W, 3); may be empty.
         proprioception: float32 (T, P), robot joint positions in radians and meters.
         privileged: float32 (T, V), simulator state for the ``oracle`` encoder.
-        actions: float32 (T, A) in [-1, 1], the demonstrator's clean action.
+        actions: float32 (T, A), the demonstrator's clean action; in [-1, 1] but for another
+            toolkit's.
         simulator_state: float64 (T, S), mjSTATE_INTEGRATION.
         reset: what the reset randomized, arrays of fixed shape by name.
-        seed: the seed that the environment was reset with.
-        success: whether the task was solved.
+        seed: the seed that the environment was reset with; of another toolkit's episode its
+            number there.
+        success: whether the task was solved; None where nobody has said.
+        task_index: int64 (T,), which of the origin's tasks each step belongs to; None without.
+        extra: further arrays (T, ...) by name, of any type of number, that have no counterpart
+            here.
+        notes: JSON-able facts about the episode that have no counterpart here.
     """
 
     rgb: dict[str, np.ndarray]
@@ -31,15 +39,21 @@ class Episode:
     simulator_state: np.ndarray
     reset: dict[str, np.ndarray]
     seed: int
-    success: bool = True
+    success: bool | None = True
+    task_index: np.ndarray | None = None
+    extra: dict[str, np.ndarray] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def num_steps(self) -> int:
         """Number of steps T."""
         return len(self.actions)
 
-    def step_arrays(self) -> dict[str, np.ndarray]:
+    def step_arrays(self, *, bounded: bool = True) -> dict[str, np.ndarray]:
         """All arrays with a row a step, by the names that the store knows them by.
+
+        Args:
+            bounded: whether actions must lie in [-1, 1].
 
         Raises:
             InvalidEpisodeError: an array is not of its type or rank, has another number of steps
@@ -73,12 +87,21 @@ class Episode:
                     f"step {row}, column {column} of the episode of seed {self.seed}. "
                     "Reject this episode."
                 )
-        if np.abs(self.actions).max(initial=0.0) > 1.0:
+        if bounded and np.abs(self.actions).max(initial=0.0) > 1.0:
             raise InvalidEpisodeError(
                 "Expected actions within -1 to 1, got one of size "
                 f"{np.abs(self.actions).max()} in the episode of seed {self.seed}."
             )
-        return arrays
+        further = {f"extra/{name}": values for name, values in self.extra.items()}
+        if self.task_index is not None:
+            further["task_index"] = self.task_index
+        for name, values in further.items():
+            if values.ndim < 1 or len(values) != steps:
+                raise InvalidEpisodeError(
+                    f"Expected {name!r} with {steps} rows, as many as actions; got {values.shape} "
+                    f"in the episode of seed {self.seed}."
+                )
+        return arrays | further
 
     def episode_arrays(self) -> dict[str, np.ndarray]:
         """All arrays with one row an episode: ``reset/<name>``, (1, ...)."""

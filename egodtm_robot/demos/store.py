@@ -9,6 +9,10 @@ written in order, and counts only once every row is there.
     simulator_state (N, S)              observations/proprioception (N, P)
     reset/<name> (E, ...)               observations/privileged (N, V)
     features/<fingerprint>/<camera> (N, L, D)
+
+Demonstrations that were converted from another toolkit (see :class:`Origin`) may also have
+``task_index`` (N,), ``extra/<name>`` (N, ...) and ``notes``, the bytes of a JSON object for each
+episode.
 """
 
 import dataclasses
@@ -41,9 +45,12 @@ from egodtm_robot.core.storage import (
 )
 from egodtm_robot.demos.attributes import DemonstrationAttributes
 from egodtm_robot.demos.episode import Episode
+from egodtm_robot.demos.origin import Origin
 
-_TOP_LEVEL = ("actions", "simulator_state")
+_TOP_LEVEL = ("actions", "simulator_state", "task_index", "notes")
+_NOT_STEPS = ("reset/", "notes")
 
+_NOTES_CHUNK_BYTES = 64 * 1024
 
 _REQUIRED = tuple(
     field.name
@@ -151,6 +158,8 @@ class DemonstrationStore:
         values = self._group.attributes
         values["cameras"] = tuple(values["cameras"])
         values["resolution"] = tuple(values["resolution"])
+        if values.get("origin") is not None:
+            values["origin"] = Origin.from_json(values["origin"])
         names = {field.name for field in dataclasses.fields(DemonstrationAttributes)}
         return DemonstrationAttributes(**{k: v for k, v in values.items() if k in names})
 
@@ -186,9 +195,14 @@ class DemonstrationStore:
         return np.array([c["entry"]["seed"] for c in self._group.commits], dtype=np.int64)
 
     @property
+    def successes(self) -> list[bool | None]:
+        """Of each episode whether the task was solved; None where nobody has said."""
+        return [commit["entry"]["success"] for commit in self._group.commits]
+
+    @property
     def array_names(self) -> tuple[str, ...]:
         """Names of all arrays with a row a step, complete derived ones included (not features)."""
-        stored = [_public(name) for name in self._group.arrays if not name.startswith("reset/")]
+        stored = [_public(name) for name in self._group.arrays if not name.startswith(_NOT_STEPS)]
         derived = [
             _public(name)
             for name in record_names(self.path)
@@ -208,10 +222,13 @@ class DemonstrationStore:
         """
         values = self._group.attributes
         keys = ("environment", "task", "randomization", "visual", "model_hash")
-        content = [
+        origin = self.attributes.origin
+        content: list[Any] = [
             {key: values[key] for key in keys},
             [[c["entry"]["seed"], c["digests"]] for c in self._group.commits[:num_episodes]],
         ]
+        if origin is not None:
+            content.append([origin.format, origin.fps, origin.tasks, origin.columns])
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -243,35 +260,58 @@ class DemonstrationStore:
             StoreReadOnlyError: not open for appending in this process.
             DiskSpaceError: the disk is full; the episode was not stored, all earlier ones are.
         """
-        rows = {_stored(name): values for name, values in episode.step_arrays().items()}
-        rows |= episode.episode_arrays()
         attributes = self.attributes
+        origin = attributes.origin
+        arrays = episode.step_arrays(bounded=origin is None)
+        rows = {_stored(name): values for name, values in arrays.items()}
+        rows |= episode.episode_arrays()
+        if origin is not None:
+            notes = json.dumps(episode.notes, sort_keys=True).encode()
+            rows["notes"] = np.frombuffer(notes, dtype=np.uint8)
+            self._check_task_index(episode, origin)
         if set(episode.rgb) != set(attributes.cameras):
             raise InvalidEpisodeError(
                 f"Expected images of the cameras {sorted(attributes.cameras)} of {self.path}, got "
                 f"{sorted(episode.rgb)}."
             )
         for camera, frames in episode.rgb.items():
-            if frames.shape[1:3] != attributes.resolution:
+            expected = origin.resolutions[camera] if origin else attributes.resolution
+            if frames.shape[1:3] != expected:
                 raise InvalidEpisodeError(
-                    f"Expected images of (height, width) {attributes.resolution} of camera "
+                    f"Expected images of (height, width) {expected} of camera "
                     f"{camera!r}, got {frames.shape[1:3]}."
                 )
         entry = {
             "steps": episode.num_steps,
             "seed": int(episode.seed),
-            "success": bool(episode.success),
+            "success": None if episode.success is None else bool(episode.success),
         }
         counts = {
             "attempted_episodes": self.attempted_episodes + rejected_before + 1,
             "kept_episodes": self.num_episodes + 1,
         }
         try:
-            self._group.append(rows, entry, counts)
+            self._group.append(rows, entry, counts, {"notes": _NOTES_CHUNK_BYTES})
         except StoreArrayError as error:
             raise InvalidEpisodeError(
                 f"The episode of seed {episode.seed} does not fit {self.path}: {error}"
             ) from error
+
+    @staticmethod
+    def _check_task_index(episode: Episode, origin: Origin) -> None:
+        indices = episode.task_index
+        if indices is None:
+            return
+        if indices.dtype != np.int64 or indices.ndim != 1:
+            raise InvalidEpisodeError(
+                f"Expected task_index as int64 (T,), got {indices.dtype} {indices.shape}."
+            )
+        if indices.min() < 0 or indices.max() >= len(origin.tasks):
+            raise InvalidEpisodeError(
+                f"Expected task_index from 0 to {len(origin.tasks) - 1}, the tasks of "
+                f"{origin.name}, got {indices.min()} to {indices.max()} in the episode of seed "
+                f"{episode.seed}."
+            )
 
     # Reading
 
@@ -303,6 +343,21 @@ class DemonstrationStore:
             for name, array in self._group.arrays.items()
             if name.startswith("reset/")
         }
+
+    def notes(self, index: int) -> dict[str, Any]:
+        """Further facts about an episode of another toolkit, as they were given to the store.
+
+        Raises:
+            CorruptStoreError: stored bytes were changed.
+        """
+        array = self._group.arrays.get("notes")
+        if array is None:
+            return {}
+        column = sorted(self._group.arrays).index("notes")
+        ends = np.cumsum([0] + [commit["rows"][column] for commit in self._group.commits])
+        content = array.read(int(ends[index]), int(ends[index + 1])).tobytes()
+        found: dict[str, Any] = json.loads(content)
+        return found
 
     def steps(
         self, where: slice | np.ndarray | Sequence[int], arrays: Sequence[str] | None = None
@@ -547,7 +602,7 @@ def estimate_bytes(num_steps: int, rows: Mapping[str, tuple[Sequence[int], DType
 
 
 def _stored(name: str) -> str:
-    if name in _TOP_LEVEL:
+    if name in _TOP_LEVEL or name.startswith("extra/"):
         return name
     return f"observations/{name}"
 

@@ -15,6 +15,8 @@ from egodtm_robot.evaluation.outcomes import Outcome, read_outcomes
 SCHEMA_VERSION = 1
 FURTHER_LOOKS = "further_looks"
 """Key of the totals under other looks, in ``final``."""
+EVALUATION = "evaluation"
+"""Key in ``final`` that says that nothing was evaluated."""
 
 _VERSIONED_PACKAGES = (
     "torch",
@@ -55,7 +57,8 @@ class RunResults:
         best_checkpoint: step of the checkpoint that was evaluated finally.
         final: ``episodes``, ``successes``, ``success_rate`` and ``wilson95`` on fresh seeds, and
             ``outcomes``, the file beside this one with a row for each of them (runs of before
-            2026-11-26 have none). Where the policy met the same episodes under further looks,
+            2026-11-26 have none). Without an environment, what :func:`not_evaluated` gives. Where
+            the policy met the same episodes under further looks,
             ``further_looks`` has the four numbers for each, and the rows are in the same file.
         timings_s: wall seconds of ``collect``, ``embed``, ``train`` and ``evaluate``.
         videos: files below the run's folder.
@@ -137,6 +140,11 @@ class FinishedRun:
             OutcomesError: the rows that the results name cannot be read.
         """
         results = RunResults.load(run_dir)
+        if EVALUATION in results.final:
+            raise ResultsError(
+                f"Expected a run with evaluated episodes at {run_dir}, but nothing was evaluated "
+                f"there: {results.final['reason']}. Compare runs that name an environment."
+            )
         name = results.final.get("outcomes")
         if name is None:
             return cls(results, None, run_dir)
@@ -168,6 +176,24 @@ def success_summary(episodes: int, successes: int) -> dict[str, Any]:
     }
 
 
+def not_evaluated(
+    reason: str, train_loss: float | None, validation_loss: float | None
+) -> dict[str, Any]:
+    """The ``final`` of a run without episodes: ``evaluation`` is "none", and why; the losses.
+
+    Args:
+        reason: why nothing was evaluated.
+        train_loss: of the run's policy, None for a policy that takes no gradient steps.
+        validation_loss: over held-out demonstrations, None without any.
+    """
+    return {
+        EVALUATION: "none",
+        "reason": reason,
+        "train_loss": train_loss,
+        "validation_loss": validation_loss,
+    }
+
+
 def package_versions() -> dict[str, str]:
     """Versions of everything that decides a run's outcome."""
     return run_folder.package_versions(_VERSIONED_PACKAGES)
@@ -176,11 +202,29 @@ def package_versions() -> dict[str, str]:
 def describe(results: RunResults, run_dir: Path) -> str:
     """The run in words: the last lines that a person sees."""
     final = results.final
-    low, high = final["wilson95"]
     timings = results.timings_s
     total = sum(timings.values())
     spent = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in timings.items())
     demos = results.demos
+    if EVALUATION in final:
+        losses = [
+            f"{name.removesuffix('_loss')} {final[name]:.4f}"
+            for name in ("train_loss", "validation_loss")
+            if final[name] is not None
+        ]
+        return "\n".join(
+            [
+                "",
+                f"{results.env}: not evaluated, because {final['reason']}",
+                f"  loss: {', '.join(losses) or 'none'}",
+                f"  encoder {results.encoder['name']} ({results.encoder['fingerprint']}), "
+                f"policy {results.policy}, protocol {results.protocol}, seed {results.seed}",
+                f"  {demos['episodes']} demonstrations of {demos['path']}",
+                f"  time {_duration(total)}: {spent}",
+                f"  {run_dir / RESULTS_FILE}",
+            ]
+        )
+    low, high = final["wilson95"]
     lines = [
         "",
         f"{results.env}: {final['success_rate']:.1%} success",

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,7 +30,7 @@ from egodtm_robot.demos.collection import check_collection, collect_demonstratio
 from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.demos.drawing import add_images, image_modality
 from egodtm_robot.demos.store import DemonstrationStore
-from egodtm_robot.encoders import make_encoder
+from egodtm_robot.encoders import Encoder, make_encoder
 from egodtm_robot.encoders.features import (
     PIPELINE_FILE,
     FeaturePipeline,
@@ -45,6 +45,7 @@ from egodtm_robot.evaluation.outcomes import OUTCOMES_FILE, outcomes_of, write_o
 from egodtm_robot.evaluation.results import (
     FURTHER_LOOKS,
     RunResults,
+    not_evaluated,
     package_versions,
     success_summary,
 )
@@ -54,8 +55,10 @@ from egodtm_robot.learning.dataset import CachedFeatureDataset
 from egodtm_robot.learning.default_run import default_run_dir
 from egodtm_robot.learning.fit import check_fit
 from egodtm_robot.learning.protocol import ProtocolConfig, protocol_hash
+from egodtm_robot.learning.recorded_set import ActionLimits, open_recorded_set
 from envs.contract import EnvironmentDescription
 from envs.options import EnvironmentConfig
+from envs.recorded import RecordedConfig
 from envs.registry import describe_environment, environment_record, read_environment
 from policies.checkpoints import load_policy
 from policies.registry import PolicyChoice, choose_policy
@@ -73,7 +76,8 @@ class DemonstrationsConfig:
     ``demonstrations/`` (and by ``env.horizon`` where it is given), so that runs share it."""
 
     episodes: PositiveInt | None = None
-    """How many to learn from; null takes the protocol's number. Missing ones are collected."""
+    """How many to learn from; null takes the protocol's number, or with ``env=recorded`` all.
+    Missing ones are collected, where there is an environment."""
 
     seed: RunSeed = 0
     """Seed of the collection; apart from the run's, so that runs share demonstrations."""
@@ -85,6 +89,10 @@ class DemonstrationsConfig:
     """Whether a store of another environment, task, reset, look, horizon or control rate may be
     trained on."""
 
+    action_limits: ActionLimits = "extremes"
+    """With ``env=recorded``, the demonstrated actions that the policy's -1 and 1 stand for:
+    ``extremes``, or ``quantiles`` of 1 % and 99 %, which a few stray actions do not stretch."""
+
 
 @dataclass
 class TrainBCConfig:
@@ -92,7 +100,8 @@ class TrainBCConfig:
 
     env: dict[str, Any] = field(default_factory=dict)
     """Where demonstrations are collected and the policy is evaluated; a name of ``configs/env`` or
-    an import path in ``_target_``, with the options of that environment."""
+    an import path in ``_target_``, with the options of that environment. ``recorded`` learns from
+    the store of ``demos.path``, of whatever robot, and evaluates nothing."""
 
     encoder: dict[str, Any] = field(
         default_factory=dict, metadata=options_not_decisive("batch_size")
@@ -147,7 +156,10 @@ class TrainBCConfig:
             self.policy = choose_policy(self.policy).to_json()
         look = {"visual": self.protocol.visual}
         env = read_environment(self.env, unset=look)
-        _further_environments(env, self.protocol)
+        if isinstance(env, RecordedConfig):
+            _check_recorded(self)
+        else:
+            _further_environments(env, self.protocol)
         self.env = environment_record(env)
 
 
@@ -176,12 +188,20 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
         return RunResults.load(run_dir), run_dir
     choice = choose_policy(config.policy)
     env = read_environment(config.env)
+    if isinstance(env, RecordedConfig):
+        return _train_on_records(config, env, choice, encoder, run_dir, device), run_dir
     environment = describe_environment(env)
     encoder.expect_states(environment.privileged_size)
     wanted = config.demos.episodes or config.protocol.demonstrations
     # Everything that can be known is checked before anything is written or takes time.
-    check_fit(choice, encoder, env, environment)
     config.augmentation.check(encoder.source, encoder.name)
+    check_fit(
+        choice,
+        encoder,
+        dict.fromkeys(env.camera_names, (env.resolution, env.resolution)),
+        environment.proprioception_size,
+        environment.action_size,
+    )
     check_demonstrations(config, env, environment, wanted)
     claim_run_dir(run_dir, config)
     clock = StageClock(run_dir)
@@ -240,15 +260,7 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
         ]
         write_outcomes(run_dir / OUTCOMES_FILE, outcomes)
 
-    demonstrations = {
-        "path": str(path),
-        "episodes": wanted,
-        "fingerprint": store.prefix_fingerprint(wanted),
-        "noise": store.attributes.noise,
-        "seed": store.attributes.seed,
-        "kept": store.kept_episodes,
-        "attempted": store.attempted_episodes,
-    }
+    demonstrations = _demonstrations_record(store, wanted)
     results = RunResults(
         env=env.name,
         environment={
@@ -291,6 +303,99 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
     results.save(run_dir)
     (run_dir / EPISODES_FILE).unlink(missing_ok=True)
     return results, run_dir
+
+
+def _check_recorded(config: TrainBCConfig) -> None:
+    """Refuse settings of a run without an environment that only an environment could fulfil.
+
+    Raises:
+        ConfigurationError: no store is named, or the protocol asks for rollouts.
+    """
+    protocol = config.protocol
+    if config.demos.path is None:
+        raise ConfigurationError(
+            "Expected demos.path with env=recorded: the store of the recordings to learn from."
+        )
+    rollouts = protocol.selection_episodes or protocol.selection == "success"
+    if rollouts or protocol.report_maximum or protocol.further_looks:
+        raise ConfigurationError(
+            f"Expected a protocol without rollouts for env=recorded, got {protocol.name}, which "
+            "chooses checkpoints by success or meets further looks. Choose protocol=quick or "
+            "protocol=standard, with protocol.selection=last or validation."
+        )
+
+
+def _train_on_records(
+    config: TrainBCConfig,
+    env: RecordedConfig,
+    choice: PolicyChoice,
+    encoder: Encoder,
+    run_dir: Path,
+    device: torch.device,
+) -> RunResults:
+    """The main job without an environment: embed, clone, and say that nothing was evaluated."""
+    demos = config.demos
+    assert demos.path is not None
+    recorded = open_recorded_set(
+        Path(demos.path), encoder, env.camera_names, demos.episodes, demos.action_limits
+    )
+    store, units = recorded.store, recorded.action_range
+    check_fit(choice, encoder, recorded.cameras, recorded.proprioception.shape[1], len(units.low))
+    claim_run_dir(run_dir, config)
+    clock = StageClock(run_dir)
+
+    with clock("embed"):
+        pipeline, features = demonstration_features(
+            store, encoder, tuple(recorded.cameras), recorded.episodes
+        )
+        pipeline.save(run_dir / PIPELINE_FILE)
+    dataset = CachedFeatureDataset.from_store(
+        store,
+        features,
+        dict.fromkeys(features, pipeline.grid),
+        pipeline.fingerprint,
+        recorded.episodes,
+        units,
+    )
+    with clock("train"):
+        trained = _train(
+            config, choice, run_dir, dataset, pipeline, device, {"robot": recorded.description()}
+        )
+    chosen = trained.checkpoints[config.protocol.choose(trained.checkpoints)]
+    demonstrations = _demonstrations_record(store, recorded.episodes)
+    results = RunResults(
+        env=env.name,
+        environment={**config.env, "model_hash": store.attributes.model_hash},
+        encoder={"name": encoder.name, "fingerprint": pipeline.fingerprint},
+        policy=choice.kind,
+        protocol=config.protocol.name,
+        seed=config.seed,
+        demos=demonstrations,
+        checkpoints=[],
+        best_checkpoint=chosen.step,
+        final=not_evaluated(
+            "env=recorded has no simulator to evaluate in",
+            chosen.train_loss,
+            chosen.validation_loss,
+        ),
+        timings_s=clock.seconds,
+        protocol_hash=protocol_hash(config.protocol, demonstrations, config.evaluation_split),
+    )
+    results.save(run_dir)
+    return results
+
+
+def _demonstrations_record(store: DemonstrationStore, episodes: int) -> dict[str, Any]:
+    """What results say of the demonstrations."""
+    return {
+        "path": str(store.path),
+        "episodes": episodes,
+        "fingerprint": store.prefix_fingerprint(episodes),
+        "noise": store.attributes.noise,
+        "seed": store.attributes.seed,
+        "kept": store.kept_episodes,
+        "attempted": store.attempted_episodes,
+    }
 
 
 # -- stages ------------------------------------------------------------------------------------
@@ -365,6 +470,7 @@ def _train(
     dataset: CachedFeatureDataset,
     pipeline: FeaturePipeline,
     device: torch.device,
+    provenance: Mapping[str, Any] | None = None,
 ) -> TrainResult:
     progress = Progress("train", config.protocol.training.steps)
     return train(
@@ -381,6 +487,7 @@ def _train(
             "encoder_fingerprint": pipeline.fingerprint,
             "dataset_fingerprint": dataset.fingerprint,
             "versions": package_versions(),
+            **(provenance or {}),
         },
         event_dir=run_dir / "events",
         progress=lambda step, _, loss: progress(step, f"loss {loss:.4f}"),

@@ -9,7 +9,7 @@ import numpy as np
 from egodtm_robot.core.errors import DatasetError
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders.shifts import AugmentationConfig
-from policies.spec import FEATURES_PREFIX, PROPRIOCEPTION, FeatureShape, PolicySpec
+from policies.spec import FEATURES_PREFIX, PROPRIOCEPTION, ActionRange, FeatureShape, PolicySpec
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class CachedFeatureDataset:
         fingerprint: of the demonstrations and the encoder; a run is resumed on the same one only.
         shifted: float32 (K, N, L, D) a camera, the features of shifted copies of the images; empty
             without augmentation.
+        action_range: the units that ``actions`` had before; None where they were [-1, 1].
     """
 
     proprioception: np.ndarray
@@ -34,6 +35,7 @@ class CachedFeatureDataset:
     grids: Mapping[str, tuple[int, int] | None]
     fingerprint: str = ""
     shifted: Mapping[str, np.ndarray] = field(default_factory=dict)
+    action_range: ActionRange | None = None
 
     def __post_init__(self) -> None:
         steps = int(self.episode_offsets[-1]) if len(self.episode_offsets) else 0
@@ -87,6 +89,7 @@ class CachedFeatureDataset:
         episodes: int | None = None,
         shifted: Mapping[str, np.ndarray] | None = None,
         augmentation: AugmentationConfig | None = None,
+        action_range: ActionRange | None = None,
     ) -> "CachedFeatureDataset":
         """The first ``episodes`` demonstrations of a store with their features.
 
@@ -98,6 +101,8 @@ class CachedFeatureDataset:
             episodes: how many; None takes all.
             shifted: features of shifted copies, see the class.
             augmentation: what they were made with.
+            action_range: limits of the actions in the robot's own units, to bring them to [-1, 1];
+                None takes the actions as they are.
 
         Raises:
             DatasetError: the store holds fewer, or the features do not fit it.
@@ -117,13 +122,14 @@ class CachedFeatureDataset:
         if shifted:
             assert augmentation is not None
             identity += f":{augmentation.crops} shifts of {augmentation.pixels}"
+        actions = np.asarray(rows["actions"], dtype=np.float32)
         return cls(
             proprioception=np.asarray(rows["proprioception"], dtype=np.float32),
             features={
                 camera: np.ascontiguousarray(array[:steps], dtype=np.float32)
                 for camera, array in features.items()
             },
-            actions=np.asarray(rows["actions"], dtype=np.float32),
+            actions=actions if action_range is None else action_range.normalize(actions),
             episode_offsets=offsets,
             grids=dict(grids),
             shifted={
@@ -131,6 +137,7 @@ class CachedFeatureDataset:
                 for camera, array in (shifted or {}).items()
             },
             fingerprint=hashlib.sha256(identity.encode()).hexdigest()[:16],
+            action_range=action_range,
         )
 
     @property
@@ -148,6 +155,7 @@ class CachedFeatureDataset:
                 camera: FeatureShape(array.shape[1], array.shape[2], self.grids[camera])
                 for camera, array in self.features.items()
             },
+            action_range=self.action_range,
         )
 
 

@@ -1,12 +1,12 @@
-"""Whether encoder, policy and environment fit one another, asked before hours are spent on them."""
+"""Whether encoder, policy and robot fit one another, asked before hours are spent on them."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from egodtm_robot.encoders.base import Encoder
 from egodtm_robot.encoders.features import FeaturePipeline, check_cameras, reduced_dimension
-from envs.contract import EnvironmentDescription
-from envs.options import EnvironmentConfig
 from policies.registry import PolicyChoice
 from policies.spec import FeatureShape, PolicySpec
 
@@ -14,8 +14,9 @@ from policies.spec import FeatureShape, PolicySpec
 def check_fit(
     choice: PolicyChoice,
     encoder: Encoder,
-    env: EnvironmentConfig,
-    environment: EnvironmentDescription,
+    cameras: Mapping[str, tuple[int, int]],
+    proprioception: int,
+    actions: int,
 ) -> None:
     """Encode one empty picture and make the policy once, for the shapes that it will get.
 
@@ -26,20 +27,21 @@ def check_fit(
     Args:
         choice: the policy.
         encoder: on its device; it knows the length of the environment's states.
-        env: with the cameras that are to be seen, and the size of their pictures.
-        environment: what it says of itself.
+        cameras: that are to be seen, with the (height, width) of their pictures.
+        proprioception: P, length of the robot's own state.
+        actions: A, length of an action.
 
     Raises:
         EgoDTMRobotError: something does not fit.
     """
-    check_cameras(encoder, env.camera_names)
+    check_cameras(encoder, tuple(cameras))
     if encoder.source == "rgb":
-        side = env.resolution
-        encoder.encode(np.zeros((1, encoder.history, side, side, 3), np.uint8))
+        for size in dict.fromkeys(cameras.values()):
+            encoder.encode(np.zeros((1, encoder.history, *size, 3), np.uint8))
     shape = FeatureShape(encoder.num_tokens, reduced_dimension(encoder), encoder.grid)
     spec = PolicySpec(
-        proprioception=environment.proprioception_size,
-        actions=environment.action_size,
-        features=dict.fromkeys(FeaturePipeline(encoder).streams(env.camera_names), shape),
+        proprioception=proprioception,
+        actions=actions,
+        features=dict.fromkeys(FeaturePipeline(encoder).streams(tuple(cameras)), shape),
     )
     choice.make(spec, torch.Generator().manual_seed(0))

@@ -32,3 +32,25 @@ class Scattered(Encoder):
     @property
     def fingerprint(self) -> str:
         return "0" * 16
+
+
+class FramePair(ImageEncoder):
+    """Two frames in, four tokens of two channels out: what is seen and how it has changed."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Identity(), dimension=2, grid=(2, 2), history=2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        gray = images.float().mean(-1) / 255
+        pooled = nn.functional.adaptive_avg_pool2d(gray, (2, 2)).flatten(2)
+        return torch.stack([pooled[:, 1], pooled[:, 1] - pooled[:, 0]], dim=2)
+
+
+class Stubborn(ImageEncoder):
+    """Does what no exporter can record: it looks at values in Python."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Identity(), dimension=1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[[float(image.max())]] for image in images.numpy()])

@@ -1,0 +1,237 @@
+"""Writing a network as ONNX or as an exported program of torch, and reading what a file says."""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from egodtm_robot.core.errors import MissingPackageError, OutputPathError
+from egodtm_robot.core.graphs.graph import Graph, GraphExportError
+from egodtm_robot.core.graphs.parity import Parity, compare
+from egodtm_robot.core.graphs.resizing import translations
+from egodtm_robot.core.storage.atomic_files import write_atomically
+
+GraphFormat = Literal["onnx", "torch_export"]
+"""``onnx`` runs with onnxruntime, without torch and without this package; ``torch_export`` is a
+program that ``torch.export.load`` reads."""
+
+SUFFIXES: dict[GraphFormat, str] = {"onnx": ".onnx", "torch_export": ".pt2"}
+
+OPSET = 18
+"""Version of the operators of ONNX, the one that the exporter of torch writes by itself."""
+
+METADATA = "egodtm_robot"
+"""Key of the metadata in the file."""
+
+_LARGEST_ONNX = 2 * 2**30 - 2**20
+"""Bytes: Protocol Buffers hold two GiB."""
+
+
+def check_free_output(path: Path, format: GraphFormat) -> None:
+    """Refuse a path that has the wrong suffix or is taken, before anything is computed.
+
+    Raises:
+        OutputPathError: it has, or is.
+    """
+    if path.suffix != SUFFIXES[format]:
+        raise OutputPathError(
+            f"Expected out to end in {SUFFIXES[format]} with format={format}, got {path}."
+        )
+    if path.exists():
+        raise OutputPathError(
+            f"Expected a free path for a new file, but {path} exists. Choose another out, or "
+            "remove it: a robot may be running it."
+        )
+
+
+def write_graph(graph: Graph, path: Path, format: GraphFormat) -> Parity:
+    """Write a network, compare what was written with the original, and give it its name.
+
+    Args:
+        graph: what to write.
+        path: of the file; it appears whole or not at all, and only if it matches.
+        format: of the file.
+
+    Returns:
+        How well it matches.
+
+    Raises:
+        GraphExportError: it cannot be written, or the file differs from the original.
+        OutputPathError: the path is taken or has another suffix.
+        MissingPackageError: a package that the format needs is not installed.
+    """
+    check_free_output(path, format)
+    metadata = {
+        "format": 1,
+        **graph.metadata,
+        "inputs": {
+            name: {"shape": ["batch", *array.shape[1:]], "dtype": str(array.dtype)}
+            for name, array in graph.sample(1, 0).items()
+        },
+        "output": graph.output,
+        **({"opset": OPSET} if format == "onnx" else {"torch": torch.__version__}),
+    }
+    text = json.dumps(metadata, allow_nan=False)
+    program = _exported(graph)
+    content = _onnx_bytes(graph, program, text) if format == "onnx" else _saved(program, text)
+    run = _onnx_runner(graph, content) if format == "onnx" else _program_runner(content)
+    parity = compare(graph, run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
+    return parity
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What a file of :func:`write_graph` says of itself.
+
+    Raises:
+        GraphExportError: it is no such file.
+    """
+    try:
+        if path.suffix == SUFFIXES["onnx"]:
+            session = _onnxruntime().InferenceSession(str(path))
+            text = session.get_modelmeta().custom_metadata_map[METADATA]
+        else:
+            files = {METADATA: ""}
+            torch.export.load(path, extra_files=files)
+            text = files[METADATA]
+        found: dict[str, Any] = json.loads(text)
+    except MissingPackageError:
+        raise
+    except Exception as error:  # both runtimes raise several types for a foreign file
+        raise GraphExportError(
+            f"Expected a file that egodtm_robot.export wrote at {path}, could not read one: "
+            f"{_first_line(error)}"
+        ) from error
+    return found
+
+
+def _exported(graph: Graph) -> torch.export.ExportedProgram:
+    # Two rows: the exporter takes an axis of one for a constant.
+    inputs = tuple(torch.from_numpy(array.copy()) for array in graph.sample(2, 0).values())
+    batch = torch.export.Dim("batch")
+    try:
+        with torch.no_grad(), _quiet():
+            return torch.export.export(
+                graph.module.eval(),
+                inputs,
+                dynamic_shapes={"inputs": tuple({0: batch} for _ in inputs)},
+                strict=False,
+            )
+    except Exception as error:  # anything that its Python code does can fail here
+        raise GraphExportError(
+            f"Expected {graph.name} to consist of torch operations that can be recorded, but "
+            f"torch.export refused it: {_first_line(error)} Its forward must not depend on values, "
+            "call numpy, or fix the number of rows."
+        ) from error
+
+
+def _onnx_bytes(graph: Graph, program: torch.export.ExportedProgram, text: str) -> bytes:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise MissingPackageError(
+            "format=onnx needs the packages onnx and onnxscript; install them with "
+            "pip install 'egodtm-robot[export]', or choose format=torch_export."
+        ) from error
+    try:
+        with torch.no_grad(), _quiet():
+            written = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(graph.sample(1, 0)),
+                output_names=[graph.output],
+                custom_translation_table=translations(),
+                verbose=False,
+            )
+    except Exception as error:  # the exporter wraps whatever an operator's translation raises
+        raise GraphExportError(
+            f"Expected {graph.name} to consist of operations that ONNX has, but the exporter "
+            f"refused it: {_first_line(error)} Try format=torch_export."
+        ) from error
+    assert written is not None
+    model = written.model
+    for node in model.graph.all_nodes():
+        # Lines of source code with paths of this machine.
+        node.metadata_props.clear()
+        node.doc_string = None
+    model.metadata_props[METADATA] = text
+    proto = written.model_proto
+    if proto.ByteSize() > _LARGEST_ONNX:
+        raise GraphExportError(
+            f"Expected at most two GiB for one ONNX file, {graph.name} takes {proto.ByteSize()} "
+            "bytes. Choose format=torch_export."
+        )
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
+
+
+def _saved(program: torch.export.ExportedProgram, text: str) -> bytes:
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer, extra_files={METADATA: text})
+    return buffer.getvalue()
+
+
+def _onnx_runner(graph: Graph, content: bytes) -> Any:
+    options = _onnxruntime().SessionOptions()
+    options.log_severity_level = 3
+    session = _onnxruntime().InferenceSession(content, options)
+
+    def run(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        known = {one.name for one in session.get_inputs()}
+        found: np.ndarray = session.run(
+            [graph.output], {name: array for name, array in inputs.items() if name in known}
+        )[0]
+        return found
+
+    return run
+
+
+def _program_runner(content: bytes) -> Any:
+    module = torch.export.load(io.BytesIO(content)).module()
+
+    def run(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        with torch.no_grad():
+            found: np.ndarray = module(*map(torch.from_numpy, inputs.values())).numpy()
+        return found
+
+    return run
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingPackageError(
+            "Files of ONNX are checked with the package onnxruntime; install it with "
+            "pip install 'egodtm-robot[export]'."
+        ) from error
+    return onnxruntime
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporters' remarks on their own workings from the user."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no message'}"

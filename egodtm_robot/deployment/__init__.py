@@ -1,0 +1,1 @@
+"""A trained policy with its encoder, or an encoder alone, as one file for a robot."""

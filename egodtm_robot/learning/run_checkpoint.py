@@ -1,0 +1,28 @@
+"""The policy that a run has chosen, among the checkpoints in its folder."""
+
+from pathlib import Path
+
+from egodtm_robot.core.errors import CheckpointError
+from egodtm_robot.core.run_folder import RESULTS_FILE
+from egodtm_robot.evaluation.results import RunResults
+from policies.checkpoints import DESCRIPTION
+
+
+def find_checkpoint(path: Path) -> tuple[Path, Path]:
+    """The folder of the policy and the run's folder that it lies in.
+
+    Args:
+        path: the run's folder, for its chosen checkpoint; or a checkpoint's own.
+
+    Raises:
+        CheckpointError: there is no policy.
+    """
+    if (path / DESCRIPTION).is_file():
+        return path, path.parents[1]
+    if (path / RESULTS_FILE).is_file():
+        step = RunResults.load(path).best_checkpoint
+        return path / "checkpoints" / f"step_{step:07d}", path
+    raise CheckpointError(
+        f"Expected a run's folder with {RESULTS_FILE}, or a checkpoint's with {DESCRIPTION}, at "
+        f"{path}; it holds neither. An unfinished run has checkpoints below checkpoints/."
+    )

@@ -1,0 +1,216 @@
+"""A policy of another robot, from its recordings to the file that its computer runs."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from egodtm_robot.core.configuration import compose
+from egodtm_robot.core.errors import (
+    CheckpointError,
+    ConfigurationError,
+    DatasetError,
+    EncoderOptionError,
+    OutputPathError,
+    UnknownNameError,
+)
+from egodtm_robot.core.graphs import GraphExportError, read_metadata
+from egodtm_robot.demos.store import DemonstrationStore
+from egodtm_robot.deployment.trained_policy import load_trained_policy
+from egodtm_robot.evaluation.results import FinishedRun, ResultsError
+from egodtm_robot.export import ExportPolicyConfig, export
+from egodtm_robot.learning.cloning_run import TrainBCConfig, train_bc
+
+sys.path.append(str(Path(__file__).parents[1] / "fakes"))
+from fake_foreign_stores import make_foreign_store
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "robot.md"
+
+
+def train(store: Path, folder: Path, *overrides: str):
+    settings = ["env=recorded", f"demos.path={store}", f"run_dir={folder}", "device=cpu"]
+    settings += ["protocol.training.steps=40", "protocol.training.batch_size=8", *overrides]
+    return train_bc(compose(TrainBCConfig, "train_bc", settings))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_foreign_store(tmp_path_factory.mktemp("demonstrations") / "arm").path
+
+
+@pytest.fixture(scope="module")
+def run(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    options = ("policy.history=2", "policy.action_chunk=3", "encoder=custom")
+    options += ("encoder._target_=fake_encoders.FramePair",)
+    train(store, folder, *options)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path) -> Path:
+    path = run / "policy.onnx"
+    export(ExportPolicyConfig(checkpoint=str(run), out=str(path)))
+    return path
+
+
+def test_a_run_without_an_environment_says_that_nothing_was_evaluated(run: Path) -> None:
+    results = json.loads((run / "results.json").read_text())
+    final = results["final"]
+    assert final["evaluation"] == "none"
+    assert "no simulator" in final["reason"]
+    assert final["train_loss"] > 0
+    assert final["validation_loss"] > 0
+    assert (run / "checkpoints" / "step_0000040" / "policy.safetensors").is_file()
+    with pytest.raises(ResultsError, match="nothing was evaluated"):
+        FinishedRun.load(run)
+
+
+def test_the_policy_speaks_the_robots_units(run: Path, store: Path) -> None:
+    actions = DemonstrationStore.open(store).steps(slice(None), ("actions",))["actions"]
+    limits = load_trained_policy(run).policy.spec.action_range
+    assert limits is not None
+    np.testing.assert_array_equal(limits.low, actions.min(0))
+    np.testing.assert_array_equal(limits.high, actions.max(0))
+    assert np.abs(actions).max() > 10  # degrees
+
+
+class Robot:
+    """Plays an episode back, one frame a step."""
+
+    def __init__(self, episode: dict[str, np.ndarray]) -> None:
+        self.episode = episode
+        self.moves: list[np.ndarray] = []
+
+    def is_running(self) -> bool:
+        return len(self.moves) < len(self.episode["actions"])
+
+    def observe(self) -> dict[str, np.ndarray]:
+        step = len(self.moves)
+        cameras = {
+            f"images/{name[4:]}": frames[step]
+            for name, frames in self.episode.items()
+            if name.startswith("rgb/")
+        }
+        return {"proprioception": self.episode["proprioception"][step], **cameras}
+
+    def move(self, action: np.ndarray) -> None:
+        self.moves.append(action)
+
+
+def rolled_out(run: Path, episode: dict[str, np.ndarray]) -> np.ndarray:
+    """What our own policy does in the episode, frame after frame."""
+    trained = load_trained_policy(run)
+    actions, state = [], None
+    for step in range(len(episode["actions"])):
+        observation = {"proprioception": episode["proprioception"][step]}
+        for camera in trained.policy.spec.features:
+            frames = episode[f"rgb/{camera}"]
+            window = [max(step - back, 0) for back in range(trained.pipeline.history)][::-1]
+            observation[f"features/{camera}"] = trained.pipeline.encode(frames[window][None])[0]
+        action, state = trained.policy.predict(observation, state)
+        actions.append(action)
+    return np.stack(actions)
+
+
+def drive(path: Path, episode: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> Robot:
+    """Run the loop of the guide as it stands there."""
+    (code,) = re.findall(r"```python\n(import json.*?)```", GUIDE.read_text(), re.DOTALL)
+    assert set(re.findall(r"^import (\w+)", code, re.MULTILINE)) == {"json", "numpy", "onnxruntime"}
+    monkeypatch.chdir(path.parent)
+    robot = Robot(episode)
+    exec(code, {"robot": robot})
+    return robot
+
+
+def test_the_loop_of_the_guide_moves_a_robot_as_our_own_policy_does(
+    run: Path, exported: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    episode = DemonstrationStore.open(store).episode(1)
+    robot = drive(exported, episode, monkeypatch)
+    expected = rolled_out(run, episode)
+    np.testing.assert_allclose(np.stack(robot.moves), expected, atol=1e-2, rtol=1e-4)
+    assert np.abs(expected).std(0).min() > 1  # degrees: it does not stand still
+
+
+def test_the_file_says_what_it_takes_and_gives(exported: Path) -> None:
+    about = read_metadata(exported)
+    assert about["inputs"]["images/top"] == {"shape": ["batch", 3, 16, 20, 3], "dtype": "uint8"}
+    assert about["inputs"]["images/wrist"]["shape"] == ["batch", 3, 12, 12, 3]
+    assert about["inputs"]["proprioception"] == {"shape": ["batch", 2, 4], "dtype": "float32"}
+    assert about["robot"]["control_dt"] == pytest.approx(1 / 30)
+    assert about["actions"]["units"] == "robot"
+    assert about["encoder"]["fingerprint"]
+    assert b"/egodtm_robot/" not in exported.read_bytes()
+
+
+def test_a_taken_path_or_another_suffix_is_refused(run: Path, exported: Path) -> None:
+    with pytest.raises(OutputPathError, match="exists"):
+        export(ExportPolicyConfig(checkpoint=str(run), out=str(exported)))
+    with pytest.raises(OutputPathError, match=r"end in \.pt2"):
+        export(
+            ExportPolicyConfig(
+                checkpoint=str(run), out=str(run / "policy.onnx"), format="torch_export"
+            )
+        )
+
+
+def test_an_exported_program_of_torch_gives_the_same(run: Path) -> None:
+    path = run / "policy.pt2"
+    parity = export(ExportPolicyConfig(checkpoint=str(run), out=str(path), format="torch_export"))
+    assert parity.difference < 1e-6
+    assert read_metadata(path)["action_chunk"] == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        (("env.cameras=[front]",), UnknownNameError, "camera of .*front.*top, wrist"),
+        (("encoder=oracle",), DatasetError, "state of a simulator"),
+        (("protocol=r3m",), ConfigurationError, "without rollouts"),
+        (("+env.resolution=64",), ConfigurationError, r"no env\.resolution"),
+        (("demos.episodes=9",), DatasetError, "Expected 9 demonstrations.*holds 4"),
+        (("demos.path=null",), ConfigurationError, r"Expected demos\.path"),
+    ],
+)
+def test_what_recordings_cannot_give_is_refused_before_anything_is_written(
+    store: Path, tmp_path: Path, settings: tuple[str, ...], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        train(store, tmp_path / "run", "encoder=pixels", *settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_camera_of_several_is_enough(store: Path, tmp_path: Path) -> None:
+    train(store, tmp_path / "run", "encoder=pixels", "policy=knn", "env.cameras=[wrist]")
+    trained = load_trained_policy(tmp_path / "run")
+    assert list(trained.policy.spec.features) == ["wrist"]
+    assert trained.robot["cameras"] == {"wrist": [12, 12]}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "error", "message"),
+    [
+        ("fake_encoders.Stubborn", GraphExportError, "encoder Stubborn .* torch operations"),
+        ("fake_encoders.Scattered", EncoderOptionError, "Derive it from ImageEncoder"),
+        ("egodtm_robot.encoders.state.OracleEncoder", EncoderOptionError, "reads none"),
+    ],
+)
+def test_an_encoder_that_cannot_be_written_is_refused_with_the_reason(
+    tmp_path: Path, encoder: str, error: type[Exception], message: str
+) -> None:
+    out = tmp_path / "encoder.pt2"
+    config = ExportPolicyConfig(
+        encoder={"_target_": encoder}, image_size=[16, 16], out=str(out), format="torch_export"
+    )
+    with pytest.raises(error, match=message):
+        export(config)
+    assert not out.exists()
+
+
+def test_a_run_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds neither"):
+        export(ExportPolicyConfig(checkpoint=str(tmp_path), out=str(tmp_path / "policy.onnx")))
