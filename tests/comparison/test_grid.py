@@ -482,6 +482,21 @@ def test_a_row_may_be_checkpoints_of_pretraining_one_for_each_seed(monkeypatch, 
     assert [(run["encoder"], run["seed"]) for run in again.started] == [("egodtm", "1")] * 2
 
 
+def test_a_row_of_an_encoder_that_reads_files_gets_its_file(monkeypatch, tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    (tmp_path / "mine.safetensors").write_bytes(b"weights")
+    checkpoints = {"r3m": str(tmp_path / "model.pt"), "pixels": str(tmp_path / "mine.safetensors")}
+    runs, _ = start(
+        monkeypatch,
+        configure(tmp_path, encoders=["r3m", "pixels"], checkpoints=checkpoints, seeds=[0]),
+    )
+    met = {
+        (run["encoder"], Path(run["encoder.checkpoint"].strip("'")).name) for run in runs.started
+    }
+    # Pixels read no file: the row only bears their name.
+    assert met == {("r3m", "model.pt"), ("egodtm", "mine.safetensors")}
+
+
 @pytest.mark.parametrize(
     ("checkpoints", "error", "message"),
     [

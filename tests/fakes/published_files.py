@@ -76,11 +76,11 @@ def mae_decoder(width: int = 512, embed: str = "decoder_embed") -> Shapes:
     }
 
 
-def theia(width: int, depth: int) -> Shapes:
+def theia(width: int, depth: int, grid: int = 14) -> Shapes:
     """transformers' ViTModel behind Theia's prefix, and a piece of a translator."""
     shapes: Shapes = {
         "embeddings.cls_token": (1, 1, width),
-        "embeddings.position_embeddings": (1, 197, width),
+        "embeddings.position_embeddings": (1, grid**2 + 1, width),
         "embeddings.patch_embeddings.projection.weight": (width, 3, 16, 16),
         "embeddings.patch_embeddings.projection.bias": (width,),
         "layernorm.weight": (width,),
@@ -108,6 +108,7 @@ def voltron(
     depth: int,
     frames: int = 1,
     generates: bool = False,
+    grid: int = 14,
     language: tuple[int, int, int] = (30522, 6, 3072),
 ) -> Shapes:
     """V-Cond; V-Dual with two frames; V-Gen where it generates.
@@ -117,14 +118,14 @@ def voltron(
     shapes: Shapes = {
         "patch2embed.proj.weight": (width, 3, 16, 16),
         "patch2embed.proj.bias": (width,),
-        "encoder_pe": (1, 196, width),
+        "encoder_pe": (1, grid**2, width),
         "encoder_norm.g": (width,),
         "lang2encoder.weight": (width, 768),
         "lang2encoder.bias": (width,),
         "encoder2decoder.weight": (192, width),
         "encoder2decoder.bias": (192,),
         "mask_token": (1, 1, 192) if frames == 1 else (1, 1, 1, 192),
-        "decoder_pe": (1, 196, 192),
+        "decoder_pe": (1, grid**2, 192),
         "decoder_blocks.0.pre_norm_attn.g": (192,),
         "decoder_norm.g": (192,),
     }

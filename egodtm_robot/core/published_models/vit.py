@@ -80,8 +80,7 @@ class VisionTransformer(nn.Module):
         width = sizes.width
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + sizes.grid**2, width))
-        self.patch_embed = nn.Module()
-        self.patch_embed.proj = nn.Conv2d(3, width, sizes.patch, sizes.patch)
+        self.patch_embed = PatchEmbedding(width, sizes.patch)
         self.blocks = nn.Sequential(
             *(_Block(width, heads, sizes.hidden, eps) for _ in range(sizes.depth))
         )
@@ -92,11 +91,28 @@ class VisionTransformer(nn.Module):
 
         Where the patches are not as many as in training, their positions are interpolated.
         """
-        maps = self.patch_embed.proj(pixels)
-        patches = maps.flatten(2).transpose(1, 2)
-        places = positions_on_grid(self.pos_embed[:, 1:], (maps.shape[2], maps.shape[3]))
+        patches, grid = self.patch_embed(pixels)
+        places = positions_on_grid(self.pos_embed[:, 1:], grid)
         first = (self.cls_token + self.pos_embed[:, :1]).expand(len(pixels), -1, -1)
         return self.norm(self.blocks(torch.cat([first, patches + places], dim=1)))
+
+
+class PatchEmbedding(nn.Module):
+    """Each square patch of the image times one matrix.
+
+    Args:
+        width: channels of a token.
+        patch: side of a patch in pixels.
+    """
+
+    def __init__(self, width: int, patch: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, patch, patch)
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
+        """Pixels (N, 3, H, W) -> tokens (N, rows * columns, D), and (rows, columns)."""
+        maps = self.proj(pixels)
+        return maps.flatten(2).transpose(1, 2), (maps.shape[2], maps.shape[3])
 
 
 class Attention(nn.Module):
@@ -136,13 +152,21 @@ class _Block(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps)
         self.attn = Attention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps)
-        self.mlp = nn.Module()
-        self.mlp.fc1 = nn.Linear(width, hidden)
-        self.mlp.fc2 = nn.Linear(hidden, width)
+        self.mlp = _MLP(width, hidden)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         tokens = tokens + self.attn(self.norm1(tokens))
-        return tokens + self.mlp.fc2(functional.gelu(self.mlp.fc1(self.norm2(tokens))))
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class _MLP(nn.Module):
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.fc2(functional.gelu(self.fc1(tokens)))
 
 
 def positions_on_grid(positions: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:

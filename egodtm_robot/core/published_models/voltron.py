@@ -16,7 +16,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from egodtm_robot.core.published_models.vit import Attention, positions_on_grid
+from egodtm_robot.core.published_models.vit import (
+    Attention,
+    PatchEmbedding,
+    positions_on_grid,
+)
 
 WORDS = 20
 """Tokens of language behind the patches."""
@@ -86,8 +90,7 @@ class Voltron(nn.Module):
         super().__init__()
         self.sizes = sizes
         width = sizes.width
-        self.patch2embed = nn.Module()
-        self.patch2embed.proj = nn.Conv2d(3, width, sizes.patch, sizes.patch)
+        self.patch2embed = PatchEmbedding(width, sizes.patch)
         self.encoder_pe = nn.Parameter(torch.zeros(1, sizes.grid**2, width))
         self.img_token = nn.Parameter(torch.zeros(width))
         self.ctx_enc_pe = (
@@ -102,9 +105,8 @@ class Voltron(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Normalized (N, frames, 3, H, W) -> the last frame's patches (N, rows * columns, D)."""
         frames = pixels.shape[1]
-        maps = self.patch2embed.proj(pixels.flatten(0, 1))
-        grid = (maps.shape[2], maps.shape[3])
-        patches = maps.flatten(2).transpose(1, 2) + positions_on_grid(self.encoder_pe, grid)
+        patches, grid = self.patch2embed(pixels.flatten(0, 1))
+        patches = patches + positions_on_grid(self.encoder_pe, grid)
         patches = patches.unflatten(0, (-1, frames)) + self.img_token
         if self.ctx_enc_pe is not None:
             patches = patches + self.ctx_enc_pe[:, None]
