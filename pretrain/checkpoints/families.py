@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from egodtm_robot.core.errors import CheckpointError, CheckpointMismatchError
 from egodtm_robot.core.published_models.files import read_tensors
-from egodtm_robot.core.published_models.matching import report_mismatches, shapes
+from egodtm_robot.core.published_models.matching import layer_count, report_mismatches, shapes
 from pretrain.checkpoints.published import our_names, refuse_other_models
 from pretrain.model import DepthDecoderConfig, EgoDTM, EgoDTMConfig, TextConfig, VisionConfig
 from pretrain.model.configuration import Activation
@@ -272,7 +272,7 @@ def _config(
         patch_size=patch,
         frames=1 if "time" in lacking else len(tensors["visual.temporal_embedding"]),
         width=width,
-        layers=_count(tensors, r"visual\.transformer\.resblocks\.(\d+)\."),
+        layers=layer_count(tensors, r"visual\.transformer\.resblocks\.(\d+)\."),
         heads=max(1, width // _HEAD_CHANNELS),
         feed_forward=len(tensors["visual.transformer.resblocks.0.mlp.fc1.weight"]),
         activation=family.activation,
@@ -288,7 +288,7 @@ def _config(
             vocabulary=vocabulary,
             context=len(tensors["textual.positional_embedding"]),
             width=width,
-            layers=_count(tensors, r"textual\.transformer\.resblocks\.(\d+)\."),
+            layers=layer_count(tensors, r"textual\.transformer\.resblocks\.(\d+)\."),
             heads=max(1, width // _HEAD_CHANNELS),
             feed_forward=len(tensors["textual.transformer.resblocks.0.mlp.fc1.weight"]),
         )
@@ -300,7 +300,7 @@ def _config(
         depth_decoder = DepthDecoderConfig(
             width=width,
             mask_width=len(tensors["depth_decoder.mask_features.weight"]),
-            layers=_count(tensors, rf"{re.escape(layer)}\.(\d+)\."),
+            layers=layer_count(tensors, rf"{re.escape(layer)}\.(\d+)\."),
             heads=max(1, width // _DECODER_HEAD_CHANNELS),
             feed_forward=len(tensors[f"{layer}.0.mlp.fc1.weight"]),
             queries=len(tensors["depth_decoder.decoder.query_feat.weight"]),
@@ -343,9 +343,3 @@ def differing_settings(
             if asked and name not in _OWN_CHOICE and ours[name] != value:
                 found.append(f"model.{part}.{name}={json.dumps(value)}")
     return found
-
-
-def _count(tensors: Mapping[str, torch.Tensor], pattern: str) -> int:
-    """How many layers names count, from 0."""
-    found = [re.match(pattern, name) for name in tensors]
-    return 1 + max(int(match[1]) for match in found if match)

@@ -27,7 +27,7 @@ from torch.nn import functional
 from egodtm_robot.core.errors import CheckpointError, CheckpointMismatchError
 from egodtm_robot.core.published_models.files import read_tensors
 from egodtm_robot.core.published_models.hub import load_tokenizer
-from egodtm_robot.core.published_models.matching import report_mismatches, shapes
+from egodtm_robot.core.published_models.matching import layer_count, report_mismatches, shapes
 from pretrain.checkpoints.families import AVION_MEAN, AVION_STD
 from pretrain.checkpoints.published import our_names
 from pretrain.model.configuration import Activation, TextConfig
@@ -243,7 +243,7 @@ class PublishedTimeSformer:
             vocabulary=vocabulary,
             context=len(parts["positional_embedding"]),
             width=width,
-            layers=_count(parts, r"transformer\.resblocks\.(\d+)\."),
+            layers=layer_count(parts, r"transformer\.resblocks\.(\d+)\."),
             heads=max(1, width // _HEAD_CHANNELS),
             feed_forward=len(parts["transformer.resblocks.0.mlp.fc1.weight"]),
             activation="quick_gelu",
@@ -380,7 +380,7 @@ def _config(family: TimeSformerFamily, tensors: Mapping[str, torch.Tensor]) -> T
         patch_size=patch,
         frames=parts["temporal_embed"].shape[1],
         width=width,
-        layers=_count(parts, r"blocks\.(\d+)\."),
+        layers=layer_count(parts, r"blocks\.(\d+)\."),
         heads=max(1, width // _HEAD_CHANNELS),
         feed_forward=len(parts["blocks.0.mlp.fc1.weight"]),
         activation=family.activation,
@@ -411,9 +411,3 @@ def _resampled(
 def _below(parts: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """What has names with a prefix, by the rest of the names."""
     return {name.removeprefix(prefix): v for name, v in parts.items() if name.startswith(prefix)}
-
-
-def _count(tensors: Mapping[str, torch.Tensor], pattern: str) -> int:
-    """How many layers names count, from 0."""
-    found = [re.match(pattern, name) for name in tensors]
-    return 1 + max(int(match[1]) for match in found if match)

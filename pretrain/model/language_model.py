@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from egodtm_robot.core.errors import CheckpointMismatchError, ConfigurationError
+from egodtm_robot.core.published_models.matching import layer_count
 
 Kind = Literal["distilbert", "roberta"]
 
@@ -80,7 +81,7 @@ def _distilbert(shapes: dict[str, tuple[int, ...]]) -> nn.Module:
     config = DistilBertConfig(
         vocab_size=vocabulary,
         max_position_embeddings=shapes["embeddings.position_embeddings.weight"][0],
-        n_layers=_layers(shapes, "transformer.layer."),
+        n_layers=layer_count(shapes, r"transformer\.layer\.(\d+)\."),
         n_heads=max(1, width // _HEAD_CHANNELS),
         dim=width,
         hidden_dim=shapes["transformer.layer.0.ffn.lin1.weight"][0],
@@ -96,7 +97,7 @@ def _roberta(shapes: dict[str, tuple[int, ...]]) -> nn.Module:
         vocab_size=vocabulary,
         max_position_embeddings=shapes["embeddings.position_embeddings.weight"][0],
         type_vocab_size=shapes["embeddings.token_type_embeddings.weight"][0],
-        num_hidden_layers=_layers(shapes, "encoder.layer."),
+        num_hidden_layers=layer_count(shapes, r"encoder\.layer\.(\d+)\."),
         num_attention_heads=max(1, width // _HEAD_CHANNELS),
         hidden_size=width,
         intermediate_size=shapes["encoder.layer.0.intermediate.dense.weight"][0],
@@ -107,9 +108,3 @@ def _roberta(shapes: dict[str, tuple[int, ...]]) -> nn.Module:
         eos_token_id=2,
     )
     return RobertaModel(config, add_pooling_layer=False).eval()
-
-
-def _layers(shapes: dict[str, tuple[int, ...]], prefix: str) -> int:
-    """How many layers names count, from 0."""
-    numbers = [int(n.removeprefix(prefix).split(".")[0]) for n in shapes if n.startswith(prefix)]
-    return 1 + max(numbers)

@@ -3,8 +3,11 @@
 import argparse
 import json
 import pathlib
+import sys
 import time
+import types
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +110,30 @@ def test_files_without_a_dictionary_of_tensors_tell_what_they_hold(tmp_path: Pat
     torch.save({"weights": {"weight": torch.zeros(1)}, "epoch": 1}, tmp_path / "nested.pth")
     with pytest.raises(WeightsError, match="flat dictionary.*'weights', 'epoch'"):
         read_tensors(tmp_path / "nested.pth")
+
+
+@pytest.mark.parametrize("module", ["parse_config", "parse_config_dist_multi"])
+def test_the_configuration_beside_egovlps_weights_is_passed_over(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class ConfigParser:
+        """As the script leaves it: arguments, settings, paths and levels of logging."""
+
+        def __init__(self) -> None:
+            self.args = argparse.Namespace(config="pt/egoclip.json")
+            self._config = OrderedDict(trainer=OrderedDict(epochs=10))
+            self._save_dir = pathlib.PosixPath("results") / "models"
+            self.log_levels = {0: 30, 1: 20}
+
+        def __setstate__(self, state: Any) -> None:
+            (tmp_path / "executed").touch()
+
+    ConfigParser.__module__, ConfigParser.__qualname__ = module, "ConfigParser"
+    monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(ConfigParser=ConfigParser))
+    held = {"state_dict": {"weight": torch.ones(2)}, "config": ConfigParser(), "epoch": 3}
+    torch.save(held, tmp_path / "egovlp.pth")
+    assert torch.equal(read_tensors(tmp_path / "egovlp.pth")["weight"], torch.ones(2))
+    assert not (tmp_path / "executed").exists()
 
 
 def test_a_class_in_a_pickle_is_named_and_not_made(tmp_path: Path):

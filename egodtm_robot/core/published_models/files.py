@@ -19,6 +19,17 @@ from egodtm_robot.core.errors import WeightsError
 _PLACES = ("state_dict", "model", "r3m", "vip")
 """Keys under which published files hold their dictionary of tensors."""
 
+
+class _StandIn:
+    """Takes the place of an object of a training script: nothing is made of what it held."""
+
+    def __new__(cls, *_: Any) -> "_StandIn":
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
 _HARMLESS: list[Any] = [
     # The script's arguments. A namespace takes attributes and runs nothing.
     argparse.Namespace,
@@ -30,6 +41,16 @@ _HARMLESS: list[Any] = [
     np.dtypes.Float32DType,
     np.dtypes.Int64DType,
     np.dtypes.BoolDType,
+    # The configuration of EgoVLP's and EgoVLPv2's scripts, a class of their own, and its paths.
+    *(
+        (_StandIn, name)
+        for name in (
+            "parse_config.ConfigParser",
+            "parse_config_dist_multi.ConfigParser",
+            "pathlib.PosixPath",
+            "pathlib._local.PosixPath",
+        )
+    ),
 ]
 """What a pickle may hold beside tensors and plain values."""
 

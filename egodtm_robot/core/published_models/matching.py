@@ -1,6 +1,7 @@
 """Tensors into a module: everything matches by name and shape, or nothing is loaded."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -35,6 +36,20 @@ def load_matching(
 def shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, Shape]:
     """The shape of each tensor."""
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def layer_count(names: Iterable[str], pattern: str) -> int:
+    """How many layers names count, from 0.
+
+    Args:
+        names: of tensors.
+        pattern: of the beginning of a layer's names; its first group is the number.
+
+    Raises:
+        ValueError: no name is a layer's.
+    """
+    found = [re.match(pattern, name) for name in names]
+    return 1 + max(int(match[1]) for match in found if match)
 
 
 def report_mismatches(
