@@ -143,7 +143,7 @@ class EvaluationClips:
         for clip, values in zip(clips, self.read(clips, ["depth"])["depth"], strict=True):
             shape = self._shape(clip)
             times = self._times(clip)
-            found = crop_depth(values, main_crop(*shape[1:3], self.loader), size, shape[0])
+            found = crop_depth(values, main_crop(*self._size(clip), self.loader), size, shape[0])
             maps.append(found[times])
         return torch.stack(maps)
 
@@ -151,12 +151,11 @@ class EvaluationClips:
         """True boxes as shares of the frames shown; None for a clip without any."""
         found: list[Boxes | None] = []
         for clip, boxes in zip(clips, self.read(clips, ["boxes"])["boxes"], strict=True):
-            shape = self._shape(clip)
             times = self._times(clip)
             kept = boxes.select(np.isin(boxes.frame, times))
             # Of a frame that is shown twice the boxes are those of its first place.
             kept.frame = np.searchsorted(times, kept.frame).astype(np.int16)
-            crop = main_crop(*shape[1:3], self.loader)
+            crop = main_crop(*self._size(clip), self.loader)
             found.append(crop_boxes(kept, crop) if len(boxes) else None)
         return found
 
@@ -191,7 +190,7 @@ class EvaluationClips:
     def views(self) -> int:
         """How many views of a clip there are at most."""
         return max(
-            len(all_crops(*shape[1:3], self.loader)) * self.loader.windows
+            len(all_crops(shape[1], shape[2], self.loader)) * self.loader.windows
             for shape in self.store.frame_shapes
         )
 
@@ -199,7 +198,7 @@ class EvaluationClips:
         """Frames uint8 (T, H, W, 3) of each view of a clip."""
         (stored,) = self.read([clip], ["frames"])["frames"]
         for times in self._views_in_time(len(stored), self._key(clip)):
-            for crop in all_crops(*self._shape(clip)[1:3], self.loader):
+            for crop in all_crops(*self._size(clip), self.loader):
                 yield show(stored[times], crop, self.resolution, self.loader)
 
     def piece(self, number: int) -> range:
@@ -215,7 +214,7 @@ class EvaluationClips:
         for clip, stored in zip(clips, self.read(clips, ["frames"])["frames"], strict=True):
             times = self._times(clip)
             shown = stored if len(times) == len(stored) and self._is_plain else stored[times]
-            crop = main_crop(*self._shape(clip)[1:3], self.loader)
+            crop = main_crop(*self._size(clip), self.loader)
             frames.append(show(shown, crop, self.resolution, self.loader))
         return torch.stack(frames)
 
@@ -227,6 +226,11 @@ class EvaluationClips:
     def _shape(self, clip: int) -> tuple[int, ...]:
         """T, H, W, 3 of a clip's stored frames."""
         return tuple(self.store.frame_shape(int(self.clips[clip])))
+
+    def _size(self, clip: int) -> tuple[int, int]:
+        """Height and width of a clip's stored frames."""
+        _, height, width, _ = self._shape(clip)
+        return height, width
 
     def _key(self, clip: int) -> str:
         """What random choices of a clip depend on."""
