@@ -340,14 +340,15 @@ def _train_on_records(
         Path(demos.path), encoder, env.camera_names, demos.episodes, demos.action_limits
     )
     store, units = recorded.store, recorded.action_range
+    config.augmentation.check(encoder.source, encoder.name)
     check_fit(choice, encoder, recorded.cameras, recorded.proprioception.shape[1], len(units.low))
     claim_run_dir(run_dir, config)
     clock = StageClock(run_dir)
 
     with clock("embed"):
-        pipeline, features = demonstration_features(
-            store, encoder, tuple(recorded.cameras), recorded.episodes
-        )
+        cameras = tuple(recorded.cameras)
+        pipeline, features = demonstration_features(store, encoder, cameras, recorded.episodes)
+        shifted = shifted_features(store, pipeline, cameras, config.augmentation, recorded.episodes)
         pipeline.save(run_dir / PIPELINE_FILE)
     dataset = CachedFeatureDataset.from_store(
         store,
@@ -355,6 +356,8 @@ def _train_on_records(
         dict.fromkeys(features, pipeline.grid),
         pipeline.fingerprint,
         recorded.episodes,
+        shifted,
+        config.augmentation,
         units,
     )
     with clock("train"):

@@ -166,7 +166,9 @@ class PublishedTimeSformer:
     @property
     def tokenizer(self) -> str | None:
         """Hub id of the tokenizer it was trained with; None where that comes with the package."""
-        return None if self.text in (None, "clip") else _TOKENIZERS[self.text]
+        if self.text is None or self.text == "clip":
+            return None
+        return _TOKENIZERS[self.text]
 
     def identity(self) -> dict[str, Any]:
         """What decides outputs besides weights."""

@@ -103,9 +103,9 @@ def _resized_axis(images: Any, axis: int, size: int, target: int, mode: str) -> 
     shape[axis] = target
     total = None
     for places, weights, once in zip(*neighbors(size, target, mode), strict=True):
-        index = op.Constant(value=_tensor(places))
+        index: Any = op.Constant(value=_tensor(places))
         weight = op.Constant(value=_tensor(weights.reshape(shape)))
-        pixels = op.Gather(images, index, axis=axis)
+        pixels: Any = op.Gather(images, index, axis=axis)
         if total is None:
             total = op.Mul(pixels, weight)
             continue
@@ -117,7 +117,8 @@ def _resized_axis(images: Any, axis: int, size: int, target: int, mode: str) -> 
             if twice is None:
                 total = fused
             else:
-                total = op.Where(op.Constant(value=_tensor(once.reshape(shape))), fused, twice)
+                chosen: Any = op.Constant(value=_tensor(once.reshape(shape)))
+                total = op.Where(chosen, fused, twice)
         else:
             total = twice
     return total

@@ -179,7 +179,7 @@ def choose(
 
 def _open(path: Path, threads: int) -> Any:
     require_package("onnxruntime", "onnxruntime", "The hand detector handtrack")
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
