@@ -1,4 +1,4 @@
-"""ACT: chunks of actions from a transformer over camera tokens, ensembled over time.
+"""ACT: chunks of actions from a transformer over camera tokens.
 
 Zhao et al., Learning Fine-Grained Bimanual Manipulation with Low-Cost Hardware, arXiv 2304.13705.
 An encoder attends among the tokens of what is observed; a decoder with one learned query for each
@@ -31,9 +31,9 @@ class ACTPolicyConfig(TokenPolicyConfig):
     experts here answer to what happens, with noise on what they execute: their later actions cannot
     be known, and longer chunks did worse (docs/results/policies.md)."""
 
-    ensemble: float | None = -1.0
-    """See :class:`policies.base.PolicyConfig`. Theirs is 0.01, at which the newest plan for a step
-    weighs least; that did worse too."""
+    execute: int | None = 1
+    """See :class:`policies.base.PolicyConfig`. ``policy.execute=null policy.ensemble=0.01`` is as
+    published; the oldest plan for a step then weighs most, which did worse here too."""
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     """Size of encoder and decoder. Theirs has 512 numbers a token and 4 layers, for human data."""

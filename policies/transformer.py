@@ -30,7 +30,7 @@ class TransformerPolicyConfig(TokenPolicyConfig):
     action_chunk: int = 4
     """Actions predicted at once."""
 
-    ensemble: float | None = -1.0
+    execute: int | None = 1
     """See :class:`policies.base.PolicyConfig`."""
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)

@@ -8,7 +8,7 @@ import pytest
 
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.history import history_windows
-from egodtm_robot.encoders import make_encoder
+from egodtm_robot.encoders import features, make_encoder
 from egodtm_robot.encoders.features import (
     FeaturePipeline,
     demonstration_features,
@@ -58,7 +58,8 @@ def test_an_episode_has_one_shift_and_copies_differ():
 
 
 @pytest.mark.parametrize("history", [1, 3])
-def test_what_is_cached_equals_what_is_computed_live(store, history):  # noqa: F811
+def test_what_is_cached_equals_what_is_computed_live(store, history, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(features, "_ROWS_A_COMMIT", 5)  # in several pieces
     encoder = CountingEncoder(history)
     shift = EpisodeShift(pixels=5, copy=1)
     cached = embed_demonstrations(store, encoder, CAMERAS, progress=False, shift=shift)
