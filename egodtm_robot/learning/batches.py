@@ -9,7 +9,6 @@ from torch import Tensor
 from egodtm_robot.core.history import history_windows
 from egodtm_robot.learning.dataset import CachedFeatureDataset
 from policies.base import Batch, Policy
-from policies.spec import FEATURES_PREFIX, PROPRIOCEPTION
 
 _ROWS_AT_ONCE = 4_096
 
@@ -38,13 +37,11 @@ class DemonstratedSteps:
         offsets = dataset.episode_offsets
         lengths = np.diff(offsets)[episodes]
         rows = np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in episodes])
-        arrays = {PROPRIOCEPTION: dataset.proprioception}
-        arrays |= {FEATURES_PREFIX + camera: a for camera, a in dataset.features.items()}
         everything = len(rows) == len(dataset.actions)
         # Not copied where all episodes are used: features can fill most of the memory.
         self.observation = {
             name: torch.from_numpy(array if everything else array[rows])
-            for name, array in arrays.items()
+            for name, array in dataset.observation.items()
         }
         self.actions = torch.from_numpy(dataset.actions[rows])
         own_offsets = np.concatenate([[0], np.cumsum(lengths)])
