@@ -111,10 +111,11 @@ class MLPPolicy(Policy):
                 if config.bottleneck and units > NARROW
             }
         )
-        width = self.history * sum(
+        self.narrowed_dimension = self.history * sum(
             config.bottleneck if str(index) in self.bottlenecks else units
             for index, units in enumerate(self.widths)
         )
+        width = self.narrowed_dimension
         layers: list[nn.Module] = []
         if config.input_normalization == "batch":
             # No scale and shift: the next layer has them anyway, and they cost a fifth of a step.
@@ -194,13 +195,26 @@ class MLPPolicy(Policy):
         Returns:
             (B, C, A).
         """
-        if self.bottlenecks:
-            frames = inputs.unflatten(1, (self.history, self.embedding_dimension))
-            parts = list(frames.split(self.widths, dim=2))
-            for index, bottleneck in self.bottlenecks.items():
-                parts[int(index)] = bottleneck(parts[int(index)], generator)
-            inputs = torch.cat(parts, dim=2).flatten(1)
-        return self.head(inputs).unflatten(1, (self.chunk, self.spec.actions))
+        narrowed = self.narrow(inputs, generator)
+        return self.head(narrowed).unflatten(1, (self.chunk, self.spec.actions))
+
+    def narrow(self, inputs: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """What the head reads: the vectors with each wide camera behind its bottleneck.
+
+        Args:
+            inputs: see :meth:`forward`.
+            generator: see :meth:`forward`.
+
+        Returns:
+            (B, ``narrowed_dimension``).
+        """
+        if not self.bottlenecks:
+            return inputs
+        frames = inputs.unflatten(1, (self.history, self.embedding_dimension))
+        parts = list(frames.split(self.widths, dim=2))
+        for index, bottleneck in self.bottlenecks.items():
+            parts[int(index)] = bottleneck(parts[int(index)], generator)
+        return torch.cat(parts, dim=2).flatten(1)
 
 
 def _as_pooling(module: nn.Module) -> Pooling:

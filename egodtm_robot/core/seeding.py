@@ -1,8 +1,9 @@
 """Seeds of episodes, in disjoint ranges for everything that must not be seen twice.
 
-One run seed enters. Demonstrations, tuning, checkpoint selection and final evaluation draw their
-episode seeds from ranges that cannot meet, and different run seeds cannot meet either, so that a
-reported success rate never contains an episode that shaped the policy or its hyper-parameters.
+One run seed enters. Demonstrations, tuning, checkpoint selection, final evaluation and
+reinforcement learning draw their episode seeds from ranges that cannot meet, and different run
+seeds cannot meet either, so that a reported success rate never contains an episode that shaped the
+policy or its hyper-parameters.
 """
 
 import hashlib
@@ -10,17 +11,20 @@ from typing import Literal, get_args
 
 import numpy as np
 
-Split = Literal["demonstrations", "selection", "final", "tuning"]
+Split = Literal["demonstrations", "selection", "final", "tuning", "reinforcement"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-_EPISODES_PER_RUN_SEED = 100_000
+EPISODES_PER_RUN_SEED = 100_000
+"""Episodes of a split that one run seed has."""
+
 _RUN_SEEDS = 10_000
-_SPAN = _EPISODES_PER_RUN_SEED * _RUN_SEEDS
+_SPAN = EPISODES_PER_RUN_SEED * _RUN_SEEDS
 _SPLIT_BASE: dict[str, int] = {
     "demonstrations": 1 * _SPAN,
     "selection": 2 * _SPAN,
     "final": 3 * _SPAN,
     "tuning": 4 * _SPAN,
+    "reinforcement": 5 * _SPAN,
 }
 
 
@@ -43,12 +47,12 @@ def episode_seeds(split: Split, seed: int, count: int, start: int = 0) -> np.nda
         raise ValueError(f"Unknown split {split!r}; expected one of {sorted(_SPLIT_BASE)}.")
     if not 0 <= seed < _RUN_SEEDS:
         raise ValueError(f"Expected a seed from 0 to {_RUN_SEEDS - 1}, got {seed}.")
-    if count < 0 or start < 0 or start + count > _EPISODES_PER_RUN_SEED:
+    if count < 0 or start < 0 or start + count > EPISODES_PER_RUN_SEED:
         raise ValueError(
-            f"Expected at most {_EPISODES_PER_RUN_SEED} episodes a split, "
+            f"Expected at most {EPISODES_PER_RUN_SEED} episodes a split, "
             f"got start {start} and count {count}."
         )
-    first = _SPLIT_BASE[split] + seed * _EPISODES_PER_RUN_SEED + start
+    first = _SPLIT_BASE[split] + seed * EPISODES_PER_RUN_SEED + start
     return np.arange(first, first + count, dtype=np.int64)
 
 

@@ -65,6 +65,7 @@ class Report:
     Attributes:
         slot: index of the environment in the pool.
         done: whether the episode is over.
+        truncated: whether it is over because of its horizon alone; what follows has a value then.
         solved: whether the task is solved in this state.
         success: whether the episode counts as a success.
         progress: how far this state is on the way to the goal, in [0, 1]; None where the
@@ -74,6 +75,7 @@ class Report:
 
     slot: int
     done: bool
+    truncated: bool
     solved: bool
     success: bool
     progress: float | None
@@ -345,7 +347,7 @@ class _Environments:
     def _run(self, command: Reset | Step) -> Report:
         index = command.slot - self._first
         environment = self._environments[index]
-        done = False
+        terminated = truncated = False
         if isinstance(command, Reset):
             self._films[index] = command.film
             observation, info = environment.reset(seed=command.seed)
@@ -353,14 +355,14 @@ class _Environments:
             # A copy: the row may be overwritten while an environment still holds its action.
             action = self._actions[command.slot].copy()
             observation, _, terminated, truncated, info = environment.step(action)
-            done = bool(terminated or truncated)
         for name, value in _leaves(observation):
             self._observations[name][command.slot] = value
         # A copy: an environment may draw into the same memory again.
         frame = np.array(environment.render()) if self._films[index] else None
         return Report(
             slot=command.slot,
-            done=done,
+            done=bool(terminated or truncated),
+            truncated=bool(truncated and not terminated),
             solved=bool(info["solved"]),
             success=bool(info["success"]),
             progress=info.get("progress"),

@@ -66,6 +66,9 @@ class RunResults:
             biased upwards (10 to 13 points for 20 checkpoints of 50 episodes) and only there to be
             set beside published figures. None for other protocols.
         versions: of the toolkit, Python and the packages that decide the outcome.
+        reinforcement: how a policy of :mod:`egodtm_robot.train_rl` has learned: ``algorithm``,
+            ``start``, ``steps`` of experience and the folder of the ``clone``; None for a policy
+            that was cloned alone.
     """
 
     env: str
@@ -84,6 +87,7 @@ class RunResults:
     protocol_hash: str = ""
     versions: dict[str, str] = field(default_factory=lambda: package_versions())
     schema_version: int = SCHEMA_VERSION
+    reinforcement: dict[str, Any] | None = None
 
     def save(self, run_dir: Path) -> Path:
         """Writes ``results.json`` so that a reader sees the old file or the new, never a part."""

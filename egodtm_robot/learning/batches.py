@@ -39,8 +39,6 @@ class DemonstratedSteps:
         offsets = dataset.episode_offsets
         lengths = np.diff(offsets)[episodes]
         rows = np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in episodes])
-        arrays = {PROPRIOCEPTION: dataset.proprioception}
-        arrays |= {FEATURES_PREFIX + camera: a for camera, a in dataset.features.items()}
         everything = len(rows) == len(dataset.actions)
 
         # Not copied where all episodes are used: features can fill most of the memory.
@@ -50,7 +48,7 @@ class DemonstratedSteps:
                 for name, array in arrays.items()
             }
 
-        self.observation = chosen(arrays)
+        self.observation = chosen(dataset.observation)
         copies = len(next(iter(dataset.shifted.values()))) if dataset.shifted else 0
         self.shifted = [
             chosen(

@@ -10,7 +10,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from egodtm_robot.core.training.guard import check_finite
 from egodtm_robot.core.training.parameter_groups import parameter_groups, set_learning_rate
 from egodtm_robot.core.training.schedule import Schedule, is_due, rate_share
 from egodtm_robot.core.training.states import TrainingStates
+from egodtm_robot.core.training.torch_threads import torch_threads
 from egodtm_robot.learning.batches import DemonstratedSteps, PolicyBatches
 from egodtm_robot.learning.dataset import CachedFeatureDataset, split_episodes
 from policies.base import Policy
@@ -177,7 +177,7 @@ def train(
         ResumeMismatchError: ``out_dir`` belongs to a run with other settings or data.
         TrainingDivergedError: the loss is no longer finite.
     """
-    with _threads(config.threads):
+    with torch_threads(config.threads):
         return _Trainer(
             config, choice, dataset, out_dir, seed, torch.device(device), provenance or {}
         ).run(event_dir, progress)
@@ -400,13 +400,3 @@ def _event_writer(event_dir: Path | None, step: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(event_dir), purge_step=step or None)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

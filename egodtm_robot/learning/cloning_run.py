@@ -49,7 +49,7 @@ from egodtm_robot.evaluation.results import (
     package_versions,
     success_summary,
 )
-from egodtm_robot.evaluation.rollouts import EvaluationResult, evaluate
+from egodtm_robot.evaluation.rollouts import EvaluationResult, Predictor, evaluate
 from egodtm_robot.learning.behavior_cloning import PolicyCheckpoint, TrainResult, train
 from egodtm_robot.learning.dataset import CachedFeatureDataset
 from egodtm_robot.learning.default_run import default_run_dir
@@ -192,113 +192,38 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
         return _train_on_records(config, env, choice, encoder, run_dir, device), run_dir
     environment = describe_environment(env)
     encoder.expect_states(environment.privileged_size)
-    wanted = config.demos.episodes or config.protocol.demonstrations
-    # Everything that can be known is checked before anything is written or takes time.
-    config.augmentation.check(encoder.source, encoder.name)
-    check_fit(
-        choice,
-        encoder,
-        dict.fromkeys(env.camera_names, (env.resolution, env.resolution)),
-        environment.proprioception_size,
-        environment.action_size,
-    )
-    check_demonstrations(config, env, environment, wanted)
+    check_start(config, choice, encoder, env, environment)
     claim_run_dir(run_dir, config)
     clock = StageClock(run_dir)
 
-    with clock("collect"):
-        path = provide_demonstrations(config, env, environment, wanted)
-        store = DemonstrationStore.open(path)
-        if encoder.source == "rgb":
-            add_images(path, env, workers=config.workers, progress=_drawing_progress)
-            store = DemonstrationStore.open(path)
-
-    with clock("embed"):
-        pipeline, features = demonstration_features(
-            store, encoder, env.camera_names, wanted, image_modality(store, env)
-        )
-        shifted = shifted_features(
-            store,
-            pipeline,
-            env.camera_names,
-            config.augmentation,
-            wanted,
-            image_modality(store, env),
-        )
-        pipeline.save(run_dir / PIPELINE_FILE)
-    dataset = CachedFeatureDataset.from_store(
-        store,
-        features,
-        dict.fromkeys(features, pipeline.grid),
-        pipeline.fingerprint,
-        wanted,
-        shifted,
-        config.augmentation,
-    )
+    prepared = prepare_demonstrations(config, env, environment, encoder, run_dir, clock)
+    pipeline = prepared.pipeline
 
     with clock("train"):
-        trained = _train(config, choice, run_dir, dataset, pipeline, device)
+        trained = _train(config, choice, run_dir, prepared.dataset, pipeline, device)
 
     with clock("evaluate"):
-        films = FilmCollector(environment, config.videos)
-        selection, chosen, final, further = _evaluate(
-            config, env, run_dir, trained, pipeline, films, device
+        selection, chosen = _select(config, env, run_dir, trained, pipeline, device)
+        final = evaluate_finally(
+            config,
+            env,
+            environment,
+            run_dir,
+            load_policy(chosen.path, device).policy,
+            checkpoint_digests(chosen.path),
+            pipeline,
         )
-        videos = films.write(run_dir / "videos")
-        outcomes = [
-            outcome
-            for look, result in ({environment.visual: final} | further).items()
-            for outcome in outcomes_of(
-                result.episodes,
-                environment=environment.name,
-                task=environment.task,
-                look=look,
-                resets=environment.randomization,
-                run_seed=config.seed,
-                filmed=films.seeds if result is final else (),
-            )
-        ]
-        write_outcomes(run_dir / OUTCOMES_FILE, outcomes)
 
-    demonstrations = _demonstrations_record(store, wanted)
-    results = RunResults(
-        env=env.name,
-        environment={
-            **config.env,
-            **env.presets,
-            "horizon": environment.horizon,
-            "model_hash": environment.model_hash,
-            "preset_hashes": _preset_hashes(
-                [env, *_further_environments(env, config.protocol).values()]
-            ),
-        },
-        encoder={"name": encoder.name, "fingerprint": pipeline.fingerprint},
+    results = run_results(
+        config,
+        env,
+        environment,
+        prepared,
+        final,
         policy=choice.kind,
-        protocol=config.protocol.name,
-        seed=config.seed,
-        demos=demonstrations,
-        checkpoints=selection,
-        best_checkpoint=chosen.step,
-        final=success_summary(len(final.episodes), final.successes)
-        | {"split": config.evaluation_split, "outcomes": OUTCOMES_FILE}
-        | (
-            {
-                FURTHER_LOOKS: {
-                    look: success_summary(len(result.episodes), result.successes)
-                    for look, result in further.items()
-                }
-            }
-            if further
-            else {}
-        ),
+        selection=selection,
+        chosen=chosen.step,
         timings_s=clock.seconds,
-        videos=[str(video.relative_to(run_dir)) for video in videos],
-        r3m_success_rate=(
-            max(entry["successes"] / entry["episodes"] for entry in selection)
-            if config.protocol.report_maximum
-            else None
-        ),
-        protocol_hash=protocol_hash(config.protocol, demonstrations, config.evaluation_split),
     )
     results.save(run_dir)
     (run_dir / EPISODES_FILE).unlink(missing_ok=True)
@@ -365,7 +290,8 @@ def _train_on_records(
             config, choice, run_dir, dataset, pipeline, device, {"robot": recorded.description()}
         )
     chosen = trained.checkpoints[config.protocol.choose(trained.checkpoints)]
-    demonstrations = _demonstrations_record(store, recorded.episodes)
+    prepared = PreparedDemonstrations(store, recorded.episodes, pipeline, dataset)
+    demonstrations = prepared.to_json()
     results = RunResults(
         env=env.name,
         environment={**config.env, "model_hash": store.attributes.model_hash},
@@ -388,17 +314,28 @@ def _train_on_records(
     return results
 
 
-def _demonstrations_record(store: DemonstrationStore, episodes: int) -> dict[str, Any]:
-    """What results say of the demonstrations."""
-    return {
-        "path": str(store.path),
-        "episodes": episodes,
-        "fingerprint": store.prefix_fingerprint(episodes),
-        "noise": store.attributes.noise,
-        "seed": store.attributes.seed,
-        "kept": store.kept_episodes,
-        "attempted": store.attempted_episodes,
-    }
+def check_start(
+    config: TrainBCConfig,
+    choice: PolicyChoice,
+    encoder: Encoder,
+    env: EnvironmentConfig,
+    environment: EnvironmentDescription,
+) -> None:
+    """Check everything that can be known before anything is written or takes time.
+
+    Raises:
+        EgoDTMRobotError: policy, encoder, environment and demonstrations do not fit together.
+    """
+    config.augmentation.check(encoder.source, encoder.name)
+    check_fit(
+        choice,
+        encoder,
+        dict.fromkeys(env.camera_names, (env.resolution, env.resolution)),
+        environment.proprioception_size,
+        environment.action_size,
+    )
+    wanted = config.demos.episodes or config.protocol.demonstrations
+    check_demonstrations(config, env, environment, wanted, encoder.source == "rgb")
 
 
 # -- stages ------------------------------------------------------------------------------------
@@ -466,6 +403,77 @@ def provide_demonstrations(
     return path
 
 
+@dataclass(frozen=True)
+class PreparedDemonstrations:
+    """Demonstrations with features, ready to be learned from.
+
+    Attributes:
+        store: that holds them.
+        episodes: how many are learned from.
+        pipeline: what made the features.
+        dataset: in memory.
+    """
+
+    store: DemonstrationStore
+    episodes: int
+    pipeline: FeaturePipeline
+    dataset: CachedFeatureDataset
+
+    def to_json(self) -> dict[str, Any]:
+        """What results say of them."""
+        return {
+            "path": str(self.store.path),
+            "episodes": self.episodes,
+            "fingerprint": self.store.prefix_fingerprint(self.episodes),
+            "noise": self.store.attributes.noise,
+            "seed": self.store.attributes.seed,
+            "kept": self.store.kept_episodes,
+            "attempted": self.store.attempted_episodes,
+        }
+
+
+def prepare_demonstrations(
+    config: TrainBCConfig,
+    env: EnvironmentConfig,
+    environment: EnvironmentDescription,
+    encoder: Encoder,
+    run_dir: Path,
+    clock: StageClock,
+) -> PreparedDemonstrations:
+    """Collect what is missing, draw and embed it, and keep the pipeline in the run's folder.
+
+    Raises:
+        EgoDTMRobotError: see the parts.
+    """
+    wanted = config.demos.episodes or config.protocol.demonstrations
+    with clock("collect"):
+        path = provide_demonstrations(config, env, environment, wanted)
+        store = DemonstrationStore.open(path)
+        if encoder.source == "rgb":
+            add_images(path, env, workers=config.workers, progress=_drawing_progress)
+            store = DemonstrationStore.open(path)
+
+    with clock("embed"):
+        modality = image_modality(store, env)
+        pipeline, features = demonstration_features(
+            store, encoder, env.camera_names, wanted, modality
+        )
+        shifted = shifted_features(
+            store, pipeline, env.camera_names, config.augmentation, wanted, modality
+        )
+        pipeline.save(run_dir / PIPELINE_FILE)
+    dataset = CachedFeatureDataset.from_store(
+        store,
+        features,
+        dict.fromkeys(features, pipeline.grid),
+        pipeline.fingerprint,
+        wanted,
+        shifted,
+        config.augmentation,
+    )
+    return PreparedDemonstrations(store, wanted, pipeline, dataset)
+
+
 def _train(
     config: TrainBCConfig,
     choice: PolicyChoice,
@@ -497,30 +505,27 @@ def _train(
     )
 
 
-def _evaluate(
+def _select(
     config: TrainBCConfig,
     env: EnvironmentConfig,
     run_dir: Path,
     trained: TrainResult,
     pipeline: FeaturePipeline,
-    films: FilmCollector,
     device: torch.device,
-) -> tuple[list[dict[str, int]], PolicyCheckpoint, EvaluationResult, dict[str, EvaluationResult]]:
-    """Rolls out checkpoints as the protocol says, chooses one, and meets fresh episodes with it.
+) -> tuple[list[dict[str, int]], PolicyCheckpoint]:
+    """Rolls out checkpoints as the protocol says, and chooses one.
 
     Returns:
-        The rollouts of the checkpoints, the chosen one, its final episodes, and the same episodes
-        under each further look.
+        The rollouts of the checkpoints, and the chosen one.
     """
     protocol = config.protocol
-    final_split: Split = "tuning" if config.evaluation_split == "tuning" else "final"
-    cameras = pipeline.streams(env.camera_names)
-    with make_pool(env, pipeline.source, config.workers, config.environments) as pool:
-        selection_file = run_dir / "selection.json"
-        selection: list[dict[str, int]] = (
-            json.loads(selection_file.read_text()) if selection_file.is_file() else []
-        )
-        if protocol.selection_episodes:
+    selection_file = run_dir / "selection.json"
+    selection: list[dict[str, int]] = (
+        json.loads(selection_file.read_text()) if selection_file.is_file() else []
+    )
+    if protocol.selection_episodes and len(selection) < len(trained.checkpoints):
+        cameras = pipeline.streams(env.camera_names)
+        with make_pool(env, pipeline.source, config.workers, config.environments) as pool:
             progress = Progress("select", len(trained.checkpoints), start=len(selection))
             for checkpoint in trained.checkpoints[len(selection) :]:
                 seeds = protocol.selection_seeds(config.seed, len(selection))
@@ -535,35 +540,153 @@ def _evaluate(
                 )
                 write_atomically(selection_file, json.dumps(selection).encode())
                 progress(len(selection), f"step {checkpoint.step}: {outcome.success_rate:.0%}")
-        chosen = trained.checkpoints[
-            protocol.choose(trained.checkpoints, [entry["successes"] for entry in selection])
-        ]
-        policy = load_policy(chosen.path, device).policy
-        seeds = episode_seeds(final_split, config.seed, protocol.final_episodes)
-        log = EpisodeLog(run_dir / EPISODES_FILE, _evaluation_name(env, pipeline, chosen))
-        final = evaluate(
-            policy,
-            pipeline,
-            cameras,
-            pool,
-            seeds,
-            film=films.request(seeds),
-            finished=log,
-            progress=_rollout_progress("evaluate", len(seeds)),
-        )
-    further = {}
-    for look, look_env in _further_environments(env, protocol).items():
+    chosen = protocol.choose(trained.checkpoints, [entry["successes"] for entry in selection])
+    return selection, trained.checkpoints[chosen]
+
+
+@dataclass(frozen=True)
+class FinalEvaluation:
+    """What a run's policy did on its final episodes.
+
+    Attributes:
+        episodes: under the look of the training.
+        further: the same episodes under each further look of the protocol.
+        videos: films, relative to the run's folder.
+    """
+
+    episodes: EvaluationResult
+    further: dict[str, EvaluationResult]
+    videos: list[str]
+
+
+def evaluate_finally(
+    config: TrainBCConfig,
+    env: EnvironmentConfig,
+    environment: EnvironmentDescription,
+    run_dir: Path,
+    policy: Predictor,
+    digests: Sequence[str],
+    pipeline: FeaturePipeline,
+) -> FinalEvaluation:
+    """Meet fresh episodes, film some of them, and write a row of outcomes for each.
+
+    Episodes that an evaluation has finished before it was stopped are not run again.
+
+    Args:
+        config: of the run.
+        env: of the training.
+        environment: what it says of itself.
+        run_dir: the run's folder.
+        policy: what acts.
+        digests: of everything that the policy's actions depend on beside what it sees.
+        pipeline: makes the features that it sees.
+    """
+    split: Split = "tuning" if config.evaluation_split == "tuning" else "final"
+    seeds = episode_seeds(split, config.seed, config.protocol.final_episodes)
+    cameras = pipeline.streams(env.camera_names)
+    films = FilmCollector(environment, config.videos)
+    looks = {environment.visual: env} | _further_environments(env, config.protocol)
+    results = {}
+    for look, look_env in looks.items():
+        trained = look_env is env
+        log = EpisodeLog(run_dir / EPISODES_FILE, _evaluation_name(look_env, pipeline, digests))
         with make_pool(look_env, pipeline.source, config.workers, config.environments) as pool:
-            further[look] = evaluate(
+            results[look] = evaluate(
                 policy,
                 pipeline,
                 cameras,
                 pool,
                 seeds,
-                finished=EpisodeLog(log.path, _evaluation_name(look_env, pipeline, chosen)),
-                progress=_rollout_progress(f"evaluate, {look}", len(seeds)),
+                film=films.request(seeds) if trained else None,
+                finished=log,
+                progress=_rollout_progress(
+                    "evaluate" if trained else f"evaluate, {look}", len(seeds)
+                ),
             )
-    return selection, chosen, final, further
+    videos = films.write(run_dir / "videos")
+    outcomes = [
+        outcome
+        for look, result in results.items()
+        for outcome in outcomes_of(
+            result.episodes,
+            environment=environment.name,
+            task=environment.task,
+            look=look,
+            resets=environment.randomization,
+            run_seed=config.seed,
+            filmed=films.seeds if look == environment.visual else (),
+        )
+    ]
+    write_outcomes(run_dir / OUTCOMES_FILE, outcomes)
+    final = results.pop(environment.visual)
+    return FinalEvaluation(final, results, [str(path.relative_to(run_dir)) for path in videos])
+
+
+def run_results(
+    config: TrainBCConfig,
+    env: EnvironmentConfig,
+    environment: EnvironmentDescription,
+    prepared: PreparedDemonstrations,
+    final: FinalEvaluation,
+    *,
+    policy: str,
+    selection: list[dict[str, int]],
+    chosen: int,
+    timings_s: dict[str, float],
+    reinforcement: dict[str, Any] | None = None,
+) -> RunResults:
+    """The results of a run that has met its final episodes.
+
+    Args:
+        config: of the run.
+        env: of the training.
+        environment: what it says of itself.
+        prepared: what was learned from.
+        final: the final episodes.
+        policy: what tables call it.
+        selection: the rollouts of checkpoints.
+        chosen: step of the checkpoint that was evaluated finally.
+        timings_s: seconds of each stage.
+        reinforcement: what reinforcement learning did; None for a cloned policy.
+    """
+    demonstrations = prepared.to_json()
+    looks = [env, *_further_environments(env, config.protocol).values()]
+    totals = success_summary(len(final.episodes.episodes), final.episodes.successes)
+    totals |= {"split": config.evaluation_split, "outcomes": OUTCOMES_FILE}
+    if final.further:
+        totals[FURTHER_LOOKS] = {
+            look: success_summary(len(result.episodes), result.successes)
+            for look, result in final.further.items()
+        }
+    maximum = None
+    if config.protocol.report_maximum:
+        maximum = max(entry["successes"] / entry["episodes"] for entry in selection)
+    return RunResults(
+        env=env.name,
+        environment={
+            **config.env,
+            **env.presets,
+            "horizon": environment.horizon,
+            "model_hash": environment.model_hash,
+            "preset_hashes": _preset_hashes(looks),
+        },
+        encoder={
+            "name": prepared.pipeline.encoder.name,
+            "fingerprint": prepared.pipeline.fingerprint,
+        },
+        policy=policy,
+        protocol=config.protocol.name,
+        seed=config.seed,
+        demos=demonstrations,
+        checkpoints=selection,
+        best_checkpoint=chosen,
+        final=totals,
+        timings_s=timings_s,
+        videos=final.videos,
+        r3m_success_rate=maximum,
+        protocol_hash=protocol_hash(config.protocol, demonstrations, config.evaluation_split),
+        reinforcement=reinforcement,
+    )
 
 
 def _further_environments(
@@ -598,13 +721,18 @@ def _rollout_progress(stage: str, episodes: int) -> Callable[[int, int, int], No
     return lambda done, _, successes: progress(done, f"{successes} succeeded")
 
 
+def checkpoint_digests(folder: Path) -> list[str]:
+    """SHA-256 of each file of a checkpoint, in the order of their names."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+
+
 def _evaluation_name(
-    env: EnvironmentConfig, pipeline: FeaturePipeline, checkpoint: PolicyCheckpoint
+    env: EnvironmentConfig, pipeline: FeaturePipeline, digests: Sequence[str]
 ) -> str:
     """A short name for all that decides the outcome of an episode beside its seed."""
-    files = sorted(path for path in checkpoint.path.iterdir() if path.is_file())
-    weights = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-    return hash_parts(environment_record(env), pipeline.fingerprint, weights, package_versions())
+    record = environment_record(env)
+    return hash_parts(record, pipeline.fingerprint, list(digests), package_versions())
 
 
 def _drawing_progress(name: str, steps: int) -> Callable[[int], None]:

@@ -146,6 +146,12 @@ class CachedFeatureDataset:
         return len(self.episode_offsets) - 1
 
     @property
+    def observation(self) -> dict[str, np.ndarray]:
+        """``proprioception`` (N, P) and ``features/<camera>`` (N, L, D), as a policy reads them."""
+        features = {FEATURES_PREFIX + camera: array for camera, array in self.features.items()}
+        return {PROPRIOCEPTION: self.proprioception, **features}
+
+    @property
     def spec(self) -> PolicySpec:
         """The shapes that a policy for this data reads and writes."""
         return PolicySpec(

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from egodtm_robot.core.configuration import compose
@@ -16,29 +17,39 @@ if TYPE_CHECKING:
     from egodtm_robot.learning.cloning_run import TrainBCConfig
 
 
-def default_run_dir(config: "TrainBCConfig", encoder_name: str) -> Path:
+def default_run_dir(
+    config: "TrainBCConfig",
+    encoder_name: str,
+    command: str = "train_bc",
+    choices: Mapping[str, str] = MappingProxyType({}),
+) -> Path:
     """``runs/<task>/<encoder>/<protocol>_seed<seed>``, with what differs from the defaults.
 
     Args:
         config: of the run.
         encoder_name: as results call the encoder.
+        command: whose configuration it is.
+        choices: of further groups that every run's folder names behind the encoder, such as
+            ``{"algorithm": "ppo"}``.
 
     Returns:
         Such as ``runs/light/egodtm-policy_knn-demos.noise_0.1/quick_seed0``; see
         :func:`~egodtm_robot.core.default_folder.default_folder`.
     """
-    base = Path("runs", read_environment(config.env).folder, encoder_name)
+    name = "-".join([encoder_name, *choices.values()])
+    base = Path("runs", read_environment(config.env).folder, name)
     leaf = f"{config.protocol.name}_seed{config.seed}"
-    return default_folder(base, config, _usual(config), leaf=leaf)
+    return default_folder(base, config, _usual(config, command, choices), leaf=leaf)
 
 
-def _usual(config: "TrainBCConfig") -> "TrainBCConfig":
+def _usual(config: "TrainBCConfig", command: str, choices: Mapping[str, str]) -> "TrainBCConfig":
     """What the command would do with this environment, encoder and protocol and nothing else."""
     environment = read_environment(config.env)
     encoder = choose("encoder", config.encoder)
     named = {"env": environment.name, "encoder": encoder.name, "protocol": config.protocol.name}
+    named |= choices
     chosen = [f"{group}={name}" for group, name in named.items() if name in group_names(group)]
-    usual = compose(type(config), "train_bc", chosen)
+    usual = compose(type(config), command, chosen)
     usual.seed = config.seed
     if environment.name not in group_names("env"):
         usual.env = _usual_environment(environment, config.env)

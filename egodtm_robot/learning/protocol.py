@@ -8,11 +8,14 @@ import numpy as np
 
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.fingerprints import hash_parts
-from egodtm_robot.core.seeding import SPLITS, Split, episode_seeds
+from egodtm_robot.core.seeding import Split, episode_seeds
 from egodtm_robot.core.training.identity import NOT_DECISIVE, decisive
 from egodtm_robot.learning.behavior_cloning import BehaviorCloningConfig, PolicyCheckpoint
 
 Selection = Literal["last", "validation", "success"]
+
+_HASHED_SPLITS: tuple[Split, ...] = ("demonstrations", "selection", "final", "tuning")
+"""Splits whose seeds enter the hash: those that a protocol had when the first one was frozen."""
 
 _ADDED_SETTINGS: Mapping[str, Any] = {"further_looks": []}
 """Settings that came after a protocol was frozen, with the value that changes nothing. They enter
@@ -137,5 +140,5 @@ def protocol_hash(protocol: ProtocolConfig, demonstrations: Mapping[str, Any], s
             del settings[name]
     learned_from = {name: demonstrations[name] for name in ("episodes", "noise", "seed")}
     # Where each split of each run seed begins: a change of the scheme shows in these.
-    seeds = [int(episode_seeds(one, seed, 1)[0]) for one in SPLITS for seed in (0, 1)]
+    seeds = [int(episode_seeds(one, seed, 1)[0]) for one in _HASHED_SPLITS for seed in (0, 1)]
     return hash_parts(settings, learned_from, split, seeds)

@@ -5,7 +5,7 @@ import pytest
 
 from egodtm_robot.core.seeding import Split, episode_seeds
 
-SPLITS: tuple[Split, ...] = ("demonstrations", "selection", "final", "tuning")
+SPLITS: tuple[Split, ...] = ("demonstrations", "selection", "final", "tuning", "reinforcement")
 
 
 def test_splits_and_run_seeds_never_share_an_episode():

@@ -110,6 +110,8 @@ class SourceClass:
                 statement.target, ast.Name
             ):
                 continue
+            if "ClassVar" in ast.unparse(statement.annotation):
+                continue  # not a field
             meaning = ""
             if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
                 meaning = paragraph(str(after.value.value))

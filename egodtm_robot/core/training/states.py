@@ -48,8 +48,22 @@ class TrainingStates:
             DiskSpaceError: the disk is full; older states are kept.
         """
         tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-        for index, moments in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        tensors |= {f"optimizer.{name}": one for name, one in optimizer_tensors(optimizer).items()}
+        self.save_tensors(step, tensors, record)
+
+    def save_tensors(
+        self, step: int, tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any]
+    ) -> None:
+        """Write the state of a step that is more than a model and its optimizer.
+
+        Args:
+            step: that the state is of.
+            tensors: by names of the caller's choice.
+            record: plain values beside them.
+
+        Raises:
+            DiskSpaceError: the disk is full; older states are kept.
+        """
         content = {"identity": decisive(self.identity), "step": step, **record}
         data = safetensors.torch.save(
             # Cloned, because tied tensors share their memory.
@@ -74,6 +88,23 @@ class TrainingStates:
         Raises:
             ResumeMismatchError: the state belongs to a run with another identity.
         """
+        found = self.restore_tensors()
+        if found is None:
+            return None
+        record, tensors = found
+        model.load_state_dict(part_of(tensors, "model"))
+        fill_optimizer(optimizer, part_of(tensors, "optimizer"))
+        return record
+
+    def restore_tensors(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+        """Read the newest readable state that :meth:`save_tensors` wrote.
+
+        Returns:
+            The record, with ``step``, and the tensors; None where there is no state.
+
+        Raises:
+            ResumeMismatchError: the state belongs to a run with another identity.
+        """
         for path in reversed(saved_states(self.folder)):
             try:
                 with safetensors.safe_open(path, framework="pt") as file:
@@ -82,8 +113,7 @@ class TrainingStates:
             except Exception:  # damaged in any way: the state before it will do
                 continue
             self._check(record["identity"])
-            _fill(model, optimizer, tensors)
-            return record
+            return record, tensors
         return None
 
     def _check(self, before: Mapping[str, Any]) -> None:
@@ -100,19 +130,31 @@ def saved_states(folder: Path) -> list[Path]:
     return sorted(folder.glob("state_*.safetensors"))
 
 
-def _fill(
-    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]
-) -> None:
-    weights = {}
+def part_of(tensors: Mapping[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+    """The tensors named ``<part>.<name>``, by ``<name>``."""
+    prefix = f"{part}."
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The moments of an optimizer, as ``<index of the parameter>.<moment>``."""
+    return {
+        f"{index}.{name}": value
+        for index, moments in optimizer.state_dict()["state"].items()
+        for name, value in moments.items()
+    }
+
+
+def fill_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Give an optimizer the moments that :func:`optimizer_tensors` returned."""
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
-        part, rest = name.split(".", 1)
-        if part == "model":
-            weights[rest] = tensor
-        else:
-            index, moment = rest.split(".", 1)
-            moments.setdefault(int(index), {})[moment] = tensor
-    model.load_state_dict(weights)
+        index, moment = name.split(".", 1)
+        moments.setdefault(int(index), {})[moment] = tensor
     state = optimizer.state_dict()
     state["state"] = moments
     optimizer.load_state_dict(state)
