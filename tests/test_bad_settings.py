@@ -25,6 +25,7 @@ from egodtm_robot.core.errors import EgoDTMRobotError
 REQUIRED = {
     "browse": ["clips=clips"],
     "collect": ["out=OUT/store"],
+    "convert": ["path=data", "out=OUT/store"],
     "export": ["run_dir=run", "out=OUT/weights.safetensors"],
     "generate": ["out=OUT/clips"],
     "prepare": ["source=folder", "source.videos=videos", "out=OUT/clips"],
