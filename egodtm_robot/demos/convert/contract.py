@@ -37,6 +37,9 @@ class Part:
 class DemonstrationSource(ABC):
     """A data set that is open for reading. Each worker process opens its own."""
 
+    whole: ClassVar[bool] = False
+    """Whether opening reads all there is; then one process reads the episodes too."""
+
     @property
     @abstractmethod
     def attributes(self) -> DemonstrationAttributes:
@@ -59,6 +62,9 @@ class DemonstrationSource(ABC):
         Raises:
             ConversionError: the episode is damaged or contradicts the data set.
         """
+
+    def close(self) -> None:  # noqa: B027 - few formats hold a file open
+        """Let go of the files."""
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Fills a store from a data set of another toolkit."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -44,8 +44,10 @@ def import_demonstrations(
         ResumeMismatchError: the store there holds something else.
         DiskSpaceError: the disk has no room for the estimate.
     """
-    opened = format.open(source)
-    with _open_store(out, opened.attributes) as store:
+    with (
+        closing(format.open(source)) as opened,
+        _open_store(out, opened.attributes) as store,
+    ):
         first, total = store.num_episodes, len(opened.lengths)
         size = estimate_bytes(sum(opened.lengths[first:]), opened.rows)
         check_free_space(out, size)
@@ -54,9 +56,13 @@ def import_demonstrations(
         report = progress(total) if progress is not None else None
         if report is not None:
             report(first)
-        with closing(
-            ordered_map(_read, range(first, total), workers, _start, (format, source))
-        ) as episodes:
+        numbers = range(first, total)
+        read: Generator[Episode, None, None]
+        if opened.whole or workers == 0:
+            read = (opened.read(number) for number in numbers)
+        else:
+            read = ordered_map(_read, numbers, workers, _start, (format, source))
+        with closing(read) as episodes:
             for episode in episodes:
                 store.append_episode(episode)
                 if report is not None:

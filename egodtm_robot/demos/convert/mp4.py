@@ -57,10 +57,31 @@ def write_video(
         stream.time_base = 1 / (rate * _TICKS_A_FRAME)
         stream.codec_context.time_base = 1 / rate
         for number, image in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame = _clean_frame(image)
             frame.pts, frame.time_base = number, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+
+
+def _clean_frame(image: np.ndarray) -> Any:
+    """An image as the encoders take it, with zeros where lines are filled up.
+
+    What happens to lie there in memory else finds its way into some encoders' decisions, and the
+    same images would not always give the same bytes.
+    """
+    import av
+
+    given = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    found = given.reformat(format="yuv420p", threads=1)
+    clean = av.VideoFrame(found.width, found.height, "yuv420p")
+    for source, target in zip(found.planes, clean.planes, strict=True):
+        buffer: Any = source
+        lines = np.frombuffer(buffer, np.uint8).reshape(source.height, source.line_size)
+        filled = np.zeros((target.height, target.line_size), np.uint8)
+        filled[:, : source.width] = lines[:, : source.width]
+        target.update(filled.tobytes())
+    clean.colorspace, clean.color_range = found.colorspace, found.color_range
+    return clean
 
 
 def join_videos(parts: Sequence[tuple[Path, int]], out: Path, fps: float) -> None:
