@@ -118,7 +118,7 @@ class MinariFormat(DemonstrationFormat):
         h5py = convert_package("h5py", self.kind)
         columns = self._columns(store)
         arrays = store.episode(index, list(columns))
-        steps = len(arrays["actions"])
+        steps = int(np.diff(store.episode_offsets)[index])
         record = episode_record(store, index)
         final = record["notes"].get("final", {})
         known = self._metadata(store).get("one_more")

@@ -88,7 +88,7 @@ class ReplayBufferFormat(DemonstrationFormat):
         for number, (name, column) in enumerate(columns.items()):
             values = arrays[name].astype(types.get(column, arrays[name].dtype))
             np.save(folder / f"{number}.npy", values, allow_pickle=False)
-        return {"steps": len(arrays["actions"])}
+        return {"steps": int(np.diff(store.episode_offsets)[index])}
 
     def merge(self, store: DemonstrationStore, parts: Sequence[Part], out: Path) -> None:
         """Write the arrays chunk by chunk."""

@@ -52,7 +52,8 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         """Only the makers of arrays, whatever version of NumPy has written them."""
-        found = _ALLOWED.get((module.replace("numpy._core", "numpy.core"), name))
+        today = {"__builtin__": "builtins"}.get(module, module)
+        found = _ALLOWED.get((today.replace("numpy._core", "numpy.core"), name))
         if found is None:
             raise UnsafePickleError(
                 f"Expected arrays and plain containers in {self._path}, but the pickle names "
@@ -115,6 +116,11 @@ def _scalar(kind: Any, content: Any = b"") -> Any:
     return _from_buffer(content, kind, (1,), "C")[0]
 
 
+def _no_bytes() -> bytes:
+    """Old protocols have no other way to say empty bytes."""
+    return b""
+
+
 def _bytes(text: str, encoding: str) -> bytes:
     if encoding != "latin1":
         raise UnsafePickleError(f"Expected bytes as latin1, got {encoding!r}.")
@@ -148,6 +154,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
     ("collections", "OrderedDict"): OrderedDict,
     ("_codecs", "encode"): _bytes,
+    ("builtins", "bytes"): _no_bytes,
     ("builtins", "set"): set,
     ("builtins", "frozenset"): frozenset,
 }

@@ -102,7 +102,7 @@ class RobomimicFormat(DemonstrationFormat):
         h5py = convert_package("h5py", self.kind)
         columns = self._columns(store)
         arrays = store.episode(index, list(columns))
-        steps = len(arrays["actions"])
+        steps = int(np.diff(store.episode_offsets)[index])
         record = episode_record(store, index)
         with h5py.File(folder / "episode.hdf5", "w", libver="latest") as file:
             demo = file.create_group("episode")
