@@ -69,7 +69,7 @@ $(INSTALLED): $(INPUTS)
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PY) -m pip install --quiet \
 		--disable-pip-version-check --editable \
-		'.[cluster,data,dev,diffusion,efficientnet,export,rl,robohive]'
+		'.[cluster,convert,data,dev,diffusion,efficientnet,export,rl,robohive]'
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps \
 		--constraint constraints.txt metaworld robohive
 	@$(PY) -m egodtm_robot.core.drawing.check || { \
