@@ -74,7 +74,7 @@ class RecordedEnvironment(RobotEnvironment):
     config_class: ClassVar[type[EnvironmentConfig]] = RecordedConfig
     license: ClassVar[str] = ""
 
-    def __new__(cls, *_: object, **__: object) -> NoReturn:  # type: ignore[misc]
+    def __new__(cls, *_: object, **__: object) -> NoReturn:
         """Refuse, before the missing methods are noticed."""
         raise NoSimulatorError(
             "Expected an environment that can be simulated, got env=recorded, which stands for "

@@ -26,6 +26,9 @@ class PipelineNetwork(nn.Module):
         EncoderOptionError: it reads what no robot has, or is not made of torch operations.
     """
 
+    mean: Tensor
+    components: Tensor
+
     def __init__(self, pipeline: FeaturePipeline) -> None:
         super().__init__()
         encoder = pipeline.encoder
