@@ -68,7 +68,7 @@ $(INSTALLED): $(INPUTS)
 			exit 1; fi; }
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(PY) -m pip install --quiet \
-		--disable-pip-version-check --editable '.[cluster,data,dev,efficientnet,export,rl]'
+		--disable-pip-version-check --editable '.[cluster,convert,data,dev,efficientnet,export,rl]'
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps \
 		--constraint constraints.txt metaworld
 	@$(PY) -m egodtm_robot.core.drawing.check || { \

@@ -25,6 +25,7 @@ from egodtm_robot.core.errors import EgoDTMRobotError
 REQUIRED = {
     "browse": ["clips=clips"],
     "collect": ["out=OUT/store"],
+    "convert": ["path=data", "out=OUT/store"],
     "export": ["run_dir=run", "out=OUT/weights.safetensors"],
     "export_policy": ["checkpoint=run", "out=OUT/policy.onnx"],
     "generate": ["out=OUT/clips"],

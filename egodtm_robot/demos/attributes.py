@@ -1,6 +1,7 @@
 """Where the demonstrations of a store come from."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from egodtm_robot.demos.origin import FOREIGN_KIND, Origin
@@ -54,6 +55,17 @@ class DemonstrationAttributes:
     horizon: int | None = None
     control_dt: float | None = None
     origin: Origin | None = None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "DemonstrationAttributes":
+        """The attributes that a store holds; what a later version has added is passed over."""
+        names = {field.name for field in fields(cls)}
+        known = {name: value for name, value in values.items() if name in names}
+        known["cameras"] = tuple(known["cameras"])
+        known["resolution"] = tuple(known["resolution"])
+        if known.get("origin") is not None:
+            known["origin"] = Origin.from_json(known["origin"])
+        return cls(**known)
 
     @property
     def foreign(self) -> bool:

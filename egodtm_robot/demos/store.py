@@ -155,13 +155,7 @@ class DemonstrationStore:
     @property
     def attributes(self) -> DemonstrationAttributes:
         """Where the demonstrations come from."""
-        values = self._group.attributes
-        values["cameras"] = tuple(values["cameras"])
-        values["resolution"] = tuple(values["resolution"])
-        if values.get("origin") is not None:
-            values["origin"] = Origin.from_json(values["origin"])
-        names = {field.name for field in dataclasses.fields(DemonstrationAttributes)}
-        return DemonstrationAttributes(**{k: v for k, v in values.items() if k in names})
+        return DemonstrationAttributes.from_json(self._group.attributes)
 
     @property
     def attempted_episodes(self) -> int:

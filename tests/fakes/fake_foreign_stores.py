@@ -1,5 +1,6 @@
 """Small stores of demonstrations as another toolkit might have recorded them."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,15 +8,15 @@ import numpy as np
 from egodtm_robot.demos import DemonstrationStore, Episode, Origin, foreign_attributes
 
 ORIGIN = Origin(
-    format="lerobot",
-    version="v3.0",
+    format="teleoperation",
+    version="2",
     name="so100_pick",
     fps=30.0,
     robot_type="so100",
     resolutions={"top": (16, 20), "wrist": (12, 12)},
     tasks=("pick the cube", "place the cube"),
-    columns={"actions": "action", "rgb/top": "observation.images.top"},
-    metadata={"features": {"action": {"names": ["a", "b", "c"]}}},
+    columns={"actions": "motors", "rgb/top": "webcam"},
+    metadata={"calibration": {"motors": [0.5, 1.0, 2.0]}},
 )
 
 
@@ -42,9 +43,15 @@ def make_foreign_episode(number: int, steps: int | None = None) -> Episode:
     )
 
 
-def make_foreign_store(path: Path, episodes: int = 4) -> DemonstrationStore:
-    """A store of the episodes 0, 1, ..."""
-    with DemonstrationStore.create(path, foreign_attributes(ORIGIN)) as store:
+def make_foreign_store(path: Path, episodes: int = 4, odd: bool = False) -> DemonstrationStore:
+    """A store of the episodes 0, 1, ...; ``odd`` takes a row off the pictures of one camera."""
+    origin = ORIGIN
+    if odd:
+        origin = dataclasses.replace(ORIGIN, resolutions={"top": (15, 20), "wrist": (12, 12)})
+    with DemonstrationStore.create(path, foreign_attributes(origin)) as store:
         for number in range(episodes):
-            store.append_episode(make_foreign_episode(number))
+            episode = make_foreign_episode(number)
+            if odd:
+                episode.rgb["top"] = episode.rgb["top"][:, :15]
+            store.append_episode(episode)
     return DemonstrationStore.open(path)

@@ -110,6 +110,8 @@ class SourceClass:
                 statement.target, ast.Name
             ):
                 continue
+            if ast.unparse(statement.annotation).startswith(("ClassVar", "typing.ClassVar")):
+                continue  # what a dataclass takes for no field
             meaning = ""
             if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
                 meaning = paragraph(str(after.value.value))
