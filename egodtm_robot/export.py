@@ -15,7 +15,14 @@ from typing import Any
 
 from egodtm_robot.core.configuration import OutputFile, command
 from egodtm_robot.core.errors import ConfigurationError
-from egodtm_robot.core.graphs import Graph, GraphFormat, Parity, check_free_output, write_graph
+from egodtm_robot.core.graphs import (
+    Graph,
+    GraphFormat,
+    Parity,
+    check_free_output,
+    check_image_size,
+    write_graph,
+)
 from egodtm_robot.core.storage import format_bytes
 from egodtm_robot.deployment.encoder_graph import encoder_graph
 from egodtm_robot.deployment.policy_graph import policy_graph
@@ -57,11 +64,7 @@ class ExportPolicyConfig:
                 "Expected either checkpoint=RUN for a policy with its encoder, or encoder=NAME "
                 f"for an encoder alone, got {'neither' if self.checkpoint is None else 'both'}."
             )
-        if len(self.image_size) != 2 or not all(1 <= side <= 4096 for side in self.image_size):
-            raise ConfigurationError(
-                "Expected image_size=[HEIGHT,WIDTH], each from 1 to 4096 pixels, got "
-                f"{self.image_size}."
-            )
+        check_image_size(self.image_size)
 
 
 def export(config: ExportPolicyConfig) -> Parity:

@@ -1,7 +1,8 @@
 """Writes a checkpoint to be passed on: ``python -m pretrain.export run_dir=... out=...``.
 
 The weights of a run go to half precision, and the card gets what the run has measured on its test
-clips. The checkpoint that comes with the package was written by this command.
+clips. The checkpoint that comes with the package was written by this command. ``format=onnx`` and
+``format=torch_export`` write the video encoder with its preprocessing for other runtimes.
 """
 
 if __name__ == "__main__":
@@ -9,18 +10,20 @@ if __name__ == "__main__":
 
     prepare_command()
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 import egodtm_robot
-from egodtm_robot.core.configuration import OutputFile, command
+from egodtm_robot.core.configuration import OutputFile, PositiveInt, command
 from egodtm_robot.core.errors import CheckpointError
+from egodtm_robot.core.graphs import check_free_output, check_image_size, write_graph
 from egodtm_robot.core.storage import format_bytes
 from pretrain.checkpoints import load_checkpoint, save_checkpoint
 from pretrain.checkpoints.files import OWN_KEYS
+from pretrain.checkpoints.video_graph import VideoOutput, video_graph
 from pretrain.learning.results import PretrainResults
 from pretrain.learning.trainer import BEST
 
@@ -40,10 +43,26 @@ class ExportConfig:
     """Folder of a finished run of ``pretrain/run.py``."""
 
     out: OutputFile = "???"
-    """Path of the weights, ending in ``.safetensors``; their card goes beside them."""
+    """Path of the weights, ending in ``.safetensors``; their card goes beside them. With another
+    format ending in ``.onnx`` or ``.pt2``, and free."""
+
+    format: Literal["safetensors", "onnx", "torch_export"] = "safetensors"
+    """``safetensors``: the whole model, to be trained on or loaded here. ``onnx`` and
+    ``torch_export``: the video encoder as a network in float32, uint8 frames in, which onnxruntime
+    or ``torch.export.load`` runs. An encoder of policies is written by ``egodtm_robot.export``."""
+
+    output: VideoOutput = "patches"
+    """What a network gives: ``patches``, the tokens (B, T, L, D) of all frames; ``embedding``, the
+    clip's place (B, J) in the space that it shares with texts."""
+
+    frames: PositiveInt = 4
+    """Frames of a clip that a network takes."""
+
+    image_size: list[int] = field(default_factory=lambda: [224, 224])
+    """Height and width of the frames that a network takes, pixels; it resizes them itself."""
 
     precision: Precision = "float16"
-    """Type of the stored weights."""
+    """Type of the stored weights of ``format=safetensors``."""
 
     made_by: str = ""
     """The command that reproduces the run, for the card."""
@@ -54,23 +73,34 @@ class ExportConfig:
         Raises:
             CheckpointError: it ends otherwise.
         """
-        if Path(self.out).suffix != ".safetensors":
+        if self.format == "safetensors" and Path(self.out).suffix != ".safetensors":
             raise CheckpointError(f"Expected out to end in .safetensors, got {self.out}.")
+        check_image_size(self.image_size)
 
 
 def export(config: ExportConfig) -> Path:
-    """Write the checkpoint and its card.
+    """Write the checkpoint and its card, or the video encoder as a network.
 
     Returns:
-        The path of the weights.
+        The path of the file.
 
     Raises:
         CheckpointError: the run is not finished, its checkpoint can't be read, or a weight is too
             large for the precision.
+        OutputPathError: the path of a network is taken or has another suffix.
+        GraphExportError: a network cannot be written, or differs from the original.
     """
     folder = Path(config.run_dir)
     results = PretrainResults.load(folder)
+    if config.format != "safetensors":
+        check_free_output(Path(config.out), config.format)
     model, card = load_checkpoint(folder / "checkpoints" / BEST)
+    if config.format != "safetensors":
+        height, width = config.image_size
+        graph = video_graph(model, config.output, config.frames, (height, width))
+        parity = write_graph(graph, Path(config.out), config.format)
+        print(f"compared with the original: {parity}")
+        return Path(config.out)
     dtype = PRECISIONS[config.precision]
     for name, tensor in model.state_dict().items():
         if not torch.isfinite(tensor.to(dtype)).all():
@@ -94,7 +124,8 @@ def export(config: ExportConfig) -> Path:
 def main(config: ExportConfig) -> None:
     """Exports and says how large it is."""
     path = export(config)
-    print(f"{path} ({format_bytes(path.stat().st_size)}) and {path.with_suffix('.json').name}")
+    card = f" and {path.with_suffix('.json').name}" if config.format == "safetensors" else ""
+    print(f"{path} ({format_bytes(path.stat().st_size)}){card}")
 
 
 if __name__ == "__main__":

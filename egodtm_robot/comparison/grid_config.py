@@ -180,6 +180,11 @@ class GridConfig:
         _check_names("encoder", [name for name in self.encoders if name not in self.checkpoints])
         _check_names("policy", self.policies)
         _check_names("env", self.environments)
+        if "recorded" in self.environments:
+            raise ConfigurationError(
+                "Expected environments that policies can be evaluated in, got recorded, which has "
+                "no simulator. Train on recordings with train_bc."
+            )
         _check_names("protocol", self.protocols)
         for seed in self.seeds:
             for name in self.checkpoints:

@@ -8,7 +8,9 @@ reads a store checks it here first.
 from collections.abc import Mapping
 from typing import Any
 
-from egodtm_robot.core.errors import ForeignStoreError
+import numpy as np
+
+from egodtm_robot.core.errors import ForeignStoreError, UnknownNameError
 from egodtm_robot.demos.store import DemonstrationStore
 from envs.contract import EnvironmentDescription
 
@@ -72,6 +74,42 @@ def check_compatible(
                 f"{', '.join(f'{key} {there.get(key)}' for key in moved)}. Give the camera "
                 "another name, or the pose that the store has."
             )
+
+
+def check_foreign_recordings(
+    store: DemonstrationStore, cameras: Mapping[str, tuple[int, int]], environment: str
+) -> None:
+    """Refuse another toolkit's demonstrations that an environment could not have brought about.
+
+    They can't be drawn again, so their images are those that there are.
+
+    Args:
+        store: of demonstrations with an origin.
+        cameras: that are to be seen, with the (height, width) of the environment's images.
+        environment: its name.
+
+    Raises:
+        UnknownNameError: there are no images of a camera.
+        ForeignStoreError: images have another size, or actions lie outside of [-1, 1].
+    """
+    known = [name[4:] for name in store.array_names if name.startswith("rgb/")]
+    for camera, size in cameras.items():
+        if camera not in known:
+            raise UnknownNameError(f"camera of {store.path}", camera, known)
+        stored = store.array(f"rgb/{camera}").spec.row_shape[:2]
+        if stored != size:
+            raise ForeignStoreError(
+                f"Expected images of {size[0]} x {size[1]} pixels of camera {camera!r}, which "
+                f"{environment} draws, but those in {store.path} have {stored[0]} x {stored[1]} "
+                "and can't be drawn again. Set env.resolution, or train with env=recorded."
+            )
+    actions = store.array("actions").read(0, store.num_steps)
+    if np.abs(actions).max(initial=0.0) > 1.0:
+        raise ForeignStoreError(
+            f"Expected actions in [-1, 1], which {environment} takes, but {store.path} holds one "
+            f"of size {np.abs(actions).max():g}. Train with env=recorded, which learns in the "
+            "robot's own units, or scale them in the environment and in the store."
+        )
 
 
 def _check_sizes(store: DemonstrationStore, environment: EnvironmentDescription) -> None:

@@ -47,8 +47,10 @@ def image_modality(
     """First part of the names of the store's images at the configured resolution.
 
     ``rgb`` (as in ``rgb/left``) at the store's own resolution, else with it, as in
-    ``rgb_224/left``.
+    ``rgb_224/left``. Those of another toolkit are as they were recorded.
     """
+    if store.attributes.foreign:
+        return modality
     size = config.resolution
     own = tuple(store.attributes.resolution) == (size, size)
     return modality if own else f"{modality}_{size}"

@@ -27,7 +27,7 @@ from egodtm_robot.core.seeding import Split, episode_seeds
 from egodtm_robot.core.storage.atomic_files import write_atomically
 from egodtm_robot.core.training.identity import NOT_DECISIVE, options_not_decisive
 from egodtm_robot.demos.collection import check_collection, collect_demonstrations
-from egodtm_robot.demos.compatibility import check_compatible
+from egodtm_robot.demos.compatibility import check_compatible, check_foreign_recordings
 from egodtm_robot.demos.drawing import add_images, image_modality
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders import Encoder, make_encoder
@@ -346,8 +346,16 @@ def check_demonstrations(
     env: EnvironmentConfig,
     environment: EnvironmentDescription,
     episodes: int,
+    sees: bool = True,
 ) -> tuple[Path, int]:
     """Refuse demonstrations that cannot be learned from or added to.
+
+    Args:
+        config: of the run.
+        env: the environment.
+        environment: what it says of itself.
+        episodes: that are wanted.
+        sees: whether images are learned from.
 
     Returns:
         The store's folder, and how many demonstrations it holds.
@@ -365,6 +373,10 @@ def check_demonstrations(
         available = 0
     else:
         check_compatible(store, environment, allow_foreign=demos.allow_foreign)
+        if store.attributes.foreign:
+            size = (env.resolution, env.resolution)
+            cameras = dict.fromkeys(env.camera_names, size) if sees else {}
+            check_foreign_recordings(store, cameras, environment.name)
         available = store.num_episodes
         if available < episodes and demos.allow_foreign:
             raise DatasetError(
@@ -388,7 +400,7 @@ def provide_demonstrations(
         EgoDTMRobotError: see :func:`check_demonstrations` and :func:`collect_demonstrations`.
     """
     demos = config.demos
-    path, available = check_demonstrations(config, env, environment, episodes)
+    path, available = check_demonstrations(config, env, environment, episodes, sees=False)
     if available < episodes:
         progress = Progress("collect", episodes, start=available)
         collect_demonstrations(
@@ -449,7 +461,7 @@ def prepare_demonstrations(
     with clock("collect"):
         path = provide_demonstrations(config, env, environment, wanted)
         store = DemonstrationStore.open(path)
-        if encoder.source == "rgb":
+        if encoder.source == "rgb" and not store.attributes.foreign:
             add_images(path, env, workers=config.workers, progress=_drawing_progress)
             store = DemonstrationStore.open(path)
 

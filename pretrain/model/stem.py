@@ -52,7 +52,9 @@ class EfficientNetStem(nn.Module):
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Uint8 (B, T, H, W, 3) -> (B, T, L, C), sides multiples of PATCH_SIZE."""
         images = frames.flatten(0, 1)
-        parts = images.split(_AT_ONCE) if frames.device.type == "cpu" else (images,)
+        # An exported network knows no number of rows that it could cut up.
+        cut = frames.device.type == "cpu" and not torch.compiler.is_exporting()
+        parts = images.split(_AT_ONCE) if cut else (images,)
         patches = torch.cat([self._patches(part) for part in parts])
         normalized: torch.Tensor = self.norm(patches)
         return normalized.unflatten(0, frames.shape[:2])

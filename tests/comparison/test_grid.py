@@ -94,7 +94,12 @@ def test_every_encoder_meets_every_environment_with_every_seed(monkeypatch, tmp_
     assert all(f">{name}</th>" in page for name in ("none", "pixels"))
 
 
-@pytest.mark.parametrize("environment", group_names("env"))
+def test_recordings_without_an_environment_are_not_compared(tmp_path):
+    with pytest.raises(ConfigurationError, match="no simulator"):
+        configure(tmp_path, environments=["recorded"])
+
+
+@pytest.mark.parametrize("environment", sorted({*group_names("env")} - {"recorded"}))
 def test_every_environment_of_the_configuration_can_be_compared(tmp_path, environment):
     configure(tmp_path, environments=[environment])
 

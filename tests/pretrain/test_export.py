@@ -8,8 +8,14 @@ import pytest
 import torch
 
 from egodtm_robot.core.configuration import compose
-from egodtm_robot.core.errors import CheckpointError, UnknownNameError
+from egodtm_robot.core.errors import (
+    CheckpointError,
+    ConfigurationError,
+    OutputPathError,
+    UnknownNameError,
+)
 from pretrain.checkpoints import load_checkpoint, save_checkpoint
+from pretrain.checkpoints.video_graph import video_graph
 from pretrain.export import ExportConfig, export
 from pretrain.learning.results import own_names
 from pretrain.model import EgoDTM
@@ -67,6 +73,37 @@ def test_weights_that_half_precision_cannot_hold_are_refused(run: Path, tmp_path
     with pytest.raises(CheckpointError, match=r"image_projection is too large.*float32"):
         export(ExportConfig(run_dir=str(run), out=str(out)))
     export(ExportConfig(run_dir=str(run), out=str(out), precision="bfloat16"))
+
+
+def test_the_video_encoder_is_written_as_a_network_that_matches(run: Path, tmp_path: Path):
+    out = tmp_path / "video.pt2"
+    config = ExportConfig(
+        run_dir=str(run),
+        out=str(out),
+        format="torch_export",
+        output="embedding",
+        frames=2,
+        image_size=[20, 24],
+    )
+    export(config)
+    model, _ = load_checkpoint(run / "checkpoints" / "best.safetensors")
+    clips = torch.randint(0, 256, (3, 2, 20, 24, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        found = torch.export.load(out).module()(clips)
+        network = video_graph(model, "embedding", 2, (20, 24)).module
+        torch.testing.assert_close(found, network(clips), atol=1e-5, rtol=1e-5)
+    assert found.shape[0] == 3
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(3))
+    with pytest.raises(OutputPathError, match="exists"):
+        export(config)
+
+
+def test_a_network_has_the_suffix_of_its_format(run: Path, tmp_path: Path):
+    out = str(tmp_path / "video.safetensors")
+    with pytest.raises(OutputPathError, match=r"end in \.onnx"):
+        export(ExportConfig(run_dir=str(run), out=out, format="onnx"))
+    with pytest.raises(ConfigurationError, match="image_size"):
+        ExportConfig(run_dir=str(run), out=out, image_size=[5])
 
 
 def test_an_unknown_precision_is_refused():

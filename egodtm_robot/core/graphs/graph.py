@@ -1,17 +1,29 @@
 """What is to be written: a network with named inputs, and what it is compared with."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from egodtm_robot.core.errors import EgoDTMRobotError
+from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError
 
 
 class GraphExportError(EgoDTMRobotError, RuntimeError):
     """A network cannot be written as a file for another runtime, or the file does not match it."""
+
+
+def check_image_size(size: Sequence[int]) -> None:
+    """Refuse a setting ``image_size`` that no image has.
+
+    Raises:
+        ConfigurationError: it is not a height and a width from 1 to 4096 pixels.
+    """
+    if len(size) != 2 or not all(1 <= side <= 4096 for side in size):
+        raise ConfigurationError(
+            f"Expected image_size=[HEIGHT,WIDTH], each from 1 to 4096 pixels, got {list(size)}."
+        )
 
 
 @dataclass(frozen=True)

@@ -84,10 +84,10 @@ def _resized(images: Any, output_size: Any, mode: str) -> Any:
     return images
 
 
-def _double(value: Any) -> Any:
-    from onnxscript import opset18 as op
+def _operators() -> Any:
+    from onnxscript import opset18  # an extra, and slow to import
 
-    return op.Cast(value, to=_DOUBLE)
+    return opset18
 
 
 def _tensor(values: np.ndarray) -> Any:
@@ -97,8 +97,7 @@ def _tensor(values: np.ndarray) -> Any:
 
 
 def _resized_axis(images: Any, axis: int, size: int, target: int, mode: str) -> Any:
-    from onnxscript import opset18 as op
-
+    op = _operators()
     shape = [1, 1, 1, 1]
     shape[axis] = target
     total = None
@@ -112,8 +111,8 @@ def _resized_axis(images: Any, axis: int, size: int, target: int, mode: str) -> 
         twice = op.Add(total, op.Mul(pixels, weight)) if not once.all() else None
         if once.any():
             # A product of two float32 is exact in float64, so that only the sum is rounded.
-            exact = op.Mul(_double(pixels), _double(weight))
-            fused = op.Cast(op.Add(exact, _double(total)), to=_FLOAT)
+            exact = op.Mul(op.Cast(pixels, to=_DOUBLE), op.Cast(weight, to=_DOUBLE))
+            fused = op.Cast(op.Add(exact, op.Cast(total, to=_DOUBLE)), to=_FLOAT)
             if twice is None:
                 total = fused
             else:
