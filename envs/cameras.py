@@ -14,7 +14,7 @@ from egodtm_robot.core.errors import EgoDTMRobotError, UnknownNameError
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera fixed to a body.
+    """A camera fixed to a body, and turned with it or towards another.
 
     Attributes:
         name: how observations and stores call it.
@@ -22,6 +22,8 @@ class Camera:
         quaternion: (w, x, y, z) orientation in the body's frame; the camera looks along -z, y up.
         fovy: vertical field of view, degrees.
         body: name of the body it is fixed to; the world when empty.
+        target: name of the body whose middle it is turned to in every state, upright; its
+            quaternion is then of no effect. Empty: it keeps its orientation.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Camera:
     quaternion: tuple[float, float, float, float]
     fovy: float = 45.0
     body: str = ""
+    target: str = ""
 
 
 class CameraError(EgoDTMRobotError, ValueError):
@@ -38,7 +41,7 @@ class CameraError(EgoDTMRobotError, ValueError):
 # Stores name the images of a camera by it.
 _NAME = re.compile(r"(?=.{1,64}$)[A-Za-z0-9_][A-Za-z0-9_.\-]*(/[A-Za-z0-9_][A-Za-z0-9_.\-]*)*")
 
-_CAMERA_KEYS = ("name", "position", "quaternion", "look_at", "fovy", "body")
+_CAMERA_KEYS = ("name", "position", "quaternion", "look_at", "target", "fovy", "body")
 
 
 CameraChoice: TypeAlias = "str | Camera | Mapping[str, Any]"
@@ -53,8 +56,9 @@ def resolve_cameras(
     A mapping describes a free camera, as Hydra reads it from
     ``env.cameras=[left,{name: side, position: [1.5, 0.3, 2.2], look_at: [0, 0.4, 1.8]}]``: its
     ``name``, its ``position`` in meters, either its ``quaternion`` (w, x, y, z) or the point it
-    should ``look_at`` (upright), and if wanted ``fovy`` in degrees and the ``body`` in whose
-    frame all of that is meant.
+    should ``look_at`` (upright) or the body that is its ``target`` and that it is turned to in
+    every state, and if wanted ``fovy`` in degrees and the ``body`` in whose frame all of that is
+    meant.
 
     Args:
         cameras: what to resolve.
@@ -102,18 +106,22 @@ def _free_camera(description: Mapping[str, Any]) -> Camera:
             "Expected a camera's name of at most 64 letters, digits, '_', '-' and '.', in parts "
             f"divided by '/', none of which begins with '.' or '-', got {str(name)[:80]!r}."
         )
-    if ("quaternion" in description) == ("look_at" in description):
+    target = str(description.get("target") or "")
+    both = "quaternion" in description and "look_at" in description
+    if both or not (target or "quaternion" in description or "look_at" in description):
         raise CameraError(
             f"Expected either quaternion or look_at for the camera {name!r}, got "
-            f"{'both' if 'look_at' in description else 'neither'}."
+            f"{'both' if both else 'neither'}."
         )
     position = _numbers(description, "position", 3)
     if "quaternion" in description:
         quaternion = _numbers(description, "quaternion", 4)
         if not any(quaternion):
             raise CameraError(f"Expected a quaternion other than zero for the camera {name!r}.")
-    else:
+    elif "look_at" in description:
         quaternion = look_at_quaternion(position, _numbers(description, "look_at", 3))
+    else:
+        quaternion = (1.0, 0.0, 0.0, 0.0)
     try:
         fovy = float(description.get("fovy", 45.0))
     except (TypeError, ValueError):
@@ -125,7 +133,8 @@ def _free_camera(description: Mapping[str, Any]) -> Camera:
         )
     x, y, z = position
     w, i, j, k = quaternion
-    return Camera(str(name), (x, y, z), (w, i, j, k), fovy, str(description.get("body") or ""))
+    body = str(description.get("body") or "")
+    return Camera(str(name), (x, y, z), (w, i, j, k), fovy, body, target)
 
 
 def _numbers(description: Mapping[str, Any], key: str, count: int) -> tuple[float, ...]:

@@ -89,7 +89,7 @@ class EnvironmentDescription:
 
     @property
     def camera_poses(self) -> dict[str, dict[str, Any]]:
-        """Position, quaternion, fovy and body of each camera by its name, as plain JSON.
+        """Position, quaternion, fovy, body and target of each camera by its name, as plain JSON.
 
         A pose with its name is a description from which an equal camera can be made.
         """
@@ -97,7 +97,8 @@ class EnvironmentDescription:
             camera.name: {
                 key: list(value) if isinstance(value, tuple) else value
                 for key, value in asdict(camera).items()
-                if key != "name"
+                # Stores of before there were targets have none.
+                if key != "name" and (key != "target" or value)
             }
             for camera in self.cameras
         }

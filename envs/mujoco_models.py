@@ -14,16 +14,20 @@ def add_cameras(spec: mujoco.MjSpec, cameras: Sequence[Camera]) -> None:
     """Fixes cameras to their bodies.
 
     Raises:
-        UnknownNameError: a camera's body is not in the specification.
+        UnknownNameError: a camera's body or target is not in the specification.
     """
     bodies = {body.name: body for body in spec.bodies}
     for camera in cameras:
-        if camera.body and camera.body not in bodies:
-            raise UnknownNameError("body of a camera", camera.body, tuple(bodies))
+        for body in (camera.body, camera.target):
+            if body and body not in bodies:
+                raise UnknownNameError("body of a camera", body, tuple(bodies))
         parent = bodies[camera.body] if camera.body else spec.worldbody
-        parent.add_camera(
+        added = parent.add_camera(
             name=camera.name, pos=camera.position, quat=camera.quaternion, fovy=camera.fovy
         )
+        if camera.target:
+            added.mode = mujoco.mjtCamLight.mjCAMLIGHT_TARGETBODY
+            added.targetbody = camera.target
 
 
 def remove_textures(spec: mujoco.MjSpec) -> None:

@@ -65,11 +65,11 @@ def check_compatible(
     poses = store.camera_poses
     for camera, pose in environment.camera_poses.items():
         there = poses.get(camera, pose)
-        moved = [key for key in pose if pose[key] != there.get(key)]
+        moved = [key for key in {**pose, **there} if pose.get(key) != there.get(key)]
         if moved:
             raise ForeignStoreError(
                 f"Expected images of the camera {camera!r} with "
-                f"{', '.join(f'{key} {pose[key]}' for key in moved)}, but those in "
+                f"{', '.join(f'{key} {pose.get(key)}' for key in moved)}, but those in "
                 f"{store.path} were drawn with "
                 f"{', '.join(f'{key} {there.get(key)}' for key in moved)}. Give the camera "
                 "another name, or the pose that the store has."

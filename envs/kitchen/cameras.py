@@ -1,4 +1,4 @@
-"""Cameras of the kitchen: the views of FK1 and one at the wrist."""
+"""Cameras of the kitchen: the views of FK1 and of R3M, and one at the wrist."""
 
 from envs.cameras import Camera
 
@@ -18,5 +18,15 @@ KITCHEN_CAMERAS: dict[str, Camera] = {
             70.0,
             "panda0_link7",
         ),
+        # FK1's own at the wrist, Franka_wrist_cam.
+        Camera(
+            "wrist_fk1",
+            (0.05, -0.05, 0.15),
+            (0.126001, 0.911084, 0.388578, 0.055290),
+            body="panda0_link7",
+        ),
+        # R3M's, of RoboHive v0.0.5: they stand still and turn as the kitchen moves.
+        Camera("left_cap2", (-1.4, -1.0, 1.8), (1.0, 0.0, 0.0, 0.0), target="knob 1"),
+        Camera("right_cap2", (1.3, -0.7, 3.4), (1.0, 0.0, 0.0, 0.0), target="microwave"),
     )
 }

@@ -18,13 +18,13 @@ class KitchenConfig(EnvironmentConfig):
     """One of :data:`envs.kitchen.tasks.KITCHEN_TASKS`."""
 
     cameras: list[Any] = field(default_factory=lambda: ["wrist"])
-    """Names (left, right, top, wrist) or free cameras, such as
+    """Names (left, right, top, wrist, wrist_fk1, left_cap2, right_cap2) or free cameras, such as
     ``{name: high, position: [0, -1, 3], look_at: [0, 0.4, 1.8], fovy: 45}``. The wrist's view
-    tells encoders apart best (docs/results/protocols.md); R3M's and FK1's are left, right and
-    top."""
+    tells encoders apart best (docs/results/protocols.md); FK1's are left, right, top and
+    wrist_fk1, R3M's left_cap2 and right_cap2."""
 
     randomization: str = "default"
-    """Reset preset: default, fk1 or r3m."""
+    """Reset preset: default, fk1, r3m, fk1_v4 or r3m_v005."""
 
     visual: str | None = None
     """Appearance preset: fixed, varied or shifted; null takes the protocol's, and fixed where no
@@ -64,6 +64,6 @@ class KitchenConfig(EnvironmentConfig):
         center = get_task(self.task).base_center if resets.about_task_center else None
         look = get_visual_preset(str(self.visual))
         return {
-            "randomization": hash_parts(asdict(resets), center),
+            "randomization": hash_parts(resets.settings(), center),
             "visual": hash_parts(asdict(look)),
         }

@@ -27,7 +27,6 @@ from envs.kitchen.scene import (
 from envs.kitchen.tasks import (
     JOINT_TOLERANCE,
     KETTLE_REST,
-    KETTLE_TOLERANCE,
     KITCHEN_JOINTS,
     KITCHEN_TASKS,
     SUCCESS_STEPS,
@@ -141,6 +140,10 @@ class KitchenEnv(MujocoEnvironment):
             )
         free = [camera for camera in resolved if camera.name not in KITCHEN_CAMERAS]
         model = self.scene.build_model((*KITCHEN_CAMERAS.values(), *free))
+        if not self.randomization.pedestal_collides:
+            pedestal = _pedestal(model)
+            model.geom_contype[pedestal] = model.geom_conaffinity[pedestal] = 0
+        self.ends_on_success = self.randomization.ends_on_success
         super().__init__(
             model,
             task=task,
@@ -204,19 +207,37 @@ class KitchenEnv(MujocoEnvironment):
             displacement = center + self.np_random.uniform(-1.0, 1.0, 3) * half_extent
             robot = ROBOT_REST + noise * (self.np_random.uniform(size=len(ROBOT_JOINTS)) - 0.5)
             robot = np.clip(robot, ROBOT_COMMAND_RANGE[:, 0], ROBOT_COMMAND_RANGE[:, 1])
+            if preset.lowest_joint2 is not None:
+                robot[1] = max(robot[1], preset.lowest_joint2)
             self._place(displacement)
-            mujoco.mj_resetData(self.model, self.data)
-            self.data.qpos[self.robot_qpos] = robot
-            self.data.ctrl[:] = robot
-            kettle = slice(self.kettle_qpos, self.kettle_qpos + 7)
-            self.data.qpos[kettle] = [*self._kettle_rest(), 1.0, 0.0, 0.0, 0.0]
-            mujoco.mj_forward(self.model, self.data)
-            if not preset.redraw_in_contact or not self._robot_touches_kitchen():
+            self._put_at_start(robot)
+            if self._may_begin():
                 break
         # After the physical draws, and as many under every preset: the episodes that a seed gives
         # move alike whatever they look like.
         self._visuals.apply(self._visuals.draw(self._visual_preset, self.np_random))
         mujoco.mj_camlight(self.model, self.data)
+
+    def _put_at_start(self, robot: np.ndarray) -> None:
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[self.robot_qpos] = robot
+        self.data.ctrl[:] = robot
+        kettle = slice(self.kettle_qpos, self.kettle_qpos + 7)
+        self.data.qpos[kettle] = [*self._kettle_rest(), 1.0, 0.0, 0.0, 0.0]
+        mujoco.mj_forward(self.model, self.data)
+
+    def _may_begin(self) -> bool:
+        """Whether the drawn start is taken, or another is drawn."""
+        preset = self.randomization
+        if preset.redraw_in_contact and self._robot_touches_kitchen():
+            return False
+        if preset.most_contacts is None:
+            return True
+        robot = self.data.qpos[self.robot_qpos].copy()
+        mujoco.mj_step(self.model, self.data)
+        contacts = self.data.ncon
+        self._put_at_start(robot)
+        return bool(contacts <= preset.most_contacts)
 
     def _execute(self, action: np.ndarray) -> None:
         position = self.data.qpos[self.robot_qpos]
@@ -229,8 +250,14 @@ class KitchenEnv(MujocoEnvironment):
     def is_solved(self) -> bool:
         """Whether all of the kitchen is where the task wants it now."""
         error = np.abs(self.data.qpos[self.kitchen_qpos] - self._goal)
-        kettle = self._kettle_error()
-        return bool((error < self._tolerance).all() and (kettle < KETTLE_TOLERANCE).all())
+        kettle = self._kettle_error() < self.randomization.kettle_tolerance
+        return bool((error < self._tolerance).all() and kettle.all() and self._kettle_is_upright())
+
+    def _kettle_is_upright(self) -> bool:
+        if self.randomization.kettle_turn is None:
+            return True
+        turn = hinge_angles(self.data.qpos[self.kettle_qpos + 3 : self.kettle_qpos + 7])
+        return bool((np.abs(turn) < self.randomization.kettle_turn).all())
 
     def _kettle_error(self) -> np.ndarray:
         kettle = self.data.qpos[self.kettle_qpos : self.kettle_qpos + 3]
@@ -251,7 +278,8 @@ class KitchenEnv(MujocoEnvironment):
         ]
         if self.task.kettle_goal != KETTLE_REST:
             way = np.abs(np.subtract(self.scene.kettle_rest, self.task.kettle_goal)).max()
-            shares.append(share_done(self._kettle_error().max(), way, KETTLE_TOLERANCE))
+            near = min(self.randomization.kettle_tolerance, way / 2)
+            shares.append(share_done(self._kettle_error().max(), way, near))
         return float(np.mean(shares))
 
     def _proprioception(self) -> np.ndarray:
@@ -273,7 +301,8 @@ class KitchenEnv(MujocoEnvironment):
         )
 
     def _kettle_shift(self) -> np.ndarray:
-        return np.zeros(3) if self.randomization.moves == "base" else -self._displacement
+        stays = self.randomization.moves == "base" or self.randomization.kettle_stays
+        return np.zeros(3) if stays else -self._displacement
 
     def _kettle_rest(self) -> np.ndarray:
         return np.asarray(self.scene.kettle_rest) + self._kettle_shift()
@@ -297,3 +326,32 @@ class KitchenEnv(MujocoEnvironment):
     def _apply_reset_record(self, record: Mapping[str, np.ndarray]) -> None:
         self._visuals.apply(record)
         self._place(record["displacement"])
+
+
+def _pedestal(model: mujoco.MjModel) -> list[int]:
+    """The cylinder on which the robot stands, the one geometry of its base's own body."""
+    base = model.body(BASE_BODY).id
+    cylinder = mujoco.mjtGeom.mjGEOM_CYLINDER
+    return [
+        geom
+        for geom in range(model.ngeom)
+        if model.geom_bodyid[geom] == base and model.geom_type[geom] == cylinder
+    ]
+
+
+def hinge_angles(quaternion: np.ndarray) -> np.ndarray:
+    """Angles (3,) of three hinges about x, y and z, in this order, that turn a body so, radians.
+
+    Args:
+        quaternion: (w, x, y, z), (4,).
+    """
+    matrix = np.empty(9)
+    mujoco.mju_quat2Mat(matrix, np.asarray(quaternion, np.float64))
+    turn = matrix.reshape(3, 3)
+    return np.array(
+        [
+            np.arctan2(-turn[1, 2], turn[2, 2]),
+            np.arcsin(np.clip(turn[0, 2], -1.0, 1.0)),
+            np.arctan2(-turn[0, 1], turn[0, 0]),
+        ]
+    )

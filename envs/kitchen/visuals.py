@@ -19,7 +19,8 @@ surface brightness        nominal    nominal * 0.85 to 1          nominal * 0.6 
 ========================  =========  ===========================  ================================
 
 - Each camera moves by a draw of its own; those that ride on a body (``wrist``) a quarter as far,
-  since what they see is near. All free cameras of a configuration share one draw.
+  since what they see is near. All others share one draw (``wrist_fk1``, ``left_cap2``,
+  ``right_cap2``, free ones), and those with a target are shifted but not turned.
 - The strength is one draw an episode for all lights, the head light included. The three
   directional lights keep their aim while they move; the lamp under the hood moves a fifth as far.
 - Surfaces are cabinets, counter, the wall's panels and tiles, and the floor; a color tints the
@@ -34,7 +35,6 @@ import mujoco
 import numpy as np
 
 from egodtm_robot.core.errors import InvalidStateError, UnknownNameError
-from envs.kitchen.cameras import KITCHEN_CAMERAS
 
 Intervals = tuple[tuple[float, float], ...]
 """A draw is uniform over their union."""
@@ -122,8 +122,9 @@ SURFACES: dict[str, Surface] = {
     "floor": Surface(("MatPlane",), white_hue=30.0),
 }
 
-CAMERA_ROWS: tuple[str, ...] = (*KITCHEN_CAMERAS, "free")
-"""Whose pose each row of the record's camera arrays moves; the last is every free camera's."""
+CAMERA_ROWS: tuple[str, ...] = ("left", "right", "top", "wrist", "free")
+"""Whose pose each row of the record's camera arrays moves; the last is every other camera's. A row
+more would change what every seed draws."""
 
 _MOUNTED_CAMERA_SCALE = 0.25
 _LAMP_SCALE = 0.2
@@ -160,7 +161,7 @@ class KitchenVisuals:
         self._colors = np.array([model.mat_rgba[ids[0], :3] for ids in self._materials], np.float64)
         self._camera_row = np.array(
             [
-                CAMERA_ROWS.index(name if name in KITCHEN_CAMERAS else "free")
+                CAMERA_ROWS.index(name if name in CAMERA_ROWS else "free")
                 for name in (model.camera(index).name for index in range(model.ncam))
             ]
         )

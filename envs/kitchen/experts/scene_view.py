@@ -98,8 +98,10 @@ class SceneView:
     @property
     def kettle_goal(self) -> np.ndarray:
         """Where the task wants the kettle, world meters, (3,)."""
-        shift = self.data.body(KITCHEN_BODY).xpos - KITCHEN_REST
-        return np.asarray(self._env.task.kettle_goal) + shift
+        goal = np.asarray(self._env.task.kettle_goal)
+        if self._env.randomization.kettle_stays:
+            return goal
+        return goal + (self.data.body(KITCHEN_BODY).xpos - KITCHEN_REST)
 
 
 class Strategy(Protocol):
