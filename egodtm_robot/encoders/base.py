@@ -20,6 +20,9 @@ from egodtm_robot.core.kinds import declared_kind
 
 Source = Literal["rgb", "privileged", "none"]
 
+Output = Literal["grid", "class"]
+"""What a vision model gives: tokens in the image's layout, or one token for the whole image."""
+
 _FIRST_FINGERPRINTS = {
     "efficientnet_lite0": ("egodtm_robot.encoders.efficientnet", "EfficientNetLite0Encoder"),
     "egodtm": ("egodtm_robot.encoders.egodtm", "EgoDTMEncoder"),

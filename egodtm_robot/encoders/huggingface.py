@@ -8,7 +8,7 @@ import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, get_args
 
 import torch
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
@@ -18,11 +18,9 @@ from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
 from egodtm_robot.core.images import pair, pool_to_grid
 from egodtm_robot.core.published_models.hub import load_config, load_model, load_processor_config
 from egodtm_robot.core.published_models.preprocessing import Preprocessing, processor_size
-from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder
+from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, ImageEncoder, Output
 
-Output = Literal["grid", "class"]
-
-_OUTPUTS = ("grid", "class")
+_OUTPUTS = get_args(Output)
 # They take other inputs than one tensor of images, or of windows of images.
 _UNSUPPORTED = ("vivit", "timesformer", "vjepa2")
 # Pixels between two of their tokens, which their configurations do not say.

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -11,10 +11,9 @@ from torch import nn
 from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
 from egodtm_robot.core.images import pair, pool_to_grid
 from egodtm_robot.core.published_models.image_models import ImageModel
-from egodtm_robot.encoders.base import ImageEncoder
-from egodtm_robot.encoders.huggingface import Output
+from egodtm_robot.encoders.base import ImageEncoder, Output
 
-_OUTPUTS = ("grid", "class")
+_OUTPUTS = get_args(Output)
 
 
 class PublishedEncoder(ImageEncoder):

@@ -14,7 +14,7 @@ from egodtm_robot.core.published_models.image_models import (
     telling_sizes,
 )
 from egodtm_robot.core.published_models.resnet import STRIDE, ResNet, ResNetSizes
-from egodtm_robot.encoders.huggingface import Output
+from egodtm_robot.encoders.base import Output
 from egodtm_robot.encoders.published import PublishedEncoder
 
 _SIDE = 224

@@ -18,7 +18,7 @@ from egodtm_robot.core.published_models.vit import (
     ViTSizes,
     from_transformers_names,
 )
-from egodtm_robot.encoders.huggingface import Output
+from egodtm_robot.encoders.base import Output
 from egodtm_robot.encoders.published import PublishedEncoder
 
 Family = Literal["mvp", "vc1", "tobo", "spa", "theia"]

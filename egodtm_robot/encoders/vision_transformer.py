@@ -8,8 +8,8 @@ from transformers import ViTConfig, ViTModel
 
 from egodtm_robot.core.configuration import PictureSide, PositiveInt
 from egodtm_robot.core.published_models.preprocessing import Preprocessing
-from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE
-from egodtm_robot.encoders.huggingface import Output, TransformersEncoder
+from egodtm_robot.encoders.base import DEFAULT_BATCH_SIZE, Output
+from egodtm_robot.encoders.huggingface import TransformersEncoder
 
 
 class RandomViTEncoder(TransformersEncoder):

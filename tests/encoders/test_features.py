@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -35,6 +36,9 @@ from egodtm_robot.encoders.huggingface import TransformersEncoder
 from egodtm_robot.encoders.reducer import Reducer
 from pretrain.checkpoints import save_checkpoint
 from pretrain.model import EgoDTM, EgoDTMConfig, TextConfig, VisionConfig
+
+sys.path.append(str(Path(__file__).parents[1] / "fakes"))
+import published_files as files
 
 SIZE = 32
 LENGTHS = (7, 3, 12)
@@ -231,17 +235,31 @@ def tiny_egodtm(folder: Path) -> Encoder:
     return make_encoder({"name": "egodtm", "checkpoint": checkpoint, "history": 4, "batch_size": 3})
 
 
+def tiny_published(folder: Path, family: str) -> Encoder:
+    """As authors publish them, with 16 tokens; Voltron as V-Dual, which sees two frames."""
+    shapes = {
+        "r3m": lambda: files.prefixed("convnet.", files.resnet((1, 1, 1, 1), False, 16)),
+        "vc1": lambda: files.vit(128, 1, grid=4),
+        "voltron": lambda: files.voltron(128, 1, 2, grid=4, language=(128, 1, 32)),
+    }[family]()
+    torch.save({"state_dict": files.random(shapes)}, folder / "published.pth")
+    config = {"name": family, "checkpoint": str(folder / "published.pth"), "batch_size": 3}
+    return make_encoder({**config, "grid": None, "resolution": 128 if family == "r3m" else None})
+
+
 @pytest.mark.parametrize("batch", [1, 5])
-@pytest.mark.parametrize("kind", ["images", "video", "egodtm"])
+@pytest.mark.parametrize("kind", ["images", "video", "egodtm", "r3m", "vc1", "voltron"])
 def test_live_features_equal_cached_ones(
     store: DemonstrationStore, tmp_path: Path, kind: str, batch: int
 ):
     encoder: Encoder
     if kind == "images":
         encoder = make_encoder({"name": "efficientnet_lite0_random", "grid": 4, "batch_size": 3})
-    else:
+    elif kind in ("video", "egodtm"):
         encoder = tiny_videomae() if kind == "video" else tiny_egodtm(tmp_path)
-    assert encoder.history == (1 if kind == "images" else 4)
+    else:
+        encoder = tiny_published(tmp_path, kind)
+    assert encoder.history == {"video": 4, "egodtm": 4, "voltron": 2}.get(kind, 1)
     pipeline, cached = demonstration_features(store, encoder, ("left", "right"), progress=False)
     assert pipeline.reducer is not None, "this test is to cover the reducer too"
     for camera in ("left", "right"):
