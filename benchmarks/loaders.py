@@ -34,24 +34,6 @@ NUMBERS = {"multi_instance": ("map", "ndcg"), "egomcq": ("intra",), "zero_shot":
 """What is compared, by task."""
 
 SINGLE: dict[str, dict[str, Any]] = {
-    "1 frame, the middle": {"frames": 1, "choice": "center"},
-    "2 frames": {"frames": 2},
-    "8 frames": {"frames": 8},
-    "16 frames": {"frames": 16},
-    "LaViLa's segments": {"choice": "lavila"},
-    "EgoVLP's segments": {"choice": "egovlp"},
-    "drawn from each segment": {"choice": "random"},
-    "the first frames": {"choice": "windows"},
-    "neighbors around the middle": {"choice": "center"},
-    "every fourth frame around the middle": {"choice": "center", "stride": 4},
-    "three windows of every fourth frame": {"choice": "windows", "stride": 4, "windows": 3},
-    "whole picture made square": {"crop": "squash"},
-    "three squares": {"crop": "three"},
-    "square of 7/8": {"crop_share": 0.875},
-    "five squares of 7/8": {"crop": "five", "crop_share": 0.875},
-    "bilinear, not antialiased": {"resampling": "bilinear"},
-    "bicubic": {"resampling": "bicubic"},
-    "by way of half the size": {"side": 64},
     "captions": {"text": "caption"},
     "narrations": {"text": "narration"},
     "without tags": {"tags": "drop"},
@@ -60,6 +42,17 @@ SINGLE: dict[str, dict[str, Any]] = {
     "template `a video of {}`": {"template": "a video of {}"},
     "dual softmax": {"similarity": "dual_softmax"},
     "dual softmax, temperature 0.05": {"similarity": "dual_softmax", "temperature": 0.05},
+    "1 frame, the middle": {"frames": 1, "choice": "center"},
+    "neighbors around the middle": {"choice": "center"},
+    "the first frames": {"choice": "windows"},
+    "drawn from each segment": {"choice": "random"},
+    "whole picture made square": {"crop": "squash"},
+    "three squares": {"crop": "three"},
+    "square of 7/8": {"crop_share": 0.875},
+    "five squares of 7/8": {"crop": "five", "crop_share": 0.875},
+    "bilinear, not antialiased": {"resampling": "bilinear"},
+    "by way of 64 pixels": {"side": 64},
+    "8 frames": {"frames": 8},
 }
 """Settings beside those of the reference, in words."""
 
@@ -116,7 +109,7 @@ def _main() -> None:
     head += [f"{t} {n}" for t, numbers in NUMBERS.items() for n in numbers] if scored else []
     head += ["cosine", "finds itself, %"]
     print(f"| {' | '.join(head)} |\n{'|---' * len(head)}|")
-    chosen = [name for name in arguments.presets.split(",") if name != "default"]
+    chosen = [name for name in arguments.presets.split(",") if name not in ("", "default")]
     reference: Any = None
     usual: np.ndarray | None = None
     for number, (name, loader) in enumerate(loaders(arguments.frames, chosen).items()):
