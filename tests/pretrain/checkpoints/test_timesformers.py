@@ -25,6 +25,7 @@ from egodtm_robot.encoders.timesformer import TimeSformerEncoder
 from pretrain.checkpoints.timesformers import read_timesformer
 from pretrain.evaluate.model import make_video_text_model
 from pretrain.evaluate.timesformer import load_timesformer
+from pretrain.model.timesformer import TimeSformer, TimeSformerConfig
 from pretrain.model.tokenizer import tokenize
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
@@ -224,6 +225,35 @@ def test_every_tensor_lands(name, tensors, words, tmp_path: Path):
         and not (name == "egovlpv2" and any(part in n for part in fusion))
     }
     assert numbers == sum(tensor.numel() for tensor in own.values())
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "settings"),
+    [
+        (published.lavila, "lavila", LAVILA),
+        (published.lavila_distilbert, "lavila", LAVILA),
+        (published.egovlp, "egovlp", EGOVLP),
+        (published.egovlpv2, "egovlpv2", EGOVLPV2),
+    ],
+)
+def test_what_weights_do_not_show_comes_with_the_family(make, name, settings, tmp_path: Path):
+    """An epsilon that is off would hide below the tolerance of the tests above."""
+    read = read_timesformer(write(tmp_path / "it.pth", make()))
+    assert read.family.name == name
+    config = read.config
+    assert config.activation == ("quick_gelu" if settings["quick"] else "gelu")
+    assert config.norm_eps == settings["eps"]
+    assert config.mean == pytest.approx(settings["mean"], abs=1e-7)
+    assert config.std == pytest.approx(settings["std"], abs=1e-7)
+    assert config.heads == published.HEADS
+
+
+def test_published_sizes_have_the_published_numbers_of_weights():
+    """Of LaViLa's and EgoVLP's video encoders, counted with their own code."""
+    base = TimeSformer(TimeSformerConfig(pre_norm=True, patch_bias=False))
+    assert sum(parameter.numel() for parameter in base.parameters()) == 114_169_344
+    long = TimeSformer(TimeSformerConfig(frames=16))
+    assert sum(parameter.numel() for parameter in long.parameters()) == 114_177_792
 
 
 @pytest.mark.parametrize(
