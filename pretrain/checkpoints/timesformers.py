@@ -112,11 +112,11 @@ FAMILIES: dict[FamilyName, TimeSformerFamily] = {
     family.name: family for family in (LAVILA, EGOVLP, EGOVLPV2)
 }
 
-_TOKENIZERS: dict[Kind, str] = {
+_TOKENIZERS: dict[str | None, str] = {
     "distilbert": "distilbert-base-uncased",
     "roberta": "roberta-base",
 }
-"""Hub ids of the tokenizers that the text encoders were trained with."""
+"""Hub ids of the tokenizers that the text encoders were trained with; CLIP's is our own."""
 
 # Applied in order to every name.
 _SPELLINGS = [
@@ -166,9 +166,7 @@ class PublishedTimeSformer:
     @property
     def tokenizer(self) -> str | None:
         """Hub id of the tokenizer it was trained with; None where that comes with the package."""
-        if self.text is None or self.text == "clip":
-            return None
-        return _TOKENIZERS[self.text]
+        return _TOKENIZERS.get(self.text)
 
     def identity(self) -> dict[str, Any]:
         """What decides outputs besides weights."""

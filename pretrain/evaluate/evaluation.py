@@ -45,7 +45,8 @@ class EvaluateConfig:
     the package, or a path of one that ``pretrain/run.py`` or ``pretrain.export`` wrote."""
 
     video_text_model: dict[str, Any] = field(default_factory=dict)
-    """The model that is measured: ``egodtm``, or ``custom`` with ``video_text_model._target_``, the
+    """The model that is measured: ``egodtm``; a published one of ``avion``, ``clip``, ``egovlp``,
+    ``egovlpv2``, ``lavila`` and ``siglip2``; or ``custom`` with ``video_text_model._target_``, the
     import path of a class of your own."""
 
     tasks: Any = "all"

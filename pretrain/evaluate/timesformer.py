@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from egodtm_robot.core.configuration import PositiveInt
-from egodtm_robot.core.errors import CheckpointError
+from egodtm_robot.core.errors import CheckpointError, WeightsError
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
 from egodtm_robot.core.images import central_squares
 from egodtm_robot.core.published_models.identity import tokenizer_identity
@@ -118,7 +118,10 @@ def load_timesformer(
             "has none: it is a video encoder alone."
         )
     has_text = published.text is not None
-    model = published.build(tokenizer, text=has_text)
+    try:
+        model = published.build(tokenizer, text=has_text)
+    except WeightsError as error:  # nothing else is fetched here
+        raise WeightsError(f"{error} Set video_text_model.tokenizer to it.") from error
     identity = published.identity()
     if isinstance(model.textual, LanguageModelText):
         identity["tokenizer"] = tokenizer_identity(model.textual.tokenizer)

@@ -209,7 +209,7 @@ def _program_runner(content: bytes) -> Any:
 
 def _onnxruntime() -> Any:
     try:
-        import onnxruntime  # type: ignore[import-untyped]
+        import onnxruntime
     except ImportError as error:
         raise MissingPackageError(
             "Files of ONNX are checked with the package onnxruntime; install it with "

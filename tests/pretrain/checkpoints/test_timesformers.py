@@ -25,6 +25,7 @@ from egodtm_robot.encoders.timesformer import TimeSformerEncoder
 from pretrain.checkpoints.timesformers import read_timesformer
 from pretrain.evaluate.model import make_video_text_model
 from pretrain.evaluate.timesformer import load_timesformer
+from pretrain.model.timesformer import TimeSformer, TimeSformerConfig
 from pretrain.model.tokenizer import tokenize
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
@@ -227,6 +228,35 @@ def test_every_tensor_lands(name, tensors, words, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("make", "name", "settings"),
+    [
+        (published.lavila, "lavila", LAVILA),
+        (published.lavila_distilbert, "lavila", LAVILA),
+        (published.egovlp, "egovlp", EGOVLP),
+        (published.egovlpv2, "egovlpv2", EGOVLPV2),
+    ],
+)
+def test_what_weights_do_not_show_comes_with_the_family(make, name, settings, tmp_path: Path):
+    """An epsilon that is off would hide below the tolerance of the tests above."""
+    read = read_timesformer(write(tmp_path / "it.pth", make()))
+    assert read.family.name == name
+    config = read.config
+    assert config.activation == ("quick_gelu" if settings["quick"] else "gelu")
+    assert config.norm_eps == settings["eps"]
+    assert config.mean == pytest.approx(settings["mean"], abs=1e-7)
+    assert config.std == pytest.approx(settings["std"], abs=1e-7)
+    assert config.heads == published.HEADS
+
+
+def test_published_sizes_have_the_published_numbers_of_weights():
+    """Of LaViLa's and EgoVLP's video encoders, counted with their own code."""
+    base = TimeSformer(TimeSformerConfig(pre_norm=True, patch_bias=False))
+    assert sum(parameter.numel() for parameter in base.parameters()) == 114_169_344
+    long = TimeSformer(TimeSformerConfig(frames=16))
+    assert sum(parameter.numel() for parameter in long.parameters()) == 114_177_792
+
+
+@pytest.mark.parametrize(
     ("make", "name", "expected"),
     [
         (published.lavila, "lavila", {"mode": "linear", "align_corners": False}),
@@ -368,7 +398,7 @@ def test_a_hostile_pickle_is_refused_and_nothing_is_run(tmp_path: Path, monkeypa
 def test_a_tokenizer_that_is_absent_or_anothers_is_named(words: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     path = str(write(tmp_path / "egovlp.pth", published.egovlp()))
-    with pytest.raises(WeightsError, match="nowhere"):
+    with pytest.raises(WeightsError, match="nowhere.*Set video_text_model.tokenizer to it"):
         load_timesformer(path, tokenizer=str(tmp_path / "nowhere"))
     tensors = published.egovlp()
     name = "module.text_model.embeddings.word_embeddings.weight"
