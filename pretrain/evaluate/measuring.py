@@ -38,19 +38,21 @@ def measure_tasks(
         EvaluationTaskError: a task gave another number of records than it was asked for, or records
             that can't be kept.
     """
+    # Asked once: a task reads its annotations for it, and refuses those of other clips.
+    sizes = {task.name: task.size(data) for task in tasks}
     pieces = [
         (number, task)
-        for number in range(max(-(-task.size(data) // PIECE) for task in tasks))
+        for number in range(-(-max(sizes.values()) // PIECE))
         if number % accelerator.num_processes == accelerator.process_index
         for task in tasks
-        if number * PIECE < task.size(data)
+        if number * PIECE < sizes[task.name]
     ]
     own: dict[str, list[Record]] = {task.name: [] for task in tasks}
     for done, (number, task) in enumerate(pieces, start=1):
         path = None if folder is None else folder / task.name / f"{number:05d}.npz"
         records = None if path is None else read_records(path)
         if records is None:
-            items = range(number * PIECE, min((number + 1) * PIECE, task.size(data)))
+            items = range(number * PIECE, min((number + 1) * PIECE, sizes[task.name]))
             records = task.measure(model, data, items)
             if len(records) != len(items):
                 raise EvaluationTaskError(

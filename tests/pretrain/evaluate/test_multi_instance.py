@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pretrain.clips.sources.tables import AnnotationFileError
 from pretrain.clips.store import ClipStore, ClipStoreWriter
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.loader import LoaderConfig
@@ -125,5 +126,13 @@ def test_clips_of_a_store_bring_their_classes_or_are_refused(tmp_path):
     np.testing.assert_array_equal(
         found[0]["text_embedding"], model.encode_text([f"a view of {clips[0].narration}"])[0]
     )
+    # Sentences of another split are refused before the model is asked.
+    table = tmp_path / "sentences.csv"
+    table.write_text("narration_id,narration\nP07_9,y\n")
+    with pytest.raises(EvaluationDataError, match="1 are missing, P07_9 first"):
+        MultiInstanceRetrieval(sentences=str(table)).size(data["named"])
+    table.write_text("narration_id,narration\nP07_9,y\n,z\n")
+    with pytest.raises(AnnotationFileError, match="sentences.csv:3.*narration_id"):
+        MultiInstanceRetrieval(sentences=str(table)).size(data["named"])
     with pytest.raises(EvaluationDataError, match="squares/square/3 has none"):
         task.measure(model, data["mixed"], range(6))

@@ -90,6 +90,14 @@ def test_published_tables_name_all_classes_and_a_foreign_clip_is_refused(tmp_pat
         measured(ZeroShot(classes=str(fewer)), data)
     with pytest.raises(AnnotationFileError, match="nothing"):
         read_classes([tmp_path / "missing.csv"])
+    for name, text, place in (
+        ("empty.csv", EPIC + "a,take,0,2\nb,,0,3\n", "empty.csv:3.*narration"),
+        ("nameless.txt", "red square 1\n 2\n", "nameless.txt.*a name before the number"),
+        ("short.csv", "narration,verb_class\nopen,3\n", "column 'noun_class'"),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(AnnotationFileError, match=place):
+            read_classes([tmp_path / name])
     with pytest.raises(EvaluationDataError, match="at least one prompt"):
         ZeroShot(prompts=[])
 
