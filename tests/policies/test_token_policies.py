@@ -6,6 +6,7 @@ import torch
 
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from policies.base import INFERENCE_BATCH, Batch
+from policies.checkpoints import load_policy, save_policy
 from policies.registry import choose_policy
 from policies.spec import FeatureShape, PolicySpec
 
@@ -136,6 +137,12 @@ def test_an_episode_is_the_same_to_the_bit_beside_any_number_of_others(name, ens
     together = act(policy, everything)
     for rows in ([2], [2, 20], [34, 2, 7]):
         np.testing.assert_array_equal(act(policy, rows), together[:, rows])
+
+
+def test_a_loaded_policy_acts_as_the_saved_one_to_the_bit(policy, tmp_path):
+    save_policy(policy, tmp_path / "policy", {})
+    loaded = load_policy(tmp_path / "policy").policy
+    np.testing.assert_array_equal(act(loaded, [0, 2]), act(policy, [0, 2]))
 
 
 @pytest.mark.parametrize(
