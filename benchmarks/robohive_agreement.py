@@ -29,6 +29,7 @@ from envs.kitchen.scene import ARM_JOINTS, BASE_BODY
 from envs.kitchen.tasks import SUCCESS_STEPS
 from envs.robohive import RoboHiveKitchenEnv
 from envs.robohive.native.env import RoboHiveFK1Env
+from envs.robohive.native.expert import MirroredExpert
 from envs.robohive.native.mirror import KitchenMirror
 from envs.robohive.native.tasks import FK1_TASKS
 
@@ -106,7 +107,7 @@ class Pair:
 
 def expert_actions(pair: Pair) -> Iterator[np.ndarray]:
     """The expert's, closed loop in RoboHive, up to the sixth solved step."""
-    expert = pair.native.demonstrator()
+    expert = MirroredExpert(pair.native)
     for _ in range(LONGEST):
         if pair.native._solved_steps > SUCCESS_STEPS:
             return
@@ -145,7 +146,7 @@ def own_resets(pair: Pair, seed: int) -> None:
 def expert_success(task: str, episodes: int) -> str:
     """A row: successes in RoboHive under its own resets and rules."""
     env = RoboHiveFK1Env(task, cameras=())
-    expert = env.demonstrator()
+    expert = MirroredExpert(env)
     successes, solved = 0, []
     for seed in range(FIRST_SEED, FIRST_SEED + episodes):
         env.reset(seed=seed)

@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 
 from envs.cameras import Camera, CameraChoice, resolve_cameras
-from envs.contract import Demonstrator
+from envs.contract import Demonstrator, NoDemonstratorError
 from envs.kitchen.cameras import KITCHEN_CAMERAS
 from envs.kitchen.config import KitchenConfig
 from envs.kitchen.progress import share_done
@@ -173,7 +173,18 @@ class KitchenEnv(MujocoEnvironment):
         return self.visual
 
     def demonstrator(self) -> Demonstrator:
-        """The scripted expert of the task, see :mod:`envs.kitchen.experts`."""
+        """The scripted expert of the task, see :mod:`envs.kitchen.experts`.
+
+        Raises:
+            NoDemonstratorError: under this reset preset no expert does the task.
+        """
+        if self.task.needs_center and not self.randomization.about_task_center:
+            raise NoDemonstratorError(
+                f"Expected a demonstrator for {self.task.name} under the resets "
+                f"{self.randomization.name}; the scripted expert never succeeds there, since the "
+                "open door is out of the arm's reach. Choose env.randomization=default, which puts "
+                "the robot nearer to it, or name a store of demonstrations with demos.path."
+            )
         from envs.kitchen.experts import make_expert  # it acts on this class
 
         return make_expert(self)
@@ -210,34 +221,18 @@ class KitchenEnv(MujocoEnvironment):
             if preset.lowest_joint2 is not None:
                 robot[1] = max(robot[1], preset.lowest_joint2)
             self._place(displacement)
-            self._put_at_start(robot)
-            if self._may_begin():
+            mujoco.mj_resetData(self.model, self.data)
+            self.data.qpos[self.robot_qpos] = robot
+            self.data.ctrl[:] = robot
+            kettle = slice(self.kettle_qpos, self.kettle_qpos + 7)
+            self.data.qpos[kettle] = [*self._kettle_rest(), 1.0, 0.0, 0.0, 0.0]
+            mujoco.mj_forward(self.model, self.data)
+            if not preset.redraw_in_contact or not self._robot_touches_kitchen():
                 break
         # After the physical draws, and as many under every preset: the episodes that a seed gives
         # move alike whatever they look like.
         self._visuals.apply(self._visuals.draw(self._visual_preset, self.np_random))
         mujoco.mj_camlight(self.model, self.data)
-
-    def _put_at_start(self, robot: np.ndarray) -> None:
-        mujoco.mj_resetData(self.model, self.data)
-        self.data.qpos[self.robot_qpos] = robot
-        self.data.ctrl[:] = robot
-        kettle = slice(self.kettle_qpos, self.kettle_qpos + 7)
-        self.data.qpos[kettle] = [*self._kettle_rest(), 1.0, 0.0, 0.0, 0.0]
-        mujoco.mj_forward(self.model, self.data)
-
-    def _may_begin(self) -> bool:
-        """Whether the drawn start is taken, or another is drawn."""
-        preset = self.randomization
-        if preset.redraw_in_contact and self._robot_touches_kitchen():
-            return False
-        if preset.most_contacts is None:
-            return True
-        robot = self.data.qpos[self.robot_qpos].copy()
-        mujoco.mj_step(self.model, self.data)
-        contacts = self.data.ncon
-        self._put_at_start(robot)
-        return bool(contacts <= preset.most_contacts)
 
     def _execute(self, action: np.ndarray) -> None:
         position = self.data.qpos[self.robot_qpos]

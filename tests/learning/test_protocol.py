@@ -144,6 +144,7 @@ FROZEN = {
     "fixed_camera": ("b8370e40265bfc1a", "66646d761ae3327b"),
     "quick": ("6d9a39eede89ab4d", "bc87db4416332619"),
     "r3m": ("cd690d6185a9c89c", "f208140d1b606407"),
+    "r3m_v005": ("cd690d6185a9c89c", "67f97d3f6e8c8e67"),
     "shifted": ("abb40ed1965f1153", "dd3b97ae056b425c"),
     "standard": ("b8370e40265bfc1a", "dd3b97ae056b425c"),
 }

@@ -124,3 +124,39 @@ def test_a_camera_given_twice_is_refused():
 def test_a_camera_on_an_unknown_body_is_refused():
     with pytest.raises(UnknownNameError, match="panda0_link7"):
         KitchenEnv(cameras=({**SIDE, "body": "panda0_link77"},))
+
+
+@pytest.mark.parametrize(
+    ("name", "body"), [("left_cap2", "knob 1"), ("right_cap2", "microwave"), ("follows", "kettle")]
+)
+def test_a_camera_with_a_target_turns_to_it_wherever_the_kitchen_is(name, body):
+    free = {"name": "follows", "position": [0.0, -1.0, 3.0], "target": "kettle"}
+    env = KitchenEnv(randomization="r3m", cameras=(free,), resolution=8)
+    camera = env.model.camera(name).id
+    turns = []
+    for seed in range(3):
+        env.reset(seed=seed)
+        ahead = -env.data.cam_xmat[camera].reshape(3, 3)[:, 2]
+        to_body = env.data.body(body).xpos - env.data.cam_xpos[camera]
+        assert ahead @ to_body / np.linalg.norm(to_body) > 1 - 1e-6
+        turns.append(ahead)
+    assert np.ptp(turns, axis=0).max() > 1e-3
+    assert env.describe().camera_poses["follows"]["target"] == "kettle"
+    env.close()
+
+
+def test_a_pose_without_a_target_is_stored_as_before_there_were_targets():
+    env = KitchenEnv(cameras=("left", SIDE), resolution=8)
+    for pose in env.describe().camera_poses.values():
+        assert list(pose) == ["position", "quaternion", "fovy", "body"]
+    env.close()
+
+
+def test_a_stored_pose_with_a_target_is_the_description_of_the_same_camera():
+    camera = KITCHEN_CAMERAS["left_cap2"]
+    env = KitchenEnv(cameras=("left_cap2",), resolution=8)
+    (pose,) = env.describe().camera_poses.values()
+    (again,) = resolve_cameras([{"name": "mine", **pose}], KITCHEN_CAMERAS)
+    assert (again.position, again.target) == (camera.position, camera.target)
+    with pytest.raises(UnknownNameError, match="body of a camera"):
+        KitchenEnv(cameras=({**SIDE, "target": "nothing"},))

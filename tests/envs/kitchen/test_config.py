@@ -13,6 +13,8 @@ FROZEN_RESETS = {
     "default": "f12b9007712059e7",
     "fk1": "e6acfa243c272a4c",
     "r3m": "372b6f79e6a046eb",
+    "fk1_v4": "d7809a99bf3d9798",
+    "r3m_v005": "f97ced619e80e796",
 }
 """Results name these presets: whoever changes what one draws gives it another name."""
 

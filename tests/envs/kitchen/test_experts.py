@@ -2,9 +2,13 @@ import numpy as np
 import pytest
 
 from egodtm_robot.core.seeding import episode_seeds
+from egodtm_robot.demos.collection import check_collection
+from envs.contract import NoDemonstratorError
 from envs.kitchen import KITCHEN_TASKS, KitchenEnv
 from envs.kitchen.experts import make_expert
+from envs.kitchen.randomization import RANDOMIZATIONS
 from envs.kitchen.reachability import handle_in_reach
+from envs.registry import environment_config
 
 MAIN_TASKS = ("microwave", "slide_cabinet", "hinge_cabinet", "knob", "light")
 NOISE = 0.07
@@ -107,3 +111,12 @@ def test_a_handle_far_away_is_out_of_reach():
 def test_every_task_has_an_expert():
     for task in KITCHEN_TASKS:
         make_expert(KitchenEnv(task, cameras=()))
+
+
+@pytest.mark.parametrize("randomization", [name for name in RANDOMIZATIONS if name != "default"])
+def test_a_task_that_no_expert_does_under_a_preset_is_refused_at_the_start(randomization, tmp_path):
+    config = environment_config("franka_kitchen_hinge_cabinet", randomization=randomization)
+    with pytest.raises(NoDemonstratorError, match=rf"{randomization}.*randomization=default"):
+        check_collection(config, tmp_path / "store")
+    env = KitchenEnv("hinge_cabinet", cameras=())
+    assert env.demonstrator().version

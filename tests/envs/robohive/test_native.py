@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from egodtm_robot.core.errors import UnknownNameError
 from envs.contract import NoDemonstratorError
+from envs.kitchen import KITCHEN_CAMERAS
 from envs.registry import environment_config, make_environment
 from envs.robohive import RoboHiveKitchenEnv
 from envs.robohive.native import package
@@ -152,6 +154,11 @@ def test_a_task_without_an_expert_says_so(assets: None) -> None:
         assert environment.progress() < 0.2
         with pytest.raises(NoDemonstratorError, match=r"demos\.path"):
             environment.demonstrator()
+    with (
+        closing(RoboHiveFK1Env("hinge_cabinet", cameras=())) as environment,
+        pytest.raises(NoDemonstratorError, match="out of the arm's reach"),
+    ):
+        environment.demonstrator()
     with pytest.raises(UnknownNameError, match="microwave"):
         environment_config("robohive_fk1_light", task="microwav")
 
@@ -210,6 +217,11 @@ def test_the_installed_package_and_the_environment_are_left_as_they_are() -> Non
     assert not hasattr(np, "product")
     assert np.get_printoptions()["precision"] == 8
     assert "GIT_PYTHON_REFRESH" not in os.environ
+
+
+def test_fk1s_wrist_camera_is_the_kitchens_wrist_fk1(env: RoboHiveFK1Env) -> None:
+    ours, theirs = KITCHEN_CAMERAS["wrist_fk1"], env.own_cameras["Franka_wrist_cam"]
+    assert replace(theirs, name=ours.name) == ours
 
 
 def test_it_is_made_from_its_configuration(assets: None) -> None:
