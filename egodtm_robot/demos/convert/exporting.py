@@ -13,11 +13,13 @@ from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.processes.maps import unordered_map
 from egodtm_robot.core.storage import check_free_space
 from egodtm_robot.core.storage.atomic_files import sync_folder, write_atomically
+from egodtm_robot.core.storage.locking import FileLock
 from egodtm_robot.demos.convert.contract import DemonstrationFormat, Part
 from egodtm_robot.demos.store import DemonstrationStore
 
 _FACTS = "facts.json"
 _IDENTITY = "identity.txt"
+_LOCK = "writer.lock"
 
 
 def export_demonstrations(
@@ -49,6 +51,7 @@ def export_demonstrations(
         ConversionError: the store cannot be written in this format.
         DatasetError: the store is empty.
         StoreExistsError: something lies at ``out``.
+        StoreLockedError: another process writes the same data set.
         ResumeMismatchError: the parts there are of another store or of other settings.
         DiskSpaceError: the disk has no room for the estimate.
     """
@@ -56,13 +59,44 @@ def export_demonstrations(
     if store.num_episodes == 0:
         raise DatasetError(f"Expected demonstrations in {source}, it holds none.")
     format.check_store(store)
-    if out.exists():
+    partial = out.with_name(f"{out.name}.partial")
+    identity = _identity(format, store)
+    if out.exists() and not _is_of(partial, identity):
         raise StoreExistsError(
             f"Expected a free path for the data set, but {out} is there. Remove it, or choose "
             "another with out=..."
         )
-    partial = out.with_name(f"{out.name}.partial")
-    _claim(partial, _identity(format, store))
+    _claim(partial, identity)
+    lock = FileLock(partial / _LOCK, str(out))
+    lock.acquire(0)
+    try:
+        if not out.exists():  # else only the parts are left to be removed
+            _write_parts(format, store, source, partial, workers, progress, announce)
+        parts = [_part(partial, index) for index in range(store.num_episodes)]
+        if not out.exists():
+            merged = partial / "merged"
+            # What an interrupted merge has left is not worth going on with: parts are only copied.
+            _remove(merged)
+            format.merge(store, parts, merged)
+            os.replace(merged, out)
+            sync_folder(out.parent)
+        summary = format.summary(parts)
+        shutil.rmtree(partial)
+    finally:
+        lock.release()
+    return summary
+
+
+def _write_parts(
+    format: DemonstrationFormat,
+    store: DemonstrationStore,
+    source: Path,
+    partial: Path,
+    workers: int,
+    progress: Callable[[int], Callable[[int], None]] | None,
+    announce: Callable[[int], None] | None,
+) -> None:
+    """Write the parts that are missing."""
     missing = [i for i in range(store.num_episodes) if not (_folder(partial, i)).is_dir()]
     size = format.estimate_bytes(store) * len(missing) // store.num_episodes
     check_free_space(partial, size)
@@ -76,26 +110,21 @@ def export_demonstrations(
         done += 1
         if report is not None:
             report(done)
-    parts = [_part(partial, index) for index in range(store.num_episodes)]
-    merged = partial / "merged"
-    # What an interrupted merge has left is not worth going on with: parts are only copied.
-    _remove(merged)
-    format.merge(store, parts, merged)
-    os.replace(merged, out)
-    sync_folder(out.parent)
-    summary = format.summary(parts)
-    shutil.rmtree(partial)
-    return summary
 
 
 def _identity(format: DemonstrationFormat, store: DemonstrationStore) -> str:
     return hash_parts(format.kind, dataclasses.asdict(format), store.fingerprint)
 
 
+def _is_of(partial: Path, identity: str) -> bool:
+    record = partial / _IDENTITY
+    return record.is_file() and record.read_text() == identity
+
+
 def _claim(partial: Path, identity: str) -> None:
     record = partial / _IDENTITY
     if record.is_file():
-        if record.read_text() != identity:
+        if not _is_of(partial, identity):
             raise ResumeMismatchError(
                 f"Expected {partial} to hold parts of this very store and these settings, but it "
                 "was begun with others. Give those again, or remove it and begin anew."

@@ -176,7 +176,7 @@ def assign_roles(
         if len(group) == 1 and _passes_unchanged(group[0]):
             used.add(group[0].name)
     kept = [c for name, c in known.items() if name not in used and name not in set(left_out)]
-    return Roles(*vectors, cameras=images, extra=_safe_names(kept))
+    return Roles(vectors[0], vectors[1], vectors[2], images, _safe_names(kept))
 
 
 def choose_cameras(

@@ -1,6 +1,5 @@
 """What holds for every format that is written."""
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from egodtm_robot.core.errors import (
     DiskSpaceError,
     ResumeMismatchError,
     StoreExistsError,
+    StoreLockedError,
     UnknownNameError,
 )
 from egodtm_robot.demos import DemonstrationStore, foreign_attributes
@@ -39,7 +39,7 @@ FORMATS = {
 def stores(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stores")
     return {
-        "native": make_store(folder / "native", 3),
+        "native": make_store(folder / "native", 2),
         "foreign": make_foreign_store(folder / "foreign", 3),
     }
 
@@ -62,7 +62,7 @@ def killing(at):
 
 
 def test_every_format_that_is_written_is_here():
-    assert set(group_names("format")) == {*FORMATS, "r3m_paths"}
+    assert set(group_names("format")) == {*FORMATS, "r3m_paths", "custom"}
 
 
 @pytest.mark.parametrize("kind", ["native", "foreign"])
@@ -131,6 +131,38 @@ def test_parts_of_another_store_are_refused(stores, format, tmp_path):
         written(format, stores["foreign"], out)
 
 
+def test_a_kill_behind_the_last_step_is_no_failure(stores, tmp_path, monkeypatch):
+    format = make_format("diffusion_policy")
+    out = tmp_path / "data"
+
+    def die(parts):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(format, "summary", die)
+        with pytest.raises(Killed):
+            written(format, stores["foreign"], out)
+    before = files_of(out)
+    written(format, stores["foreign"], out)
+    assert files_of(out) == before
+    assert not (tmp_path / "data.partial").exists()
+
+
+def test_one_process_writes_a_data_set(stores, tmp_path):
+    format = make_format("diffusion_policy")
+    refused = []
+
+    def second(done):
+        with pytest.raises(StoreLockedError):
+            written(format, stores["foreign"], tmp_path / "data")
+        refused.append(done)
+
+    export_demonstrations(
+        format, stores["foreign"].path, tmp_path / "data", 0, progress=lambda _: second
+    )
+    assert refused
+
+
 def test_a_store_of_something_else_is_not_added_to(stores, format, tmp_path):
     data = written(format, stores["foreign"], tmp_path / "data")
     with pytest.raises(ResumeMismatchError, match="beginning of this very data set"):
@@ -164,6 +196,21 @@ def test_nothing_is_named(format, tmp_path):
         read(format, tmp_path / "nowhere", tmp_path / "store")
 
 
+class OnlyRead(contract.DemonstrationFormat):
+    kind = "mine"
+
+    def open(self, path):
+        return make_format("diffusion_policy").open(path)
+
+
+def test_a_format_of_ones_own_is_an_import_path(stores, tmp_path):
+    data = written(make_format("diffusion_policy"), stores["foreign"], tmp_path / "data")
+    own = make_format({"name": "custom", "_target_": f"{__name__}.OnlyRead"})
+    assert_same(stores["foreign"], read(own, data, tmp_path / "store"))
+    with pytest.raises(ConversionError, match="mine, which is only read"):
+        written(own, stores["foreign"], tmp_path / "other")
+
+
 def test_unknown_formats_and_options_are_refused():
     with pytest.raises(UnknownNameError, match="lerobot"):
         make_format("lerobots")
@@ -182,4 +229,3 @@ def test_a_data_set_that_was_changed_is_read_as_anyones(stores, tmp_path):
     attributes["egodtm_robot"]["lengths"][0] += 1
     (data / ".zattrs").write_text(json.dumps(attributes))
     assert read(format, data, tmp_path / "store").attributes.foreign
-    assert dataclasses.replace(ORIGIN).format == "teleoperation"
