@@ -331,7 +331,7 @@ def _train_on_records(
         dict.fromkeys(features, pipeline.grid),
         pipeline.fingerprint,
         recorded.episodes,
-        units,
+        action_range=units,
     )
     with clock("train"):
         trained = _train(

@@ -120,7 +120,7 @@ def _exported(graph: Graph) -> torch.export.ExportedProgram:
     try:
         with torch.no_grad(), _quiet():
             return torch.export.export(
-                graph.module.eval(),
+                graph.module.eval().requires_grad_(False),
                 inputs,
                 dynamic_shapes={"inputs": tuple({0: batch} for _ in inputs)},
                 strict=False,
