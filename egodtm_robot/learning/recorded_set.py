@@ -52,7 +52,7 @@ class RecordedSet:
             "cameras": {name: list(size) for name, size in self.cameras.items()},
             "control_dt": attributes.control_dt,
             "proprioception": {"low": low, "high": high},
-            "actions": _names(attributes.origin, "actions", len(self.action_range.low)),
+            "actions": names_of(attributes.origin, "actions", len(self.action_range.low)),
         }
 
 
@@ -125,7 +125,7 @@ def action_range(actions: np.ndarray, limits: ActionLimits = "extremes") -> Acti
     return ActionRange.of(actions.min(axis=0), actions.max(axis=0))
 
 
-def _names(origin: Origin | None, array: str, count: int) -> list[str] | None:
+def names_of(origin: Origin | None, array: str, count: int) -> list[str] | None:
     """What the data set calls the numbers of an array, where it says so as LeRobot does."""
     features = {} if origin is None else origin.metadata.get("features", {})
     column = "" if origin is None else origin.columns.get(array, "")

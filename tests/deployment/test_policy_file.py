@@ -21,6 +21,7 @@ from egodtm_robot.core.errors import (
     UnknownNameError,
 )
 from egodtm_robot.core.graphs import Graph, GraphExportError, read_metadata, write_graph
+from egodtm_robot.demos.origin import Origin
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.deployment.policy_graph import policy_graph
 from egodtm_robot.deployment.trained_policy import load_trained_policy
@@ -29,6 +30,7 @@ from egodtm_robot.encoders.state import NoEncoder
 from egodtm_robot.evaluation.results import FinishedRun, ResultsError
 from egodtm_robot.export import ExportPolicyConfig, export
 from egodtm_robot.learning.cloning_run import TrainBCConfig, train_bc
+from egodtm_robot.learning.recorded_set import names_of
 from policies.base import make_policy
 from policies.mlp import MLPPolicy, MLPPolicyConfig
 from policies.spec import FeatureShape, PolicySpec
@@ -152,7 +154,7 @@ def test_the_file_says_what_it_takes_and_gives(exported: Path) -> None:
     assert about["inputs"]["proprioception"] == {"shape": ["batch", 2, 4], "dtype": "float32"}
     assert about["execute"] == about["action_chunk"] == 3
     assert about["robot"]["control_dt"] == pytest.approx(1 / 30)
-    assert about["robot"]["actions"] == ["a", "b", "c"]
+    assert about["robot"]["actions"] is None  # this data set does not name them
     assert about["actions"]["units"] == "robot"
     assert about["encoder"]["fingerprint"]
     assert b"/egodtm_robot/" not in exported.read_bytes()
@@ -242,6 +244,16 @@ class Dice(Sampler):
         return generator.uniform(self.chunk, self.spec.actions)
 
 
+class Fixed(MLPPolicy):
+    """Makes the number of rows a constant, as Python's len does."""
+
+    kind = "fixed"
+
+    def plan(self, observation, generator=None):
+        actions = super().plan(observation)
+        return actions + actions.new_zeros(len(actions), 1, 1)
+
+
 def blind(policy_class: type[MLPPolicy], chunk: int) -> Graph:
     """A policy that sees nothing but the robot's own state."""
     config = MLPPolicyConfig(action_chunk=chunk, hidden=[8])
@@ -266,6 +278,13 @@ def test_what_a_policy_draws_is_an_input(tmp_path: Path) -> None:
         blind(Dice, chunk=1)
 
 
+def test_a_policy_that_fixes_the_number_of_rows_is_written_for_one(tmp_path: Path) -> None:
+    graph = blind(Fixed, chunk=1)
+    path = tmp_path / "fixed.pt2"
+    write_graph(graph, path, "torch_export")
+    assert read_metadata(path)["inputs"]["proprioception"]["shape"] == [1, 1, 4]
+
+
 def test_a_file_that_differs_from_the_original_is_not_written(tmp_path: Path) -> None:
     graph = blind(MLPPolicy, chunk=1)
     other = dataclasses.replace(graph, reference=lambda inputs: graph.reference(inputs) + 2e-4)
@@ -277,3 +296,11 @@ def test_a_file_that_differs_from_the_original_is_not_written(tmp_path: Path) ->
 def test_a_run_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds neither"):
         export(ExportPolicyConfig(checkpoint=str(tmp_path), out=str(tmp_path / "policy.onnx")))
+
+
+def test_names_of_actions_are_taken_where_a_data_set_has_them() -> None:
+    metadata = {"features": {"action": {"names": ["x", "y"]}}}
+    origin = Origin("lerobot", "v3.0", "arm", columns={"actions": "action"}, metadata=metadata)
+    assert names_of(origin, "actions", 2) == ["x", "y"]
+    assert names_of(origin, "actions", 3) is None
+    assert names_of(dataclasses.replace(origin, metadata={}), "actions", 2) is None
