@@ -142,7 +142,7 @@ class KNNPolicy(Policy):
         weights = (-nearest / self.config.temperature).softmax(dim=1)[:, :, None]
         # Past its episode's end a neighbor has nothing to say, unless no other has either.
         valid = self.bank_valid[indices]
-        weights = weights * torch.where(valid.any(1, keepdim=True), valid, True)
+        weights = weights * (valid | ~valid.any(1, keepdim=True))
         weights = weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-12)
         return (weights[..., None] * self.bank_actions[indices]).sum(dim=1)
 

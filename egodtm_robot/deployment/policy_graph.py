@@ -17,7 +17,7 @@ from egodtm_robot.core.errors import PolicyOptionError
 from egodtm_robot.core.graphs import Graph
 from egodtm_robot.deployment.encoder_graph import PipelineNetwork, encoder_record, random_images
 from egodtm_robot.encoders.features import FeaturePipeline
-from policies.base import Policy
+from policies.base import Policy, PolicyState
 from policies.sampling import RowGenerators
 from policies.spec import FEATURES_PREFIX, PROPRIOCEPTION
 
@@ -146,6 +146,8 @@ def policy_graph(
             "history": history,
             "frames": frames,
             "action_chunk": policy.chunk,
+            "execute": steps_of_a_plan(policy),
+            "ensemble": getattr(policy.config, "ensemble", None),
             "actions": {
                 "size": spec.actions,
                 "units": "normalized" if units is None else "robot",
@@ -154,6 +156,20 @@ def policy_graph(
             },
         },
     )
+
+
+def steps_of_a_plan(policy: Policy) -> int:
+    """Actions of a plan that the policy executes before it makes the next, by its own rule."""
+    starts = np.ones(1, dtype=bool)
+    memory: PolicyState = {}
+    for step in range(policy.chunk):
+        due = policy.plan_is_due(memory, starts)
+        if step and due[0]:
+            return step
+        plans = np.zeros((1, policy.chunk, policy.spec.actions), dtype=np.float32)
+        _, memory = policy.execute(plans, due, memory, starts)
+        starts = np.zeros(1, dtype=bool)
+    return policy.chunk
 
 
 def _plans(

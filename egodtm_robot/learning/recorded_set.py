@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from egodtm_robot.core.errors import DatasetError, UnknownNameError
+from egodtm_robot.demos.origin import Origin
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.encoders.base import Encoder
 from policies.spec import ActionRange
@@ -51,6 +52,7 @@ class RecordedSet:
             "cameras": {name: list(size) for name, size in self.cameras.items()},
             "control_dt": attributes.control_dt,
             "proprioception": {"low": low, "high": high},
+            "actions": names_of(attributes.origin, "actions", len(self.action_range.low)),
         }
 
 
@@ -121,6 +123,16 @@ def action_range(actions: np.ndarray, limits: ActionLimits = "extremes") -> Acti
         low, high = np.quantile(actions.astype(np.float64), QUANTILES, axis=0)
         return ActionRange.of(low, high)
     return ActionRange.of(actions.min(axis=0), actions.max(axis=0))
+
+
+def names_of(origin: Origin | None, array: str, count: int) -> list[str] | None:
+    """What the data set calls the numbers of an array, where it says so as LeRobot does."""
+    features = {} if origin is None else origin.metadata.get("features", {})
+    column = "" if origin is None else origin.columns.get(array, "")
+    found = features.get(column, {}) if isinstance(features, dict) else {}
+    names = found.get("names") if isinstance(found, dict) else None
+    fits = isinstance(names, list) and len(names) == count
+    return [str(name) for name in names] if fits and names is not None else None
 
 
 def _cameras(store: DemonstrationStore, names: Sequence[str]) -> dict[str, tuple[int, int]]:

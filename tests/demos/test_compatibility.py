@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from egodtm_robot.core.errors import ForeignStoreError
+from egodtm_robot.core.errors import ForeignStoreError, UnknownNameError
 from egodtm_robot.demos import DemonstrationStore
-from egodtm_robot.demos.compatibility import check_compatible
+from egodtm_robot.demos.compatibility import check_compatible, check_foreign_recordings
 from envs.cameras import Camera
 from envs.contract import EnvironmentDescription
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
-from fake_stores import ATTRIBUTES
+from fake_foreign_stores import make_foreign_store
+from fake_stores import ATTRIBUTES, make_episode
 
 LEFT = Camera("left", (-1.4, -0.75, 3.0), (0.78, 0.49, -0.22, -0.32))
 KITCHEN = EnvironmentDescription(
@@ -107,3 +108,33 @@ def test_a_store_of_an_earlier_version_is_read_and_compared_by_what_it_says(
     check_compatible(store, replace(KITCHEN, horizon=60))
     with pytest.raises(ForeignStoreError, match="kind 'robohive_kitchen', but"):
         check_compatible(store, replace(KITCHEN, kind="robohive_kitchen"))
+
+
+def test_another_robots_actions_are_refused_even_where_foreign_stores_are_allowed(
+    tmp_path: Path,
+) -> None:
+    arm = make_foreign_store(tmp_path / "arm", episodes=1)
+    with pytest.raises(ForeignStoreError, match=r"actions of size 9.*size 3.*env=recorded"):
+        check_compatible(arm, KITCHEN, allow_foreign=True)
+    fitting = replace(KITCHEN, action_size=3, proprioception_size=4)
+    check_compatible(arm, fitting, allow_foreign=True)
+    with DemonstrationStore.create(tmp_path / "own", ATTRIBUTES) as own:
+        own.append_episode(make_episode(0))
+    with pytest.raises(ForeignStoreError, match="proprioception of size 4.*have size 9"):
+        check_compatible(own, replace(KITCHEN, proprioception_size=4), allow_foreign=True)
+
+
+@pytest.mark.parametrize(
+    ("cameras", "error", "message"),
+    [
+        ({"front": (16, 20)}, UnknownNameError, "camera of .*'front'.*top, wrist"),
+        ({"top": (112, 112)}, ForeignStoreError, "112 x 112.*have 16 x 20.*env.resolution"),
+        ({"top": (16, 20)}, ForeignStoreError, r"actions in \[-1, 1\].*own units"),
+    ],
+)
+def test_recordings_that_an_environment_could_not_have_brought_about_are_refused(
+    tmp_path: Path, cameras: dict[str, tuple[int, int]], error: type[Exception], message: str
+) -> None:
+    arm = make_foreign_store(tmp_path / "arm", episodes=1)
+    with pytest.raises(error, match=message):
+        check_foreign_recordings(arm, cameras, "my_robot")

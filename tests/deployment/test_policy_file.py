@@ -1,5 +1,6 @@
 """A policy of another robot, from its recordings to the file that its computer runs."""
 
+import dataclasses
 import json
 import re
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import (
@@ -15,14 +17,23 @@ from egodtm_robot.core.errors import (
     DatasetError,
     EncoderOptionError,
     OutputPathError,
+    PolicyOptionError,
     UnknownNameError,
 )
-from egodtm_robot.core.graphs import GraphExportError, read_metadata
+from egodtm_robot.core.graphs import Graph, GraphExportError, read_metadata, write_graph
+from egodtm_robot.demos.origin import Origin
 from egodtm_robot.demos.store import DemonstrationStore
+from egodtm_robot.deployment.policy_graph import policy_graph
 from egodtm_robot.deployment.trained_policy import load_trained_policy
+from egodtm_robot.encoders.features import FeaturePipeline
+from egodtm_robot.encoders.state import NoEncoder
 from egodtm_robot.evaluation.results import FinishedRun, ResultsError
 from egodtm_robot.export import ExportPolicyConfig, export
 from egodtm_robot.learning.cloning_run import TrainBCConfig, train_bc
+from egodtm_robot.learning.recorded_set import names_of
+from policies.base import make_policy
+from policies.mlp import MLPPolicy, MLPPolicyConfig
+from policies.spec import FeatureShape, PolicySpec
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
 from fake_foreign_stores import make_foreign_store
@@ -141,7 +152,9 @@ def test_the_file_says_what_it_takes_and_gives(exported: Path) -> None:
     assert about["inputs"]["images/top"] == {"shape": ["batch", 3, 16, 20, 3], "dtype": "uint8"}
     assert about["inputs"]["images/wrist"]["shape"] == ["batch", 3, 12, 12, 3]
     assert about["inputs"]["proprioception"] == {"shape": ["batch", 2, 4], "dtype": "float32"}
+    assert about["execute"] == about["action_chunk"] == 3
     assert about["robot"]["control_dt"] == pytest.approx(1 / 30)
+    assert about["robot"]["actions"] is None  # this data set does not name them
     assert about["actions"]["units"] == "robot"
     assert about["encoder"]["fingerprint"]
     assert b"/egodtm_robot/" not in exported.read_bytes()
@@ -211,6 +224,83 @@ def test_an_encoder_that_cannot_be_written_is_refused_with_the_reason(
     assert not out.exists()
 
 
+class Sampler(MLPPolicy):
+    """Adds to its plan what it draws."""
+
+    kind = "sampler"
+    samples = True
+
+    def plan(self, observation, generator=None):
+        drawn = generator.normal(self.chunk, self.spec.actions)
+        return super().plan(observation) + 0.1 * drawn + 0.1 * generator.normal(1, 1)
+
+
+class Dice(Sampler):
+    """Draws what cannot be an input."""
+
+    kind = "dice"
+
+    def plan(self, observation, generator=None):
+        return generator.uniform(self.chunk, self.spec.actions)
+
+
+class Fixed(MLPPolicy):
+    """Makes the number of rows a constant, as Python's len does."""
+
+    kind = "fixed"
+
+    def plan(self, observation, generator=None):
+        actions = super().plan(observation)
+        return actions + actions.new_zeros(len(actions), 1, 1)
+
+
+def blind(policy_class: type[MLPPolicy], chunk: int) -> Graph:
+    """A policy that sees nothing but the robot's own state."""
+    config = MLPPolicyConfig(action_chunk=chunk, hidden=[8])
+    spec = PolicySpec(4, 2, {"state": FeatureShape(1, 0)})
+    policy = make_policy(policy_class, config, spec, torch.Generator().manual_seed(0)).eval()
+    return policy_graph(policy, FeaturePipeline(NoEncoder()), {"cameras": {}}, {})
+
+
+def test_what_a_policy_draws_is_an_input(tmp_path: Path) -> None:
+    graph = blind(Sampler, chunk=3)
+    inputs = graph.sample(2, 0)
+    assert list(inputs) == ["proprioception", "noise"]
+    assert inputs["noise"].shape == (2, 7)
+    path = tmp_path / "sampler.pt2"
+    write_graph(graph, path, "torch_export")
+    module = torch.export.load(path).module()
+    state, noise = (torch.from_numpy(array) for array in inputs.values())
+    once, other = module(state, noise), module(state, -noise)
+    assert not torch.allclose(once, other)
+    np.testing.assert_allclose(once.numpy(), graph.reference(inputs), atol=1e-5)
+    with pytest.raises(PolicyOptionError, match="normal numbers alone"):
+        blind(Dice, chunk=1)
+
+
+def test_a_policy_that_fixes_the_number_of_rows_is_written_for_one(tmp_path: Path) -> None:
+    graph = blind(Fixed, chunk=1)
+    path = tmp_path / "fixed.pt2"
+    write_graph(graph, path, "torch_export")
+    assert read_metadata(path)["inputs"]["proprioception"]["shape"] == [1, 1, 4]
+
+
+def test_a_file_that_differs_from_the_original_is_not_written(tmp_path: Path) -> None:
+    graph = blind(MLPPolicy, chunk=1)
+    other = dataclasses.replace(graph, reference=lambda inputs: graph.reference(inputs) + 2e-4)
+    with pytest.raises(GraphExportError, match="2.0e-04 at most over"):
+        write_graph(other, tmp_path / "other.pt2", "torch_export")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="holds neither"):
         export(ExportPolicyConfig(checkpoint=str(tmp_path), out=str(tmp_path / "policy.onnx")))
+
+
+def test_names_of_actions_are_taken_where_a_data_set_has_them() -> None:
+    metadata = {"features": {"action": {"names": ["x", "y"]}}}
+    origin = Origin("lerobot", "v3.0", "arm", columns={"actions": "action"}, metadata=metadata)
+    assert names_of(origin, "actions", 2) == ["x", "y"]
+    assert names_of(origin, "actions", 3) is None
+    assert names_of(dataclasses.replace(origin, metadata={}), "actions", 2) is None

@@ -34,19 +34,24 @@ class Parity:
         )
 
 
-def compare(graph: Graph, run: Callable[[Mapping[str, np.ndarray]], np.ndarray]) -> Parity:
+def compare(
+    graph: Graph,
+    run: Callable[[Mapping[str, np.ndarray]], np.ndarray],
+    rows: int | None = None,
+) -> Parity:
     """Compare a file with the original on random inputs.
 
     Args:
         graph: the original.
         run: computes the output of the file for inputs by name.
+        rows: of a batch, if the file takes no other; None for any.
 
     Raises:
         GraphExportError: a shape or a number differs by more than :data:`PARITY_LIMIT`.
     """
     largest, numbers = 0.0, 0
-    for seed, rows in enumerate(_ROWS):
-        inputs = graph.sample(rows, seed)
+    for seed, count in enumerate(_ROWS):
+        inputs = graph.sample(rows or count, seed)
         wanted, got = graph.reference(inputs), run(inputs)
         if wanted.shape != got.shape:
             raise GraphExportError(

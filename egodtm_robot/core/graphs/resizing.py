@@ -84,7 +84,8 @@ def _resized(images: Any, output_size: Any, mode: str) -> Any:
     return images
 
 
-def _operators() -> Any:
+def operators() -> Any:
+    """ONNX's operators of the opset that files are written in."""
     from onnxscript import opset18  # an extra, and slow to import
 
     return opset18
@@ -97,7 +98,7 @@ def _tensor(values: np.ndarray) -> Any:
 
 
 def _resized_axis(images: Any, axis: int, size: int, target: int, mode: str) -> Any:
-    op = _operators()
+    op = operators()
     shape = [1, 1, 1, 1]
     shape[axis] = target
     total = None

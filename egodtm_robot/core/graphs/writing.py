@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import nn
 
 from egodtm_robot.core.errors import MissingPackageError, OutputPathError
+from egodtm_robot.core.graphs import distances, resizing
 from egodtm_robot.core.graphs.graph import Graph, GraphExportError
 from egodtm_robot.core.graphs.parity import Parity, compare
-from egodtm_robot.core.graphs.resizing import translations
 from egodtm_robot.core.storage.atomic_files import write_atomically
 
 GraphFormat = Literal["onnx", "torch_export"]
@@ -68,21 +69,21 @@ def write_graph(graph: Graph, path: Path, format: GraphFormat) -> Parity:
         MissingPackageError: a package that the format needs is not installed.
     """
     check_free_output(path, format)
+    program, rows = _exported(graph)
     metadata = {
         "format": 1,
         **graph.metadata,
         "inputs": {
-            name: {"shape": ["batch", *array.shape[1:]], "dtype": str(array.dtype)}
+            name: {"shape": [rows or "batch", *array.shape[1:]], "dtype": str(array.dtype)}
             for name, array in graph.sample(1, 0).items()
         },
         "output": graph.output,
         **({"opset": OPSET} if format == "onnx" else {"torch": torch.__version__}),
     }
     text = json.dumps(metadata, allow_nan=False)
-    program = _exported(graph)
     content = _onnx_bytes(graph, program, text) if format == "onnx" else _saved(program, text)
     run = _onnx_runner(graph, content) if format == "onnx" else _program_runner(content)
-    parity = compare(graph, run)
+    parity = compare(graph, run, rows)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content)
     return parity
@@ -113,24 +114,32 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return found
 
 
-def _exported(graph: Graph) -> torch.export.ExportedProgram:
-    # Two rows: the exporter takes an axis of one for a constant.
-    inputs = tuple(torch.from_numpy(array.copy()) for array in graph.sample(2, 0).values())
-    batch = torch.export.Dim("batch")
+def _exported(graph: Graph) -> tuple[torch.export.ExportedProgram, int | None]:
+    """The recorded operations, and the number of rows where it had to be fixed."""
+    module = graph.module.eval().requires_grad_(False)
     try:
-        with torch.no_grad(), _quiet():
-            return torch.export.export(
-                graph.module.eval(),
-                inputs,
-                dynamic_shapes={"inputs": tuple({0: batch} for _ in inputs)},
-                strict=False,
-            )
+        # Two rows: the exporter takes an axis of one for a constant.
+        return _recorded(graph, module, 2, torch.export.Dim("batch")), None
     except Exception as error:  # anything that its Python code does can fail here
-        raise GraphExportError(
-            f"Expected {graph.name} to consist of torch operations that can be recorded, but "
-            f"torch.export refused it: {_first_line(error)} Its forward must not depend on values, "
-            "call numpy, or fix the number of rows."
-        ) from error
+        try:
+            # Python's len() of a batch, for one, makes the number of rows a constant. A robot has
+            # one row.
+            return _recorded(graph, module, 1, None), 1
+        except Exception:
+            raise GraphExportError(
+                f"Expected {graph.name} to consist of torch operations that can be recorded, but "
+                f"torch.export refused it: {_cause(error)} Its forward must not depend on values "
+                "or call numpy."
+            ) from error
+
+
+def _recorded(
+    graph: Graph, module: nn.Module, rows: int, batch: Any
+) -> torch.export.ExportedProgram:
+    inputs = tuple(torch.from_numpy(array.copy()) for array in graph.sample(rows, 0).values())
+    shapes = None if batch is None else {"inputs": tuple({0: batch} for _ in inputs)}
+    with torch.no_grad(), _quiet():
+        return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=False)
 
 
 def _onnx_bytes(graph: Graph, program: torch.export.ExportedProgram, text: str) -> bytes:
@@ -150,13 +159,13 @@ def _onnx_bytes(graph: Graph, program: torch.export.ExportedProgram, text: str) 
                 opset_version=OPSET,
                 input_names=list(graph.sample(1, 0)),
                 output_names=[graph.output],
-                custom_translation_table=translations(),
+                custom_translation_table=resizing.translations() | distances.translations(),
                 verbose=False,
             )
     except Exception as error:  # the exporter wraps whatever an operator's translation raises
         raise GraphExportError(
             f"Expected {graph.name} to consist of operations that ONNX has, but the exporter "
-            f"refused it: {_first_line(error)} Try format=torch_export."
+            f"refused it: {_cause(error)} Try format=torch_export."
         ) from error
     assert written is not None
     model = written.model
@@ -184,7 +193,15 @@ def _saved(program: torch.export.ExportedProgram, text: str) -> bytes:
 def _onnx_runner(graph: Graph, content: bytes) -> Any:
     options = _onnxruntime().SessionOptions()
     options.log_severity_level = 3
-    session = _onnxruntime().InferenceSession(content, options)
+    try:
+        session = _onnxruntime().InferenceSession(content, options)
+    except MissingPackageError:
+        raise
+    except Exception as error:  # onnxruntime's errors share no base class
+        raise GraphExportError(
+            f"Expected {graph.name} to consist of operations that onnxruntime has, but it refused "
+            f"the file: {_first_line(error)} Try format=torch_export."
+        ) from error
 
     def run(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         known = {one.name for one in session.get_inputs()}
@@ -232,6 +249,13 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
+def _cause(error: BaseException) -> str:
+    """What lies at the bottom of errors that wrap one another."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return _first_line(error)
+
+
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no message'}"
+    return f"{type(error).__name__}: {lines[0][:300].rstrip('.') if lines else 'no message'}."
