@@ -89,4 +89,3 @@ def test_what_robohive_init_checks_out_compiles_to_the_same_scene(
     theirs = RoboHiveKitchenEnv("light", cameras=())
     monkeypatch.setenv(PATH_VARIABLE, str(newest))
     assert theirs.model_hash == RoboHiveKitchenEnv("light", cameras=()).model_hash
-    assert theirs.model_hash == "dbad3ce0b3022f44"
