@@ -13,7 +13,13 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 PAGES = (README, *sorted(DOCS.rglob("*.md")))
-FIGURES = ("results_chart", "statistics_chart", "data_flow", "floors")
+FIGURES = (
+    "results_chart",
+    "demonstrations_chart",
+    "statistics_chart",
+    "data_flow",
+    "floors",
+)
 
 
 def stored(name):
@@ -126,6 +132,7 @@ def test_the_readme_states_the_stored_results():
     [
         ("few", {"reference": "efficientnet_lite0"}, 0),
         ("few", {"arms": ["egodtm", "efficientnet_lite0"]}, 1),
+        ("curve", {"allow_mixed": True}, 0),
         ("shifted", {"split": "look"}, 0),
         ("shifted", {"split": "look"}, 1),
     ],
