@@ -129,6 +129,9 @@ def _check_mujoco() -> None:
         if requirement.name == "mujoco" and mujoco.__version__ not in requirement.specifier:
             raise _versions_apart(f"it needs mujoco{requirement.specifier}")
     try:
+        # We draw ourselves: dm_control's own drawing would end the EGL display that we draw on.
+        with _environment("MUJOCO_GL", "disable"):
+            importlib.import_module("dm_control.mujoco")
         sizes = importlib.import_module("dm_control.mujoco.wrapper.mjbindings.sizes").array_sizes
     except (ImportError, AttributeError) as error:
         raise _versions_apart(str(error)) from error
@@ -172,18 +175,25 @@ def _without_its_check_of_assets() -> Iterator[None]:
     assert checks_spec.loader is not None
     checks = importlib.util.module_from_spec(checks_spec)
     # It imports gitpython, which by default refuses to be imported where there is no git.
-    given = os.environ.get("GIT_PYTHON_REFRESH")
-    os.environ["GIT_PYTHON_REFRESH"] = "quiet"
-    try:
+    with _environment("GIT_PYTHON_REFRESH", "quiet"):
         checks_spec.loader.exec_module(checks)
-    finally:
-        if given is None:
-            del os.environ["GIT_PYTHON_REFRESH"]
-        else:
-            os.environ["GIT_PYTHON_REFRESH"] = given
     checks.simhive_isavailable = lambda robohive_version: None  # type: ignore[attr-defined]
     sys.modules[name] = checks
     yield
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Sets a variable of the environment for a while."""
+    given = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = given
 
 
 @contextlib.contextmanager

@@ -242,6 +242,9 @@ def test_the_installed_package_and_the_environment_are_left_as_they_are() -> Non
     assert not hasattr(np, "product")
     assert np.get_printoptions()["precision"] == 8
     assert "GIT_PYTHON_REFRESH" not in os.environ
+    assert os.environ.get("MUJOCO_GL") != "disable"
+    # It would end the display that we draw on.
+    assert "dm_control._render.pyopengl.egl_renderer" not in sys.modules
 
 
 def test_fk1s_wrist_camera_is_the_kitchens_wrist_fk1(env: RoboHiveFK1Env) -> None:
