@@ -24,7 +24,7 @@ from pretrain.clips.splits import HeldOutConfig
 from pretrain.clips.store import ClipStore
 from pretrain.evaluate.actions import action_of
 from pretrain.evaluate.clips import EvaluationClips
-from pretrain.evaluate.comparison import compare_evaluations
+from pretrain.evaluate.comparison import EvaluationMismatchError, compare_evaluations
 from pretrain.evaluate.egodtm import load_egodtm
 from pretrain.evaluate.evaluation import EvaluateConfig, evaluate
 from pretrain.evaluate.finished import read_evaluation
@@ -137,10 +137,16 @@ def _main() -> None:
             for task, numbers in NUMBERS.items():
                 cells += [f"{100 * tasks[task]['numbers'][n]['value']:.1f}" for n in numbers]
         elif scored:
-            compared = compare_evaluations([found, reference], all_numbers=True)
-            by_number = {(one.task, one.number): one for one in compared.differences}
             for task, numbers in NUMBERS.items():
-                cells += [_cell(by_number[task, n].difference) for n in numbers]
+                try:
+                    compared = compare_evaluations(
+                        [found, reference], tasks=[task], all_numbers=True
+                    )
+                except EvaluationMismatchError:
+                    cells += ["other questions"] * len(numbers)
+                    continue
+                differences = {one.number: one.difference for one in compared.differences}
+                cells += [_cell(differences[n]) for n in numbers]
         similarity = embedded.astype(np.float64) @ usual.astype(np.float64).T
         own = similarity.argmax(axis=1) == np.arange(len(similarity))
         cells += [f"{np.diag(similarity).mean():.3f}", f"{100 * own.mean():.0f}"]
