@@ -671,7 +671,7 @@ def run_results(
             for look, result in final.further.items()
         }
     maximum = None
-    if config.protocol.report_maximum:
+    if config.protocol.report_maximum and reinforcement is None:
         maximum = max(entry["successes"] / entry["episodes"] for entry in selection)
     return RunResults(
         env=env.name,

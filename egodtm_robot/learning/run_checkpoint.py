@@ -15,12 +15,19 @@ def find_checkpoint(path: Path) -> tuple[Path, Path]:
         path: the run's folder, for its chosen checkpoint; or a checkpoint's own.
 
     Raises:
-        CheckpointError: there is no policy.
+        CheckpointError: there is no policy, or one of reinforcement learning.
     """
     if (path / DESCRIPTION).is_file():
         return path, path.parents[1]
     if (path / RESULTS_FILE).is_file():
-        step = RunResults.load(path).best_checkpoint
+        results = RunResults.load(path)
+        if results.reinforcement is not None:
+            raise CheckpointError(
+                f"Expected a run of train_bc at {path}, got one of train_rl, whose networks are "
+                "those of Stable-Baselines3. Its own command evaluates and films it: set "
+                "protocol.final_episodes and videos there."
+            )
+        step = results.best_checkpoint
         return path / "checkpoints" / f"step_{step:07d}", path
     raise CheckpointError(
         f"Expected a run's folder with {RESULTS_FILE}, or a checkpoint's with {DESCRIPTION}, at "

@@ -4,6 +4,7 @@ import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
+from egodtm_robot.learning.reinforcement.features_extractor import TokenFeatures
 from policies.mlp import MLPPolicy
 
 
@@ -28,7 +29,10 @@ def act_as_the_clone(actor: ActorCriticPolicy, clone: MLPPolicy) -> None:
     actor.action_net.bias.copy_(last.bias * statistics.scale + statistics.mean)
     for extractor in (actor.pi_features_extractor, actor.vf_features_extractor):
         # Orthogonal initialization has drawn the layers of poolings and bottlenecks anew.
-        trunk = {name: one for name, one in clone.state_dict().items() if "head" not in name}
+        trunk = {
+            name: one for name, one in clone.state_dict().items() if not name.startswith("head.")
+        }
+        assert isinstance(extractor, TokenFeatures)
         extractor.trunk.load_state_dict(trunk)
 
 

@@ -61,7 +61,7 @@ class AnchoredPPO(PPO):
         assert anchor is not None
         rows = torch.randint(len(anchor.actions), (self.batch_size,)).to(self.device)
         observation = {name: tensor[rows] for name, tensor in anchor.observations.items()}
-        means = self.policy.get_distribution(observation).distribution.mean
+        means = self.policy.get_distribution(observation).mode()
         return ((means - anchor.actions[rows]) / anchor.unit).square().mean()
 
     def _excluded_save_params(self) -> list[str]:

@@ -53,7 +53,9 @@ class DemonstrationReplayBuffer(DictReplayBuffer):
                 [{}],
             )
 
-    def sample(self, batch_size: int, env: VecNormalize | None = None) -> DictReplayBufferSamples:
+    def sample(  # type: ignore[override]  # as in the base class
+        self, batch_size: int, env: VecNormalize | None = None
+    ) -> DictReplayBufferSamples:
         """Draw a batch.
 
         Args:

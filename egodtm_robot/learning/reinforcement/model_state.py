@@ -36,6 +36,8 @@ def model_state(model: BaseAlgorithm) -> tuple[dict[str, torch.Tensor], dict[str
     tensors |= {f"{name}/value": recursive_getattr(model, name) for name in variables}
     record: dict[str, Any] = {name: getattr(model, name) for name in _COUNTERS}
     tensors["generator/torch"] = torch.get_rng_state()
+    if model.device.type == "cuda":
+        tensors["generator/cuda"] = torch.cuda.get_rng_state(model.device)
     _, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  (Stable-Baselines3 draws there)
     tensors["generator/numpy"] = torch.from_numpy(np.array(keys, np.int64))
     record["numpy_generator"] = [int(rest[0]), int(rest[1]), float(rest[2])]
@@ -88,6 +90,8 @@ def restore_generators(
 ) -> None:
     """Set the global generators that Stable-Baselines3 draws from, and the model's own."""
     torch.set_rng_state(tensors["generator/torch"])
+    if model.device.type == "cuda" and "generator/cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["generator/cuda"], model.device)
     keys = tensors["generator/numpy"].numpy().astype(np.uint32)
     np.random.set_state(("MT19937", keys, *record["numpy_generator"]))  # noqa: NPY002
     model.action_space.np_random.bit_generator.state = record["action_generator"]

@@ -135,8 +135,9 @@ class FeatureVecEnv(VecEnv):
         every = np.arange(self.num_envs)
         self.pool.abandon()
         reports = self._begin(every)
-        self._progress[:] = [reports[row].progress or 0.0 for row in every]
-        self.reset_infos = [_info(reports[row]) for row in every]
+        rows = range(self.num_envs)
+        self._progress[:] = [reports[row].progress or 0.0 for row in rows]
+        self.reset_infos = [_info(reports[row]) for row in rows]
         # The seeds of episodes are the environment's own affair, see `seed`.
         self._reset_seeds()
         self._reset_options()
@@ -171,11 +172,11 @@ class FeatureVecEnv(VecEnv):
         last = {name: array[self._slots[over]] for name, array in self.pool.observations.items()}
         if len(over):
             begun = self._begin(over)
-            for row in over:
+            for row in over.tolist():
                 self._progress[row] = begun[row].progress or 0.0
                 self.reset_infos[row] = _info(begun[row])
         observations, terminal = self._observe(over, last, dones)
-        for place, row in enumerate(over):
+        for place, row in enumerate(over.tolist()):
             infos[row]["terminal_observation"] = {
                 name: array[place] for name, array in terminal.items()
             }

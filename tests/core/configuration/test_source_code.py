@@ -6,7 +6,7 @@ from egodtm_robot.core.configuration.source_code import argument_meanings, read_
 
 SOURCE = '''
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from egodtm_robot.core.configuration import Bounds, OutputFolder, PositiveInt
 
@@ -25,6 +25,7 @@ class Base:
 
 @dataclass
 class Config(Base):
+    kind: ClassVar[str] = "config"
     look: Look | None = None
     """How it looks."""
 

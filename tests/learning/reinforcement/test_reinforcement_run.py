@@ -11,12 +11,18 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from egodtm_robot.comparison.run_folders import run_folders, run_provenance
 from egodtm_robot.core.configuration import compose
-from egodtm_robot.core.errors import ConfigurationError, ResumeMismatchError, UnknownNameError
+from egodtm_robot.core.errors import (
+    CheckpointError,
+    ConfigurationError,
+    ResumeMismatchError,
+    UnknownNameError,
+)
 from egodtm_robot.demos.collection import collect_demonstrations
 from egodtm_robot.evaluation.results import FinishedRun
 from egodtm_robot.learning.reinforcement import training
 from egodtm_robot.learning.reinforcement.anchored_ppo import AnchoredPPO
 from egodtm_robot.learning.reinforcement.reinforcement_run import TrainRLConfig, train_rl
+from egodtm_robot.rollout import find_checkpoint
 from envs.registry import read_environment
 from policies.checkpoints import load_policy
 
@@ -162,3 +168,5 @@ def test_scratch_needs_no_clone_and_has_a_folder_of_its_own(
     assert not (place / "nothing").exists()
     assert run_folders(tmp_path) == [(tmp_path / folder).resolve()]
     assert train_rl(config)[0] == results
+    with pytest.raises(CheckpointError, match="one of train_rl"):
+        find_checkpoint(folder)
