@@ -234,13 +234,9 @@ def _check_recorded(config: TrainBCConfig) -> None:
     """Refuse settings of a run without an environment that only an environment could fulfil.
 
     Raises:
-        ConfigurationError: no store is named, or the protocol asks for rollouts.
+        ConfigurationError: the protocol asks for rollouts.
     """
     protocol = config.protocol
-    if config.demos.path is None:
-        raise ConfigurationError(
-            "Expected demos.path with env=recorded: the store of the recordings to learn from."
-        )
     rollouts = protocol.selection_episodes or protocol.selection == "success"
     if rollouts or protocol.report_maximum or protocol.further_looks:
         raise ConfigurationError(
@@ -258,9 +254,17 @@ def _train_on_records(
     run_dir: Path,
     device: torch.device,
 ) -> RunResults:
-    """The main job without an environment: embed, clone, and say that nothing was evaluated."""
+    """The main job without an environment: embed, clone, and say that nothing was evaluated.
+
+    Raises:
+        ConfigurationError: no store is named.
+        EgoDTMRobotError: see the parts.
+    """
     demos = config.demos
-    assert demos.path is not None
+    if demos.path is None:
+        raise ConfigurationError(
+            "Expected demos.path with env=recorded: the store of the recordings to learn from."
+        )
     recorded = open_recorded_set(
         Path(demos.path), encoder, env.camera_names, demos.episodes, demos.action_limits
     )

@@ -30,6 +30,7 @@ from egodtm_robot.encoders.state import NoEncoder
 from egodtm_robot.evaluation.results import FinishedRun, ResultsError
 from egodtm_robot.export import ExportPolicyConfig, export
 from egodtm_robot.learning.cloning_run import TrainBCConfig, train_bc
+from egodtm_robot.learning.default_run import default_run_dir
 from egodtm_robot.learning.recorded_set import names_of
 from policies.base import make_policy
 from policies.mlp import MLPPolicy, MLPPolicyConfig
@@ -195,6 +196,18 @@ def test_what_recordings_cannot_give_is_refused_before_anything_is_written(
     with pytest.raises(error, match=message):
         train(store, tmp_path / "run", "encoder=pixels", *settings)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_default_folder_tells_stores_apart() -> None:
+    folders = {
+        default_run_dir(
+            compose(TrainBCConfig, "train_bc", ["env=recorded", f"demos.path={store}"]), "egodtm"
+        )
+        for store in ("arm", "hand")
+    }
+    assert {str(folder) for folder in folders} == {
+        f"runs/recorded/egodtm-demos.path_{store}/quick_seed0" for store in ("arm", "hand")
+    }
 
 
 def test_one_camera_of_several_is_enough(store: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
@@ -237,16 +237,20 @@ def _onnxruntime() -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporters' remarks on their own workings from the user."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Keep the exporters' remarks on their own workings from the user, whole programs included."""
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "torch"]
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [(one, one.level) for one in loggers]
+    for one, _ in levels:
+        one.setLevel(logging.CRITICAL)
+    unseen = io.StringIO()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(unseen), redirect_stderr(unseen):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for one, level in levels:
+            one.setLevel(level)
 
 
 def _cause(error: BaseException) -> str:
