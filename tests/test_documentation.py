@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from egodtm_robot.comparison.request import ComparisonRequest, compare_paths
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
@@ -53,32 +55,89 @@ def test_the_readme_is_short_and_of_one_width():
     assert [line for line in lines if len(line) > 100 and not line.startswith("|")] == []
 
 
+def compared(name, **request):
+    """The comparison of published outcomes, as ``python -m egodtm_robot.compare`` makes it."""
+    path = DOCS / "results" / "outcomes" / f"{name}.csv.gz"
+    return compare_paths(ComparisonRequest(runs=[str(path)], **request))[1]
+
+
+def tables(comparison):
+    """The two tables of a comparison, of arms and of pairs, as lines."""
+    return [part.split("\n") for part in comparison.to_markdown().split("\n\n") if "|---|" in part]
+
+
+def lettered(arm):
+    low, high = arm.mean.interval
+    interval = f"[{100 * low:.0f}, {100 * high:.0f}]"
+    return " ".join([f"{100 * arm.mean.value:.1f}", interval, arm.letters]).strip()
+
+
 def test_the_readme_states_the_stored_results():
-    text = prose(README)
-    main, further = stored("benchmark"), stored("further_seeds")
-    pixels_only = stored("objectives_pixel_stem")["encoders"]
-    results = text.split("## Results")[1].split("## ")[0]
-    expected = [
-        main["encoders"]["egodtm"]["mean"],
-        main["encoders"]["pixels"]["mean"],
-        main["encoders"]["oracle"]["mean"],
-        main["encoders"]["efficientnet_lite0"]["mean"],
-        pixels_only["text_depth"]["mean"],
-    ]
-    differences = [
-        further["encoders"]["egodtm"]["difference"],
-        pixels_only["text_depth"]["difference_to_text"],
-        pixels_only["text_depth"]["difference_to_random"],
-    ]
-    written = re.findall(r"(\d+)(?: %| points)? (\[[-+\d, ]+\])", results)
-    said = [f"{value} {interval}" for value, interval in written]
-    assert sorted(said) == sorted(
-        [*map(percent, expected)]
-        + [percent(cell, sign=True).removeprefix("+") for cell in differences]
+    text = prose(README).split("## Results")[1].split("## ")[0]
+    few, standard = compared("few"), stored("benchmark")["encoders"]
+    shifted = compared("shifted", split="look")
+    rows = {
+        "simulator's state": ("oracle", False),
+        "EgoDTM-tiny": ("egodtm", True),
+        "ImageNet (EfficientNet-Lite0)": ("efficientnet_lite0", True),
+        "16 x 16 gray pixels": ("pixels", False),
+        "no images": ("none", False),
+    }
+    shown = {row[0]: row[1:] for row in table_rows(README) if row[0] in rows}
+    assert shown == {
+        said: [
+            lettered(few.arm(arm)),
+            lettered(shifted.arm(f"{arm} (varied)")) if twice else percent(standard[arm]["mean"]),
+            lettered(shifted.arm(f"{arm} (shifted)")) if twice else "",
+        ]
+        for said, (arm, twice) in rows.items()
+    }
+
+    pair = few.difference("egodtm", "efficientnet_lite0")
+    alone = compared("few", arms=["egodtm", "efficientnet_lite0"]).pairs[0]
+    value, (low, high) = pair.success.value, pair.success.interval
+    assert f"{100 * value:.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] ahead" in text
+    assert f"(p = {alone.p_value:.2f})" in text
+    assert f"undecided (p = {pair.p_value:.2f})" in text
+    assert pair.verdict == "undecided"
+
+    alone = [f"{arm} (varied)" for arm in ("efficientnet_lite0", "egodtm")]
+    (level,) = compared("shifted", split="look", arms=alone).pairs
+    assert level.verdict == "equal"
+    assert (
+        f"equal within 3 points (p = {level.equivalence_p_value:.2f} for this pair alone)" in text
     )
-    both = {row["mean"][0] for row in further["encoders"].values()}
-    assert both == {89}
-    assert "both reach 89 %" in results
+    for arm, said in (("egodtm", "EgoDTM-tiny {} points"), ("efficientnet_lite0", "backbone {}")):
+        loss = shifted.difference(f"{arm} (varied)", f"{arm} (shifted)").success
+        low, high = loss.interval
+        assert (
+            f"{said.format(f'{100 * loss.value:.1f}')} [{100 * low:.1f}, {100 * high:.1f}]" in text
+        )
+
+    pixels_only = stored("objectives_pixel_stem")["encoders"]
+    assert f"reach {percent(pixels_only['text_depth']['mean']).replace(' ', ' % ', 1)}" in text
+    for key in ("difference_to_text", "difference_to_random"):
+        cell = percent(pixels_only["text_depth"][key], sign=True).removeprefix("+")
+        assert f"by {cell.replace(' ', ' points ', 1)}" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "request_", "which"),
+    [
+        ("few", {"reference": "efficientnet_lite0"}, 0),
+        ("few", {"arms": ["egodtm", "efficientnet_lite0"]}, 1),
+        ("shifted", {"split": "look"}, 0),
+        ("shifted", {"split": "look"}, 1),
+    ],
+)
+def test_the_page_on_regimes_shows_the_published_outcomes(name, request_, which):
+    page = (DOCS / "results" / "regimes.md").read_text()
+    assert "\n".join(tables(compared(name, **request_))[which]).strip() in page
+
+
+def test_the_stored_comparison_is_that_of_the_published_outcomes():
+    comparison = compared("few", reference="efficientnet_lite0")
+    assert json.loads(json.dumps(comparison.to_json())) == stored("few")
 
 
 def test_the_readme_shows_the_stored_demo():
@@ -152,27 +211,26 @@ def test_the_figures_are_what_their_scripts_draw(figure, monkeypatch):
         assert picture == script.draw(colors)
 
 
-def test_the_chart_shows_every_mean_of_the_stored_results():
+def test_the_chart_shows_every_mean_of_the_stored_results_with_its_letters():
     picture = (DOCS / "images" / "results_light.svg").read_text()
-    for row in stored("benchmark")["encoders"].values():
-        assert f">{row['mean'][0]}</text>" in picture
+    for arm in stored("few")["arms"]:
+        assert re.search(
+            rf">{100 * arm['mean']['value']:.0f} <tspan [^>]*>{arm['letters']}</tspan>", picture
+        )
 
 
-def test_the_chart_is_drawn_from_the_table_of_a_benchmark_as_well(monkeypatch, tmp_path):
+def test_the_chart_leaves_out_an_encoder_that_is_not_finished(monkeypatch):
     monkeypatch.syspath_prepend(str(DOCS / "figures"))
-    theme, script = importlib.import_module("theme"), importlib.import_module("results_chart")
-    by_hand = stored("benchmark")["encoders"]
-    arms = [
-        {"name": name, "mean": {"value": value / 100, "interval": [low / 100, high / 100]}}
-        for name, row in by_hand.items()
-        for value, low, high in [row["mean"]]
+    script = importlib.import_module("results_chart")
+    comparison = stored("few")
+    comparison["arms"].append({"name": "unfinished", "mean": None, "letters": ""})
+    assert [bar.arm for bar in script.read_bars(comparison)] == [
+        "none",
+        "pixels",
+        "efficientnet_lite0",
+        "egodtm",
+        "oracle",
     ]
-    arms.append({"name": "unfinished", "mean": None})
-    table = {"rows": [*by_hand, "unfinished"], "arms": arms[::-1]}
-    before = script.draw(theme.LIGHT)
-    monkeypatch.setattr(script, "RESULTS", tmp_path / "table.json")
-    script.RESULTS.write_text(json.dumps(table))
-    assert script.draw(theme.LIGHT) == before
 
 
 def paths_named(page):

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from egodtm_robot.comparison.arms import RunEpisodes, align_arms, make_arm
@@ -16,7 +15,7 @@ from egodtm_robot.comparison.command_runs import (
     RunFailedError,
     run_commands,
 )
-from egodtm_robot.comparison.grid_config import GridConfig
+from egodtm_robot.comparison.grid_config import GridConfig, SharedSettings
 from egodtm_robot.comparison.grid_progress import FailedCell, GridProgress
 from egodtm_robot.comparison.report.page import write_report
 from egodtm_robot.comparison.run_folders import episodes_of
@@ -26,14 +25,6 @@ from egodtm_robot.core.processes.runner import make_runner
 from egodtm_robot.core.run_folder import claim_run_dir
 from egodtm_robot.core.storage.atomic_files import write_atomically
 from egodtm_robot.evaluation.results import FinishedRun, RunResults
-
-
-@dataclass
-class _SharedSettings:
-    """What all runs of a folder have in common; a finished one counts for no others."""
-
-    protocol: str
-    overrides: list[str]
 
 
 @dataclass(frozen=True)
@@ -74,7 +65,7 @@ def run_grid(config: GridConfig) -> dict[str, GridResult]:
         ConfigurationError: ``train_bc`` would refuse the settings of a run.
         PairingError: ``stop=decided``, and finished runs lack the rows of their episodes.
         RunFailedError: runs failed; the tables of the others are written all the same.
-        ResumeMismatchError: the folder's runs have another protocol or other overrides.
+        ResumeMismatchError: the runs of the ``run_dir`` that was given have other overrides.
         WorkerDiedError: workers died again and again at one run.
         ClusterError: the cluster cannot be reached.
     """
@@ -86,7 +77,7 @@ def run_grid(config: GridConfig) -> dict[str, GridResult]:
             path_of(config, protocol)
     for protocol in config.protocols:
         folder = config.protocol_dir(protocol)
-        claim_run_dir(folder, _SharedSettings(protocol, config.overrides))
+        claim_run_dir(folder, SharedSettings(protocol, config.overrides))
     try:
         if missing:
             _run(config, cells, missing)
@@ -135,7 +126,7 @@ def _finished(cells: Sequence[Cell], config: GridConfig) -> list[FinishedRun]:
 
 
 def _run(config: GridConfig, cells: Sequence[Cell], missing: Sequence[Cell]) -> None:
-    folder = Path(config.run_dir)
+    folder = config.parent_dir()
     folder.mkdir(parents=True, exist_ok=True)
     runner = make_runner(config.runner)
     progress = GridProgress(list(missing), runner.worker_count([RUN_GROUP]), folder)

@@ -18,6 +18,7 @@ from hydra.errors import HydraException
 
 from egodtm_robot.core.configuration import Bounds, OutputFolder, RunSeed
 from egodtm_robot.core.configuration.instantiation import group_names
+from egodtm_robot.core.default_folder import default_folder
 from egodtm_robot.core.errors import CheckpointError, ConfigurationError, UnknownNameError
 from egodtm_robot.core.processes.runner import LOCAL_RUNNER, make_runner
 from egodtm_robot.core.run_folder import CONFIG_FILE
@@ -35,6 +36,17 @@ AXES = {
 
 _ONE_FOR_ALL = ("policy", "env.cameras")
 """Of them, those that ``overrides`` may fix for all runs."""
+
+
+_DEFAULT_DIR = Path("runs", "benchmark")
+
+
+@dataclass
+class SharedSettings:
+    """What all runs of a folder have in common; a finished one counts for no others."""
+
+    protocol: str
+    overrides: list[str]
 
 
 @dataclass(frozen=True)
@@ -127,10 +139,11 @@ class GridConfig:
     """Further overrides of every run, such as ``['env.visual=shifted','videos=1']`` (with their
     quotes); without the latter nothing is filmed."""
 
-    run_dir: OutputFolder = "runs/benchmark"
+    run_dir: OutputFolder | None = None
     """The runs' parent folder, which also gets ``table.md``, ``table.json``, ``report.html`` and
     ``progress.json``. Finished runs in it count for one protocol and its overrides, which its
-    ``config.yaml`` names."""
+    ``config.yaml`` names; a further protocol has a folder of its name in it. Null:
+    ``runs/benchmark``, with the overrides in its name."""
 
     runner: dict[str, Any] = field(default_factory=lambda: dict(LOCAL_RUNNER))
     """Where the runs are done: a name of ``configs/runner`` (``local`` or ``ray``), or an import
@@ -232,17 +245,25 @@ class GridConfig:
     def protocol_dir(self, protocol: str) -> Path:
         """The folder of a protocol's runs and table.
 
-        It is ``run_dir`` for a single protocol, and has the protocol's name below it for several. A
-        protocol that one of the two was begun with stays where it is, so that finished runs count
-        when protocols are added or left out.
+        It is :meth:`parent_dir` for a single protocol, and has the protocol's name below it for
+        several, or where the parent holds another one. A protocol that one of the two was begun
+        with stays where it is, so that finished runs count when protocols are added or left out.
         """
-        parent = Path(self.run_dir)
+        parent = self.parent_dir()
         own = parent / protocol
         if (own / CONFIG_FILE).is_file():
             return own
-        if self.protocols == [protocol] or _protocol_of(parent) == protocol:
-            return parent
-        return own
+        alone = self.protocols == [protocol]
+        return parent if _protocol_of(parent) in (protocol, None if alone else protocol) else own
+
+    def parent_dir(self) -> Path:
+        """The folder of the whole grid: ``run_dir``, or one that the overrides name."""
+        if self.run_dir is not None:
+            return Path(self.run_dir)
+        protocol = self.protocols[0]
+        return default_folder(
+            _DEFAULT_DIR, SharedSettings(protocol, self.overrides), SharedSettings(protocol, [])
+        )
 
 
 def _check_names(group: str, names: Sequence[str]) -> None:

@@ -243,13 +243,42 @@ def test_overrides_are_read_from_the_command_line():
     assert config.overrides == ["videos=2", "env.visual=shifted"]
 
 
-@pytest.mark.parametrize(
-    "other", [{"protocols": ["quick"]}, {"overrides": ["env.visual=shifted"]}], ids=str
-)
-def test_finished_runs_of_other_settings_are_not_shown_for_these(monkeypatch, tmp_path, other):
+def test_finished_runs_with_other_overrides_are_not_shown_for_these(monkeypatch, tmp_path):
     start(monkeypatch, configure(tmp_path))
-    with pytest.raises(ResumeMismatchError, match="quick|shifted"):
-        start(monkeypatch, configure(tmp_path, **other))
+    with pytest.raises(ResumeMismatchError, match="shifted"):
+        start(monkeypatch, configure(tmp_path, overrides=["env.visual=shifted"]))
+
+
+def test_a_further_protocol_has_a_folder_in_that_of_the_first(monkeypatch, tmp_path):
+    start(monkeypatch, configure(tmp_path))
+    start(monkeypatch, configure(tmp_path, protocols=["quick"]))
+    assert (tmp_path / "runs" / "table.md").is_file()
+    assert (tmp_path / "runs" / "quick" / "table.md").is_file()
+    again, _ = start(monkeypatch, configure(tmp_path))
+    assert again.started == []
+
+
+def test_without_a_folder_the_overrides_name_one(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    start(monkeypatch, configure(tmp_path, run_dir=None))
+    others = configure(tmp_path, run_dir=None, overrides=["env.visual=shifted"])
+    runs, _ = start(monkeypatch, others)
+    assert len(runs.started) == 8
+    assert (tmp_path / "runs/benchmark/table.md").is_file()
+    assert (tmp_path / "runs/benchmark-overrides_env.visual_shifted/table.md").is_file()
+    for config in (others, configure(tmp_path, run_dir=None)):
+        again, _ = start(monkeypatch, config)
+        assert again.started == []
+
+
+def test_runs_with_overrides_that_lie_in_the_plain_default_folder_still_count(
+    monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    overrides = ["env.visual=shifted"]
+    start(monkeypatch, configure(tmp_path, run_dir="runs/benchmark", overrides=overrides))
+    again, _ = start(monkeypatch, configure(tmp_path, run_dir=None, overrides=overrides))
+    assert again.started == []
 
 
 @pytest.mark.parametrize("nothing", ["encoders", "environments", "protocols", "seeds"])
