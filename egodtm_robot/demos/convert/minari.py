@@ -14,7 +14,7 @@ An episode has one observation more than actions: the last one is kept in the ep
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -76,6 +76,7 @@ _NAMES = {
 }
 _ONE_MORE = (_OBSERVATIONS, "infos")
 _SUCCESS = "infos/success"
+_SPACES = ("observation_space", "action_space")
 
 
 @dataclass
@@ -159,7 +160,10 @@ class MinariFormat(DemonstrationFormat):
         columns = self._columns(store)
         record = record_of(store, columns)
         record["episodes"] = [part.facts["record"] for part in parts]
-        known = self._metadata(store).get("metadata", {})
+        known = dict(self._metadata(store).get("metadata", {}))
+        for space in _SPACES:
+            if space in known:
+                known[space] = json.dumps(_with_whole_bounds(known[space]))
         metadata = {
             "dataset_id": self.name or f"{safe_name(store.attributes.task).replace('/', '-')}-v0",
             "observation_space": json.dumps(self._observation_space(store, columns)),
@@ -261,6 +265,9 @@ class MinariSource(DemonstrationSource):
             return self._record.attributes
         computed = ("total_episodes", "total_steps", "jpeg_encoding", "dataset_size")
         kept = {k: v for k, v in self._metadata.items() if k not in computed}
+        for space in _SPACES:
+            if space in kept:
+                kept[space] = _with_short_bounds(json.loads(kept[space]))
         name = str(self._metadata.get("dataset_id") or self.path.name)
         origin = Origin(
             format=MinariFormat.kind,
@@ -412,6 +419,37 @@ def _boxes(space: Mapping[str, Any], below: str) -> list[tuple[str, Mapping[str,
         named = [(f"{below}/_index_{number}", part) for number, part in enumerate(parts)]
         return [box for name, part in named for box in _boxes(part, name)]
     return [(below, space)] if space.get("type") == "Box" else []
+
+
+def _with_short_bounds(space: Any) -> Any:
+    """A space whose bounds are one number where all are equal: those of images are megabytes."""
+    return _each_box(space, lambda bound, shape: _shortened(bound))
+
+
+def _with_whole_bounds(space: Any) -> Any:
+    """The space that :func:`_with_short_bounds` was given."""
+    return _each_box(
+        space,
+        lambda bound, shape: bound if isinstance(bound, list) else np.full(shape, bound).tolist(),
+    )
+
+
+def _each_box(space: Any, change: Callable[[Any, Sequence[int]], Any]) -> Any:
+    if isinstance(space, list):
+        return [_each_box(part, change) for part in space]
+    if not isinstance(space, dict):
+        return space
+    if space.get("type") == "Box":
+        ends = {end: change(space[end], space["shape"]) for end in ("low", "high")}
+        return {**space, **ends}
+    return {name: _each_box(part, change) for name, part in space.items()}
+
+
+def _shortened(bound: Any) -> Any:
+    values = np.asarray(bound)
+    if values.size and (values == values.flat[0]).all():
+        return values.flat[0].item()
+    return bound
 
 
 def _box(shape: Sequence[int], dtype: np.dtype, bound: float = np.inf) -> dict[str, Any]:

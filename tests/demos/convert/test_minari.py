@@ -79,6 +79,9 @@ def test_a_data_set_becomes_a_store(data, tmp_path):
     origin = store.attributes.origin
     assert (origin.name, origin.version) == ("robot/reach-v0", "0.5.2")
     assert store.successes == [False, True]
+    # The bounds of images would be megabytes in the store's record.
+    spaces = origin.metadata["metadata"]["observation_space"]["subspaces"]
+    assert (spaces["camera"]["low"], spaces["camera"]["high"]) == (0, 255)
     for number, steps in enumerate(LENGTHS):
         given, stored = arrays_of(number), store.episode(number)
         assert np.array_equal(stored["actions"], given["actions"])
