@@ -111,12 +111,12 @@ class ACTPolicy(TokenPolicy):
         memory = self.embedding(frames[PROPRIOCEPTION], numbers)
         if self.latent is not None:
             if latent is None:
-                latent = memory.new_zeros(len(memory), self.config.latent)
+                latent = memory.new_zeros(memory.shape[0], self.config.latent)
             memory = torch.cat((self.latent(latent)[:, None], memory), dim=1)
         for layer in self.encoder:
             memory = layer(memory)
         memory = self.memory_norm(memory)
-        tokens = self.queries.expand(len(memory), -1, -1)
+        tokens = self.queries.expand(memory.shape[0], -1, -1)
         for layer in self.decoder:
             tokens = layer(tokens, memory)
         return self.head(tokens)

@@ -76,7 +76,7 @@ class FlowMatching(Denoising):
         """Follow the line from where it is to the actions that the denoiser says."""
         actions = noise
         for step in range(self.steps):
-            times = noise.new_full((len(noise),), step / self.steps)
+            times = noise.new_full((noise.shape[0],), step / self.steps)
             said = denoise(actions, times)
             # The last step arrives at what is said there.
             actions = actions + (said - actions) / (self.steps - step)
@@ -128,8 +128,8 @@ class DDIM(Denoising):
     def sample(self, noise: Tensor, denoise: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """Go down the noise levels."""
         actions = noise
-        for level in self._scheduler.timesteps:
-            times = noise.new_full((len(noise),), float(level) / DIFFUSION_STEPS)
+        for level in self._scheduler.timesteps.tolist():
+            times = noise.new_full((noise.shape[0],), float(level) / DIFFUSION_STEPS)
             said = denoise(actions, times)
             actions = self._scheduler.step(said, level, actions).prev_sample
         return actions

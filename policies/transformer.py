@@ -67,7 +67,7 @@ class TransformerPolicy(TokenPolicy):
     ) -> Tensor:
         """Standardized actions (B, C, A) from frames (B, T, ...) of what ``precompute`` gives."""
         observed = self.embedding(frames[PROPRIOCEPTION], self.tokens.numbers(frames, generator))
-        queries = self.queries.expand(len(observed), -1, -1)
+        queries = self.queries.expand(observed.shape[0], -1, -1)
         tokens = torch.cat((observed, queries), dim=1)
         for layer in self.layers:
             tokens = layer(tokens)
