@@ -266,7 +266,7 @@ class LeRobotFormat(DemonstrationFormat):
             if name.startswith("rgb/"):
                 names = ["height", "width", "channels"]
                 shape = list(spec.row_shape)
-                feature = {"dtype": self.images, "shape": shape, "names": names}
+                feature: dict[str, Any] = {"dtype": self.images, "shape": shape, "names": names}
                 if self.images == "video":
                     feature["info"] = self._video_info(store, spec.row_shape)
                 features[column] = feature
@@ -637,7 +637,7 @@ class LeRobotSource(DemonstrationSource):
             )
 
     def _column(self, table: "pa.Table", name: str, index: int, steps: int) -> np.ndarray:
-        feature = self._features.get(name) or _BOOKKEEPING[name]
+        feature: Mapping[str, Any] = self._features.get(name) or _BOOKKEEPING[name]
         if feature["dtype"] == "video":
             return self._video(name, index, table)
         what = f"{name!r} of episode {index} in {self.path}"

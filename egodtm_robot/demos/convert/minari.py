@@ -253,7 +253,7 @@ class MinariSource(DemonstrationSource):
         self._actions = options.actions
         self._pictures = self._find_pictures()
         record = data / f"{RECORD_NAME}.json"
-        values = json.loads(record.read_text()) if record.is_file() else None
+        values: Any = json.loads(record.read_text()) if record.is_file() else None
         self._record = Record.find(values, self.lengths)
         self._record_episodes = values["episodes"] if self._record else []
         self._roles = self._assign(options)

@@ -12,8 +12,12 @@ from egodtm_robot.demos.convert.contract import ConversionError
 
 Codec = Literal["h264", "av1"]
 
+# Without the encoder's look ahead: of little use between close key frames, and with it the same
+# images gave other bytes once in some hundred times.
+_X264 = "bframes=0:threads=1:rc-lookahead=0:mbtree=0"
+
 _ENCODERS = {
-    "h264": ("libx264", {"preset": "veryfast", "x264-params": "bframes=0:threads=1"}),
+    "h264": ("libx264", {"preset": "veryfast", "x264-params": _X264}),
     "av1": ("libsvtav1", {"preset": "8", "svtav1-params": "lp=1"}),
 }
 

@@ -180,8 +180,8 @@ class ReplayBufferSource(DemonstrationSource):
                     f"says, got {array.shape[0]}. The episodes are ragged: repair the buffer."
                 )
         values = self._group.attrs.asdict().get(RECORD_NAME)
-        self._record = Record.find(values, self.lengths)  # type: ignore[arg-type]
-        self._record_episodes: Any = values["episodes"] if self._record else []  # type: ignore
+        self._record = Record.find(values, self.lengths)
+        self._record_episodes = values["episodes"] if self._record else []
         self._roles = self._assign(options)
 
     @cached_property
@@ -244,7 +244,7 @@ class ReplayBufferSource(DemonstrationSource):
 
         return self._roles.episode(rows, steps=stop - start, number=index, success=None)
 
-    def _open(self) -> zarr.Group:
+    def _open(self) -> Any:
         if not self.path.exists():
             raise ConversionError(f"Expected a replay buffer at {self.path}, found nothing.")
         try:
