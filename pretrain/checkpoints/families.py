@@ -24,6 +24,7 @@ import torch
 from torch.nn import functional
 
 from egodtm_robot.core.errors import CheckpointError, CheckpointMismatchError
+from egodtm_robot.core.published_models import image_models
 from egodtm_robot.core.published_models.files import read_tensors
 from egodtm_robot.core.published_models.matching import layer_count, report_mismatches, shapes
 from pretrain.checkpoints.published import our_names, refuse_other_models
@@ -189,12 +190,20 @@ def read_published(path: str | Path) -> PublishedWeights:
     Raises:
         WeightsError: the file cannot be read.
         CheckpointError: its names are those of no family.
-        CheckpointMismatchError: it is of another architecture.
+        CheckpointMismatchError: it is of another architecture, or another published model.
     """
     path = Path(path)
     tensors = read_tensors(path)
     published = as_published(tensors, path)
     if published is None:
+        kind = image_models.recognize(name.removeprefix("module.") for name in tensors)
+        # Our own names without a card look like CLIP's.
+        if kind not in (None, "CLIP"):
+            held, advice = image_models.KINDS[kind]
+            raise CheckpointMismatchError(
+                f"Expected {path} to hold weights of EgoDTM, AVION or OpenAI's CLIP, got {held}. "
+                f"Use {advice}."
+            )
         raise CheckpointError(
             f"Expected {path} to hold weights by the names of EgoDTM, AVION or OpenAI's CLIP, got "
             f"names such as {', '.join(list(tensors)[:3])}. A checkpoint that pretrain.run or "

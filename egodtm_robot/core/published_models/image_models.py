@@ -211,7 +211,10 @@ KINDS = {
         "encoder=huggingface with a folder of a ResNet",
     ),
     "CLIP": ("CLIP, AVION or EgoDTM", "encoder=egodtm"),
-    "TimeSformer": ("a TimeSformer of video and text", "a model of single images"),
+    "TimeSformer": (
+        "a TimeSformer of video and text",
+        "encoder=lavila, encoder=egovlp or encoder=egovlpv2",
+    ),
     "transformers": ("a model of transformers", "encoder=huggingface encoder.model=FOLDER"),
 }
 """Kinds of files that names of tensors tell: what each is called, and what reads it."""

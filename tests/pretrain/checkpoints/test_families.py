@@ -199,6 +199,8 @@ def test_a_published_model_that_is_saved_as_ours_computes_the_same(tmp_path: Pat
         (["module.visual.blocks.0.timeattn.qkv.weight"], "TimeSformer.*LaViLa"),
         (["module.video_model.blocks.0.attn.qkv.weight", "txt_proj.1.weight"], "TimeSformer"),
         (["vision_model.encoder.layers.0.mlp.fc1.weight"], "encoder=huggingface"),
+        (["patch_embed.proj.weight", "blocks.0.attn.qkv.weight"], "Use encoder=vc1"),
+        (["module.convnet.conv1.weight"], "Use encoder=r3m"),
     ],
 )
 def test_files_of_other_models_are_refused_by_name(names: list[str], message: str, tmp_path: Path):
