@@ -198,7 +198,7 @@ def read_published(path: str | Path) -> PublishedWeights:
     if published is None:
         kind = image_models.recognize(name.removeprefix("module.") for name in tensors)
         # Our own names without a card look like CLIP's.
-        if kind not in (None, "CLIP"):
+        if kind is not None and kind != "CLIP":
             held, advice = image_models.KINDS[kind]
             raise CheckpointMismatchError(
                 f"Expected {path} to hold weights of EgoDTM, AVION or OpenAI's CLIP, got {held}. "
