@@ -50,14 +50,15 @@ def generate(tmp_path: Path) -> list[str]:
 def rechunk(tmp_path: Path) -> list[str]:
     (tmp_path / "videos").mkdir()
     for name in ("a.mp4", "b.mp4"):
-        write_video(tmp_path / "videos" / name, 4000)
+        write_video(tmp_path / "videos" / name, 12_000)
     return ["pretrain.rechunk", f"videos={tmp_path / 'videos'}", f"out={tmp_path / 'out'}"]
 
 
 def prepare(tmp_path: Path) -> list[str]:
     store = make_store(tmp_path / "store", range(6))
     source = ["source=synthetic", f"source.store={store}", "shard_clips=2"]
-    depth = ["depth._target_=fake_annotators.FakeDepth", "+depth.sleep_s=30"]
+    log = f"+depth.log={tmp_path / 'log'}"
+    depth = ["depth._target_=fake_annotators.FakeDepth", "+depth.sleep_s=30", log]
     return ["pretrain.prepare", *source, *depth, f"out={tmp_path / 'out'}"]
 
 
@@ -78,9 +79,9 @@ def start(*arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
-def at_work(process: subprocess.Popen[bytes], seconds: float = 1.0) -> list[psutil.Process]:
+def at_work(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """Workers that are past the imports of their main module, by the time that they computed."""
-    return [one for one in workers_of(process.pid) if processor_seconds(one) > seconds]
+    return [one for one in workers_of(process.pid) if processor_seconds(one) > 1]
 
 
 def processor_seconds(process: psutil.Process) -> float:
@@ -90,12 +91,37 @@ def processor_seconds(process: psutil.Process) -> float:
         return 0.0
 
 
-@pytest.mark.parametrize("command", [collect, render, benchmark, generate, rechunk, prepare])
-def test_workers_end_with_a_killed_command(tmp_path: Path, command: Callable[[Path], list[str]]):
+def pieces_begun(tmp_path: Path) -> int:
+    """Videos that workers of ``rechunk`` are cutting."""
+    return len(list((tmp_path / "out").rglob(".*.part")))
+
+
+def batches_begun(tmp_path: Path) -> int:
+    """Batches that the sleeping annotator of ``prepare`` was given."""
+    log = tmp_path / "log"
+    return len(log.read_text().splitlines()) if log.is_file() else 0
+
+
+@pytest.mark.parametrize(
+    ("command", "begun"),
+    [
+        (collect, None),
+        (render, None),
+        (benchmark, None),
+        (generate, None),
+        # These compute too little for their time to tell that they are at work.
+        (rechunk, pieces_begun),
+        (prepare, batches_begun),
+    ],
+)
+def test_workers_end_with_a_killed_command(
+    tmp_path: Path, command: Callable[[Path], list[str]], begun: Callable[[Path], int] | None
+):
     process = start(*command(tmp_path))
-    # The annotator of prepare sleeps, so that its workers compute little beside their imports.
-    seconds = 0.3 if command is prepare else 1.0
-    wait_until(lambda: len(at_work(process, seconds)) >= 2, process)
+    if begun is None:
+        wait_until(lambda: len(at_work(process)) >= 2, process)
+    else:
+        wait_until(lambda: begun(tmp_path) >= 2, process)
     below = workers_of(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
