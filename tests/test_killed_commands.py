@@ -92,8 +92,9 @@ def processor_seconds(process: psutil.Process) -> float:
 
 
 def pieces_begun(tmp_path: Path) -> int:
-    """Videos that workers of ``rechunk`` are cutting."""
-    return len(list((tmp_path / "out").rglob(".*.part")))
+    """Videos that workers of ``rechunk`` are cutting or have cut: each has a folder at once."""
+    out = tmp_path / "out"
+    return sum(place.is_dir() for place in out.iterdir()) if out.is_dir() else 0
 
 
 def batches_begun(tmp_path: Path) -> int:
