@@ -16,6 +16,7 @@ PAGES = (README, *sorted(DOCS.rglob("*.md")))
 FIGURES = (
     "results_chart",
     "demonstrations_chart",
+    "reinforcement_chart",
     "statistics_chart",
     "data_flow",
     "floors",
@@ -140,6 +141,18 @@ def test_the_readme_states_the_stored_results():
 def test_the_page_on_regimes_shows_the_published_outcomes(name, request_, which):
     page = (DOCS / "results" / "regimes.md").read_text()
     assert "\n".join(tables(compared(name, **request_))[which]).strip() in page
+
+
+def test_the_page_on_policies_shows_the_published_outcomes():
+    page = (DOCS / "results" / "policies.md").read_text()
+    assert "\n".join(tables(compared("policies"))[0]).strip() in page
+
+
+@pytest.mark.parametrize("name", ["reinforcement", "reinforcement_images"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_page_on_reinforcement_shows_the_published_outcomes(name, which):
+    page = (DOCS / "results" / "reinforcement.md").read_text()
+    assert "\n".join(tables(compared(name))[which]).strip() in page
 
 
 def test_the_stored_comparison_is_that_of_the_published_outcomes():
