@@ -14,6 +14,7 @@ import numpy as np
 
 from egodtm_robot.demos.attributes import DemonstrationAttributes
 from egodtm_robot.demos.convert.contract import ConversionError
+from egodtm_robot.demos.convert.roles import choose_cameras
 from egodtm_robot.demos.episode import Episode
 from egodtm_robot.demos.store import DemonstrationStore
 
@@ -25,7 +26,10 @@ _EXPORTED = ("actions", "proprioception", "privileged", "simulator_state", "task
 
 
 def exported_columns(
-    store: DemonstrationStore, kind: str, default: Callable[[str], str]
+    store: DemonstrationStore,
+    kind: str,
+    default: Callable[[str], str],
+    cameras: Sequence[str] | None,
 ) -> dict[str, str]:
     """For each array of a store that a format is to hold, its column there.
 
@@ -37,16 +41,24 @@ def exported_columns(
         store: to be written.
         kind: of the format.
         default: gives the column of an array.
+        cameras: names of cameras, or of their columns; None for all.
+
+    Raises:
+        ConversionError: there is no camera of a name.
     """
     origin = store.attributes.origin
     if origin is not None and origin.format == kind:
-        return {name: c for name, c in origin.columns.items() if name in store.array_names}
-    return {
-        name: default(name)
-        for name in store.array_names
-        if name.startswith(("rgb/", "extra/")) or name in _EXPORTED
-        if np.prod(store.array(name).spec.row_shape) > 0
-    }
+        columns = {name: c for name, c in origin.columns.items() if name in store.array_names}
+    else:
+        columns = {
+            name: default(name)
+            for name in store.array_names
+            if name.startswith(("rgb/", "extra/")) or name in _EXPORTED
+            if np.prod(store.array(name).spec.row_shape) > 0
+        }
+    available = {n.removeprefix("rgb/"): c for n, c in columns.items() if n.startswith("rgb/")}
+    _, left_out = choose_cameras(available, cameras, str(store.path))
+    return {name: column for name, column in columns.items() if column not in left_out}
 
 
 def record_of(store: DemonstrationStore, columns: Mapping[str, str]) -> dict[str, Any]:

@@ -140,12 +140,7 @@ class ReplayBufferFormat(DemonstrationFormat):
             array[done:] = held
 
     def _columns(self, store: DemonstrationStore) -> dict[str, str]:
-        columns = exported_columns(store, self.kind, _default_column)
-        if self.cameras is not None:
-            available = {n.removeprefix("rgb/"): c for n, c in columns.items() if n[:4] == "rgb/"}
-            _, left_out = choose_cameras(available, self.cameras, str(store.path))
-            columns = {name: c for name, c in columns.items() if c not in left_out}
-        return columns
+        return exported_columns(store, self.kind, _default_column, self.cameras)
 
     def _image_types(self, store: DemonstrationStore) -> Mapping[str, str]:
         origin = store.attributes.origin

@@ -141,12 +141,7 @@ class RobomimicFormat(DemonstrationFormat):
                     file.require_group("mask").create_dataset(name, data=values, track_times=False)
 
     def _columns(self, store: DemonstrationStore) -> dict[str, str]:
-        columns = exported_columns(store, self.kind, _default_column)
-        if self.cameras is not None:
-            available = {n.removeprefix("rgb/"): c for n, c in columns.items() if n[:4] == "rgb/"}
-            _, left_out = choose_cameras(available, self.cameras, str(store.path))
-            columns = {name: c for name, c in columns.items() if c not in left_out}
-        return columns
+        return exported_columns(store, self.kind, _default_column, self.cameras)
 
     def _metadata(self, store: DemonstrationStore) -> dict[str, Any]:
         origin = store.attributes.origin
