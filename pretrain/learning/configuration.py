@@ -26,7 +26,8 @@ class PretrainConfig:
     """What it is trained on: ``data=synthetic``, or ``data=store`` with ``data.path``."""
 
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    """What it is trained for: ``objective=text``, ``depth``, ``region`` or ``text_depth``."""
+    """What it is trained for: ``objective=text``, ``depth``, ``text_depth``, ``region`` or
+    ``entities``."""
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """How it is trained."""
@@ -60,7 +61,7 @@ class PretrainConfig:
     from the defaults, below ``runs/``."""
 
     def __post_init__(self) -> None:
-        """Refuse what the types let through; give the model the decoder that its objective needs.
+        """Refuse what the types let through; give the model the parts that its objective needs.
 
         Raises:
             ConfigurationError: a number is out of range.
@@ -70,8 +71,7 @@ class PretrainConfig:
                 f"Expected training.stem_rate=0 with model.vision.stem=pixels, which has no "
                 f"weights of its own, got {self.training.stem_rate}."
             )
-        if self.objective.region:
-            self.model.region_decoder.enabled = True
+        self.objective.equip(self.model)
 
     @property
     def folder(self) -> Path:

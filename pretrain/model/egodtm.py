@@ -10,6 +10,7 @@ from torch.nn import functional
 from egodtm_robot.core.errors import ConfigurationError
 from pretrain.model.configuration import EgoDTMConfig
 from pretrain.model.depth_decoder import DepthDecoder, DepthOutput, DepthPrediction
+from pretrain.model.entity_decoder import EntityDecoder, EntityPrediction
 from pretrain.model.initialization import initialize
 from pretrain.model.region_decoder import RegionDecoder, RegionPrediction
 from pretrain.model.text import TextTransformer
@@ -43,6 +44,8 @@ class EgoDTMOutput:
         logit_scale: factor of similarities in the contrastive loss.
         depths: before the decoder's first layer and after each; the last is the result.
         boxes: likewise, of the region decoder.
+        names: float32 (M, J), of length 1, of the nouns that were asked for.
+        entities: of the entity decoder.
     """
 
     video: VideoFeatures
@@ -50,10 +53,12 @@ class EgoDTMOutput:
     logit_scale: torch.Tensor
     depths: list[DepthPrediction] | None
     boxes: list[RegionPrediction] | None
+    names: torch.Tensor | None = None
+    entities: EntityPrediction | None = None
 
 
 class EgoDTM(nn.Module):
-    """Video encoder, text encoder, depth decoder and, if asked for, region decoder.
+    """Video encoder, text encoder, depth decoder and, if asked for, region and entity decoders.
 
     Parameters bear the names of published checkpoints without their prefixes, so that weights are
     exchanged tensor by tensor (see :mod:`pretrain.checkpoints`).
@@ -77,8 +82,13 @@ class EgoDTM(nn.Module):
             )
             self.depth_decoder = DepthDecoder(config.depth_decoder, config.vision.width)
             self.region_decoder = (
-                RegionDecoder(config.region_decoder, config.vision.width)
+                RegionDecoder(config.region_decoder, config.vision.width, config.joint_width)
                 if config.region_decoder.enabled
+                else None
+            )
+            self.entity_decoder = (
+                EntityDecoder(config.entity_decoder, config.vision.width, config.joint_width)
+                if config.entity_decoder.enabled
                 else None
             )
         if seed is not None:
@@ -119,12 +129,26 @@ class EgoDTM(nn.Module):
             )
         return self.region_decoder(patch_tokens)
 
+    def find_entities(self, patch_tokens: torch.Tensor) -> EntityPrediction:
+        """Entities from patch tokens (B, T, L, D).
+
+        Raises:
+            ConfigurationError: the model was configured without the decoder.
+        """
+        if self.entity_decoder is None:
+            raise ConfigurationError(
+                "Expected a model with an entity decoder; set model.entity_decoder.enabled=true."
+            )
+        return self.entity_decoder(patch_tokens)
+
     def forward(
         self,
         frames: torch.Tensor,
         tokens: torch.Tensor | None = None,
         depth: bool = True,
         regions: bool = False,
+        names: torch.Tensor | None = None,
+        entities: bool = False,
     ) -> EgoDTMOutput:
         """Everything that the objectives of a training step need, in one call.
 
@@ -133,6 +157,8 @@ class EgoDTM(nn.Module):
             tokens: int64 (B, 77) ids of the clips' texts, or None.
             depth: whether to decode depth.
             regions: whether to decode boxes.
+            names: int64 (M, 77) ids of nouns, or None.
+            entities: whether to find entities.
         """
         video = self.encode_video(frames)
         return EgoDTMOutput(
@@ -141,6 +167,8 @@ class EgoDTM(nn.Module):
             logit_scale=self.logit_scale.exp(),
             depths=self.decode_depth(video.patch_tokens, video.grid).predictions if depth else None,
             boxes=self.decode_regions(video.patch_tokens) if regions else None,
+            names=None if names is None else self.encode_text(names),
+            entities=self.find_entities(video.patch_tokens) if entities else None,
         )
 
 
