@@ -49,7 +49,7 @@ _LEFT_OUT = (
     "vocab_size",
 )
 
-_OPTIONAL = ("depth_decoder.", "region_decoder.")
+_OPTIONAL = ("depth_decoder.", "region_decoder.", "dense_head.")
 """Parts that a checkpoint has whole or not at all."""
 
 

@@ -53,6 +53,9 @@ def start_from(
         tensors = ours.state_dict()
         if model.region_decoder is None:
             tensors = {n: t for n, t in tensors.items() if not n.startswith("region_decoder.")}
+        if model.config.dense_head != ours.config.dense_head:
+            # It belongs to an objective, not to what is passed on.
+            tensors = {n: t for n, t in tensors.items() if not n.startswith("dense_head.")}
         tensors.pop("logit_scale")
         return initialize_from(model, tensors, str(path))
     if is_file:

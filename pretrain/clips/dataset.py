@@ -18,12 +18,14 @@ from pretrain.clips.augmentation import (
     AugmentationConfig,
     central_crop,
     crop_boxes,
+    crop_dense,
     crop_depth,
     crop_frames,
     jitter,
     random_crop,
 )
 from pretrain.clips.clip import Boxes
+from pretrain.clips.dense import DENSE_KINDS, DenseKind
 from pretrain.clips.store import ClipStore
 from pretrain.model.tokenizer import CONTEXT, tokenize
 
@@ -45,6 +47,9 @@ class SampleSpec:
         text: which text of a clip a sample has.
         negatives: most false captions that a sample comes with. A sample whose text is its
             narration has none: a caption that says more is no fair rival to it.
+        dense: kinds of dense truth that are read, see :mod:`pretrain.clips.dense`.
+        dense_cells: rows and columns of segmentation and normals.
+        dense_tokens: rows and columns of points.
     """
 
     resolution: int
@@ -52,6 +57,9 @@ class SampleSpec:
     boxes: bool = False
     text: Text = "caption"
     negatives: int = 0
+    dense: tuple[DenseKind, ...] = ()
+    dense_cells: tuple[int, int] = (0, 0)
+    dense_tokens: tuple[int, int] = (0, 0)
 
 
 @dataclass
@@ -68,6 +76,8 @@ class ClipBatch:
         index: int64 (B,), numbers of the clips in their data set.
         negatives: int64 (B, k, 77), ids of captions that are false of the clip, zero where there
             are fewer than k; None if none were asked for.
+        dense: truth by kind, (B, ...) of :func:`~pretrain.clips.augmentation.crop_dense`; None if
+            none was asked for.
     """
 
     frames: torch.Tensor
@@ -76,6 +86,7 @@ class ClipBatch:
     boxes: list[Boxes | None] | None
     index: torch.Tensor
     negatives: torch.Tensor | None = None
+    dense: dict[str, torch.Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -96,6 +107,7 @@ class ClipBatch:
             boxes=self.boxes,
             index=change(self.index),
             negatives=None if self.negatives is None else change(self.negatives),
+            dense=self.dense and {kind: change(values) for kind, values in self.dense.items()},
         )
 
 
@@ -123,6 +135,7 @@ class _Sample:
     boxes: Boxes | None
     index: int
     negatives: list[str]
+    dense: dict[str, torch.Tensor]
 
 
 class ClipDataset(Dataset):
@@ -136,7 +149,8 @@ class ClipDataset(Dataset):
         clips: int (n,), which clips of the store; None takes all.
 
     Raises:
-        DatasetError: there are no clips, or clips of different numbers of frames.
+        DatasetError: there are no clips, clips of different numbers of frames, or clips without the
+            dense truth that samples are to hold.
     """
 
     def __init__(
@@ -159,6 +173,13 @@ class ClipDataset(Dataset):
                 f"Expected clips of one number of frames, got stores of {lengths} frames. Train on "
                 "them apart, or make them again."
             )
+        for kind in spec.dense:
+            if not store.has(kind)[self.clips].all():
+                raise DatasetError(
+                    f"Expected clips with {kind} in {', '.join(map(str, store.paths))}, which "
+                    "objective.dense is trained on, got clips without. Draw them with "
+                    f"synthetic.dense=[{','.join(spec.dense)}], or set its weight to 0."
+                )
         self.store = store
         self.spec = spec
         self.augmentation = augmentation or AugmentationConfig()
@@ -183,6 +204,7 @@ class ClipDataset(Dataset):
         fields += ["distractors"] if contrasted else []
         fields += ["depth"] if spec.depth_size is not None else []
         fields += ["boxes"] if spec.boxes else []
+        fields += spec.dense
         values = {name: found[0] for name, found in self.read([draw.clip], fields).items()}
         if draw.single and random is not None:
             values = _one_frame(values, int(random.integers(self.frames)))
@@ -206,6 +228,12 @@ class ClipDataset(Dataset):
             boxes,
             draw.clip,
             negatives[: spec.negatives],
+            crop_dense(
+                {kind: values[kind] for kind in spec.dense},
+                crop,
+                spec.dense_cells,
+                spec.dense_tokens,
+            ),
         )
 
     def read(self, indices: Sequence[int], fields: Sequence[str]) -> dict[str, list]:
@@ -226,6 +254,11 @@ class ClipDataset(Dataset):
             boxes=[sample.boxes for sample in samples] if self.spec.boxes else None,
             index=torch.tensor([sample.index for sample in samples]),
             negatives=self._negatives(samples) if self.spec.negatives else None,
+            dense={
+                kind: torch.stack([sample.dense[kind] for sample in samples])
+                for kind in self.spec.dense
+            }
+            or None,
         )
 
     def _negatives(self, samples: Sequence[_Sample]) -> torch.Tensor:
@@ -243,6 +276,11 @@ def _one_frame(values: dict[str, Any], frame: int) -> dict[str, Any]:
     kept: dict[str, Any] = values | {"frames": values["frames"][frame : frame + 1]}
     if values.get("depth") is not None:
         kept["depth"] = values["depth"][frame : frame + 1]
+    for kind in DENSE_KINDS:
+        if kind in values:
+            # One frame makes no pair.
+            rows = slice(0) if kind == "points" else slice(frame, frame + 1)
+            kept[kind] = values[kind][rows]
     if "boxes" in values:
         boxes: Boxes = values["boxes"]
         kept["boxes"] = boxes.select(boxes.frame == frame)

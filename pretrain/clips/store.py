@@ -51,7 +51,7 @@ KIND = "egodtm-robot-clips"
 VERSION = 1
 
 DENSE_VERSION = 2
-"""Of stores with dense truth, which readers of version 1 do not know; others are still version 1."""
+"""Of stores with dense truth, which readers of version 1 do not know. Others are of version 1."""
 
 INDEX = ("text_end", "boxes_end", "depth_row", "masks_row", "camera_pose_row")
 """Columns of the array ``index``."""
@@ -243,9 +243,9 @@ class ClipStoreWriter:
         for clip in clips:
             if clip.dense != declared:
                 raise InvalidClipError(
-                    f"Expected clips with {_listed(declared)} in {self.path}, got {clip.key!r} with "
-                    f"{_listed(clip.dense)}. All clips of a store have the dense truth that it was "
-                    "created with."
+                    f"Expected clips with {_listed(declared)} in {self.path}, got {clip.key!r} "
+                    f"with {_listed(clip.dense)}. All clips of a store have the dense truth that "
+                    "it was created with."
                 )
         for kind in declared:
             rows[kind] = _stack(kind, [_encode_dense(kind, getattr(clip, kind)) for clip in clips])
@@ -526,8 +526,9 @@ def _check_kind(group: CommittedGroup, folder: Path) -> None:
     kind, version = (group.attributes.get(key) for key in ("kind", "version"))
     if kind != KIND or version not in (VERSION, DENSE_VERSION):
         raise ForeignStoreError(
-            f"Expected a store of kind {KIND!r}, version {VERSION} or {DENSE_VERSION}, but {folder} holds kind "
-            f"{kind!r}, version {version!r}. Choose a clip store, or make this one again."
+            f"Expected a store of kind {KIND!r}, version {VERSION} or {DENSE_VERSION}, but "
+            f"{folder} holds kind {kind!r}, version {version!r}. Choose a clip store, or make "
+            "this one again."
         )
 
 

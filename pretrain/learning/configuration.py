@@ -1,6 +1,6 @@
 """The settings of a pretraining."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from egodtm_robot.core.configuration.instantiation import group_names
 from egodtm_robot.core.default_folder import default_folder
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.training.identity import NOT_DECISIVE
+from pretrain.clips.dense import DENSE_KINDS
 from pretrain.clips.splits import DataConfig
 from pretrain.learning.training_config import TrainingConfig
 from pretrain.losses.objective import ObjectiveConfig
@@ -60,7 +61,7 @@ class PretrainConfig:
     from the defaults, below ``runs/``."""
 
     def __post_init__(self) -> None:
-        """Refuse what the types let through; give the model the decoder that its objective needs.
+        """Refuse what the types let through; give the model and the clips what the objective needs.
 
         Raises:
             ConfigurationError: a number is out of range.
@@ -72,6 +73,27 @@ class PretrainConfig:
             )
         if self.objective.region:
             self.model.region_decoder.enabled = True
+        self._provide_dense()
+
+    def _provide_dense(self) -> None:
+        dense = self.objective.dense
+        self.model.dense_head = replace(
+            self.model.dense_head,
+            parts=list(dense.weights),
+            source=dense.attach if dense.weights else "stem",
+            hidden=dense.hidden if dense.weights else 0,
+        )
+        if not dense.weights:
+            return
+        if dense.attach == "stem" and not self.training.stem_rate:
+            raise ConfigurationError(
+                "Expected training.stem_rate above 0 with objective.dense.attach=stem, which "
+                "trains a stem with weights of its own, got 0. Set training.stem_rate=0.6, or "
+                "objective.dense.attach=patches."
+            )
+        if self.data.kind == "synthetic":
+            kinds = {*self.data.synthetic.dense, *dense.truth}
+            self.data.synthetic.dense = [kind for kind in DENSE_KINDS if kind in kinds]
 
     @property
     def folder(self) -> Path:

@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -151,7 +152,21 @@ def sample_spec(config: PretrainConfig) -> SampleSpec:
         boxes=objective.region > 0,
         text=objective.texts,
         negatives=objective.negatives if objective.text else 0,
+        **_dense_spec(config),
     )
+
+
+def _dense_spec(config: PretrainConfig) -> dict[str, Any]:
+    vision, dense = config.model.vision, config.objective.dense
+    if not dense.weights:
+        return {}
+    rows = vision.image_size // vision.patch_size
+    cells = rows * config.model.dense_head.cells
+    return {
+        "dense": dense.truth,
+        "dense_cells": (cells, cells),
+        "dense_tokens": (rows, rows),
+    }
 
 
 def _report(line: str) -> None:

@@ -17,6 +17,7 @@ from pretrain.losses import (
     region_target,
     text_groups,
 )
+from pretrain.losses.dense import DenseLossConfig, dense_losses
 from pretrain.model import EgoDTM, EgoDTMConfig, EgoDTMOutput
 
 
@@ -48,6 +49,10 @@ class ObjectiveConfig:
     depth_loss: DepthLossConfig = field(default_factory=DepthLossConfig)
     """Parts of the depth loss."""
 
+    dense: DenseLossConfig = field(default_factory=DenseLossConfig)
+    """What single tokens have to tell of the truth that only a simulator has: classes, surface
+    normals, corresponding points."""
+
     def __post_init__(self) -> None:
         """Refuse what the types let through.
 
@@ -55,7 +60,7 @@ class ObjectiveConfig:
             ConfigurationError: a weight is negative, or all are zero.
         """
         weights = (self.text, self.depth, self.region)
-        if min(weights) < 0 or max(weights) == 0:
+        if min(weights) < 0 or not (max(weights) or self.dense.weights):
             raise ConfigurationError(
                 "Expected weights text, depth and region of 0 or more, one of them above 0, got "
                 f"{self.text}, {self.depth} and {self.region}."
@@ -83,6 +88,29 @@ def freeze_unused(model: EgoDTM, objective: ObjectiveConfig) -> None:
         model.depth_decoder.requires_grad_(False)
     if not objective.region and model.region_decoder is not None:
         model.region_decoder.requires_grad_(False)
+    freeze_beside_dense(model, objective)
+
+
+def freeze_beside_dense(model: EgoDTM, objective: ObjectiveConfig) -> None:
+    """Freeze the dense head if it is not trained, and the blocks if nothing but the stem is.
+
+    Raises:
+        ConfigurationError: the model's head has other parts or reads other tokens.
+    """
+    wanted, head = objective.dense, model.config.dense_head
+    if wanted.weights and (set(wanted.weights), wanted.attach) != (set(head.parts), head.source):
+        raise ConfigurationError(
+            f"Expected a model with a dense head for {', '.join(wanted.weights)} on "
+            f"{wanted.attach}, got {', '.join(head.parts) or 'none'} on {head.source}. Set "
+            "model.dense_head.parts and model.dense_head.source."
+        )
+    if not wanted.weights:
+        if model.dense_head is not None:
+            model.dense_head.requires_grad_(False)
+    elif wanted.attach == "stem" and not (objective.text or objective.depth or objective.region):
+        model.visual.requires_grad_(False)
+        assert model.visual.stem is not None
+        model.visual.stem.requires_grad_(True)
 
 
 def objective_losses(
@@ -106,6 +134,7 @@ def objective_losses(
         tokens if objective.text else None,
         depth=objective.depth > 0,
         regions=objective.region > 0,
+        dense=bool(objective.dense.weights),
     )
     parts: dict[str, torch.Tensor] = {}
     if objective.text:
@@ -131,7 +160,16 @@ def objective_losses(
     if objective.region:
         assert output.boxes is not None
         parts["region"] = region_loss(output.boxes, batch_regions(batch, config))
-    weights = {"text": objective.text, "depth": objective.depth, "region": objective.region}
+    if objective.dense.weights:
+        assert output.dense is not None
+        assert batch.dense is not None
+        parts.update(dense_losses(output.dense, batch.dense, objective.dense))
+    weights = {
+        "text": objective.text,
+        "depth": objective.depth,
+        "region": objective.region,
+        **objective.dense.weights,
+    }
     total = torch.stack([weights[name] * loss for name, loss in parts.items()]).sum()
     return {"total": total, **parts}
 

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from egodtm_robot.core.errors import ConfigurationError
+from pretrain.model.dense_head import DenseHeadConfig
 
 Activation = Literal["gelu", "quick_gelu"]
 Stem = Literal["pixels", "efficientnet_lite0"]
@@ -214,6 +215,17 @@ class EgoDTMConfig:
     region_decoder: RegionDecoderConfig = field(default_factory=RegionDecoderConfig)
     """Region decoder."""
 
+    dense_head: DenseHeadConfig = field(default_factory=DenseHeadConfig)
+    """Head of the dense objectives."""
+
     gradient_checkpointing: bool = False
     """Whether activations inside blocks are computed again in the backward pass instead of kept:
     less memory for a third more time. No effect on results."""
+
+    def __post_init__(self) -> None:
+        head = self.dense_head
+        if head.parts and head.source == "stem" and self.vision.stem == "pixels":
+            raise ConfigurationError(
+                "Expected a stem with weights of its own for a dense head on it, got "
+                "model.vision.stem=pixels. Set objective.dense.attach=patches."
+            )

@@ -1,7 +1,7 @@
 """The model: video and text in one space, and the depth of what the video shows."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from egodtm_robot.core.errors import ConfigurationError
 from pretrain.model.configuration import EgoDTMConfig
+from pretrain.model.dense_head import DenseHead, DenseHeadConfig, DensePrediction
 from pretrain.model.depth_decoder import DepthDecoder, DepthOutput, DepthPrediction
 from pretrain.model.initialization import initialize
 from pretrain.model.region_decoder import RegionDecoder, RegionPrediction
@@ -43,6 +44,7 @@ class EgoDTMOutput:
         logit_scale: factor of similarities in the contrastive loss.
         depths: before the decoder's first layer and after each; the last is the result.
         boxes: likewise, of the region decoder.
+        dense: of the dense head.
     """
 
     video: VideoFeatures
@@ -50,6 +52,7 @@ class EgoDTMOutput:
     logit_scale: torch.Tensor
     depths: list[DepthPrediction] | None
     boxes: list[RegionPrediction] | None
+    dense: DensePrediction | None = None
 
 
 class EgoDTM(nn.Module):
@@ -81,6 +84,9 @@ class EgoDTM(nn.Module):
                 if config.region_decoder.enabled
                 else None
             )
+            head = config.dense_head
+            width = self.visual.conv1.in_features if head.source == "stem" else config.vision.width
+            self.dense_head = DenseHead(head, width) if head.parts else None
         if seed is not None:
             self.to_empty(device="cpu")
             initialize(self, torch.Generator().manual_seed(seed))
@@ -89,13 +95,25 @@ class EgoDTM(nn.Module):
             torch.tensor(math.log(1 / config.temperature)), requires_grad=False
         )
 
-    def encode_video(self, frames: torch.Tensor) -> VideoFeatures:
-        """Encode clips uint8 (B, T, H, W, 3); see :class:`VideoFeatures`."""
-        class_token, patch_tokens = self.visual(frames)
+    def encode_video(
+        self, frames: torch.Tensor, patches: torch.Tensor | None = None
+    ) -> VideoFeatures:
+        """Encode clips uint8 (B, T, H, W, 3); see :class:`VideoFeatures`.
+
+        Args:
+            frames: of the clips.
+            patches: of the video encoder, where they have been cut already.
+        """
+        class_token, patch_tokens = self.visual(frames, patches)
         size = self.config.vision.patch_size
         grid = (frames.shape[2] // size, frames.shape[3] // size)
         embedding = _normalized(class_token @ self.image_projection)
         return VideoFeatures(class_token, patch_tokens, embedding, grid)
+
+    def drop_dense_head(self) -> None:
+        """Leave out what serves training alone."""
+        self.dense_head = None
+        self.config = replace(self.config, dense_head=DenseHeadConfig())
 
     def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
         """Encode ids int64 (B, 77) -> float32 (B, J), of length 1."""
@@ -125,6 +143,7 @@ class EgoDTM(nn.Module):
         tokens: torch.Tensor | None = None,
         depth: bool = True,
         regions: bool = False,
+        dense: bool = False,
     ) -> EgoDTMOutput:
         """Everything that the objectives of a training step need, in one call.
 
@@ -133,15 +152,26 @@ class EgoDTM(nn.Module):
             tokens: int64 (B, 77) ids of the clips' texts, or None.
             depth: whether to decode depth.
             regions: whether to decode boxes.
+            dense: whether to read the dense head's maps.
         """
-        video = self.encode_video(frames)
+        patches = self.visual.patches(frames)[0] if dense else None
+        video = self.encode_video(frames, patches)
         return EgoDTMOutput(
             video=video,
             text=None if tokens is None else self.encode_text(tokens),
             logit_scale=self.logit_scale.exp(),
             depths=self.decode_depth(video.patch_tokens, video.grid).predictions if depth else None,
             boxes=self.decode_regions(video.patch_tokens) if regions else None,
+            dense=self._read_dense(patches, video) if patches is not None else None,
         )
+
+    def _read_dense(self, stem_tokens: torch.Tensor, video: VideoFeatures) -> DensePrediction:
+        if self.dense_head is None:
+            raise ConfigurationError(
+                "Expected a model with a dense head; set weights in objective.dense."
+            )
+        on_stem = self.config.dense_head.source == "stem"
+        return self.dense_head(stem_tokens if on_stem else video.patch_tokens, video.grid)
 
 
 def _normalized(embeddings: torch.Tensor) -> torch.Tensor:

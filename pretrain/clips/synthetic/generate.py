@@ -37,8 +37,10 @@ _BATCH = 32
 
 
 def store_attributes(config: SyntheticClipConfig, split: Split) -> dict[str, Any]:
-    """What identifies the clips of a store; settings of the default in those that came later are
-    left out, so that stores of before are gone on with."""
+    """What identifies the clips of a store.
+
+    Settings that came later are left out at their default: stores of before are gone on with.
+    """
     return {
         "source": SOURCE,
         "version": VERSION,

@@ -1,4 +1,4 @@
-"""Classes, normals and corresponding points of a drawing, from depth and the poses of its solids."""
+"""Classes, normals and corresponding points of a drawing, from depth and the poses of solids."""
 
 from dataclasses import dataclass
 

@@ -187,9 +187,9 @@ def person(
     parts = [
         _ellipsoid(trunk, (0.175, 0.115, (chest[2] - low) / 2 + 0.1), shirt),
         rod(shoulders[0], shoulders[1], 0.06, shirt),
-        rod(neck - [0, 0, 0.08], neck + [0, 0, 0.05], 0.048, skin),
-        _ellipsoid(neck + [0, 0.02 + lean, 0.13], (0.075, 0.095, 0.115), skin),
-        _ellipsoid(neck + [0, -0.008 + lean, 0.155], (0.083, 0.096, 0.11), hair),
+        rod(neck - 0.08 * _UP, neck + 0.05 * _UP, 0.048, skin),
+        _ellipsoid(neck + np.array([0, 0.02 + lean, 0.13]), (0.075, 0.095, 0.115), skin),
+        _ellipsoid(neck + np.array([0, lean - 0.008, 0.155]), (0.083, 0.096, 0.11), hair),
         *(
             rod((x + way * 0.09, y - 0.03, low), (x + way * 0.1, y - 0.03, -0.88), 0.075, trousers)
             for way in (-1.0, 1.0)
