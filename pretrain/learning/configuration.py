@@ -71,6 +71,12 @@ class PretrainConfig:
                 f"Expected training.stem_rate=0 with model.vision.stem=pixels, which has no "
                 f"weights of its own, got {self.training.stem_rate}."
             )
+        dense = self.objective.dense
+        if dense.weights and dense.attach == "stem" and self.model.vision.stem == "pixels":
+            raise ConfigurationError(
+                "Expected a stem with weights of its own for objective.dense.attach=stem, got "
+                "model.vision.stem=pixels. Set objective.dense.attach=patches."
+            )
         if self.objective.region:
             self.model.region_decoder.enabled = True
         self._provide_dense()
@@ -83,17 +89,23 @@ class PretrainConfig:
             source=dense.attach if dense.weights else "stem",
             hidden=dense.hidden if dense.weights else 0,
         )
-        if not dense.weights:
-            return
-        if dense.attach == "stem" and not self.training.stem_rate:
-            raise ConfigurationError(
-                "Expected training.stem_rate above 0 with objective.dense.attach=stem, which "
-                "trains a stem with weights of its own, got 0. Set training.stem_rate=0.6, or "
-                "objective.dense.attach=patches."
-            )
-        if self.data.kind == "synthetic":
+        if dense.weights and self.data.kind == "synthetic":
             kinds = {*self.data.synthetic.dense, *dense.truth}
             self.data.synthetic.dense = [kind for kind in DENSE_KINDS if kind in kinds]
+
+    def check_stem(self) -> None:
+        """Refuse a head on a stem that does not learn.
+
+        Raises:
+            ConfigurationError: as said. Not before a run begins: presets have no rate of their own.
+        """
+        dense = self.objective.dense
+        if dense.weights and dense.attach == "stem" and not self.training.stem_rate:
+            raise ConfigurationError(
+                "Expected training.stem_rate above 0 with objective.dense.attach=stem, got 0: the "
+                "stem would not learn. Set training.stem_rate=0.6, or "
+                "objective.dense.attach=patches."
+            )
 
     @property
     def folder(self) -> Path:

@@ -221,11 +221,3 @@ class EgoDTMConfig:
     gradient_checkpointing: bool = False
     """Whether activations inside blocks are computed again in the backward pass instead of kept:
     less memory for a third more time. No effect on results."""
-
-    def __post_init__(self) -> None:
-        head = self.dense_head
-        if head.parts and head.source == "stem" and self.vision.stem == "pixels":
-            raise ConfigurationError(
-                "Expected a stem with weights of its own for a dense head on it, got "
-                "model.vision.stem=pixels. Set objective.dense.attach=patches."
-            )
