@@ -164,12 +164,12 @@ def objective_losses(
         assert output.dense is not None
         assert batch.dense is not None
         parts.update(dense_losses(output.dense, batch.dense, objective.dense))
-    weights = {
+    weights: dict[str, float] = {
         "text": objective.text,
         "depth": objective.depth,
         "region": objective.region,
-        **objective.dense.weights,
     }
+    weights |= {str(part): weight for part, weight in objective.dense.weights.items()}
     total = torch.stack([weights[name] * loss for name, loss in parts.items()]).sum()
     return {"total": total, **parts}
 
