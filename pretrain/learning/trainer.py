@@ -136,7 +136,7 @@ class Trainer:
         if self.model.visual.stem is not None:
             self.model.visual.stem.train_network(config.stem_rate > 0)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = make_optimizer(self.model, config)
+        self.optimizer = make_optimizer(self.model, config, objective.dense.head_rate)
         self.states = TrainingStates(out_dir / _RESUME, self.identity)
 
         # State of the run.
@@ -325,10 +325,13 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
 
-def make_optimizer(model: EgoDTM, config: TrainingConfig) -> torch.optim.AdamW:
+def make_optimizer(
+    model: EgoDTM, config: TrainingConfig, head_rate: float = 1.0
+) -> torch.optim.AdamW:
     """AdamW on what is trained, with weight decay on matrices that multiply features.
 
-    The stem learns at its share of the rate, :attr:`TrainingConfig.stem_rate`.
+    The stem learns at its share of the rate, :attr:`TrainingConfig.stem_rate`, and the dense head
+    at ``head_rate`` times the rate.
     """
 
     def is_stem(name: str) -> bool:
@@ -342,10 +345,13 @@ def make_optimizer(model: EgoDTM, config: TrainingConfig) -> torch.optim.AdamW:
         return is_matrix(name, parameter) and not is_table and config.weight_decay > 0
 
     stem = [named for named in model.named_parameters() if is_stem(named[0])]
-    rest = [named for named in model.named_parameters() if not is_stem(named[0])]
+    head = [named for named in model.named_parameters() if named[0].startswith("dense_head.")]
+    apart = {name for name, _ in [*stem, *head]}
+    rest = [named for named in model.named_parameters() if named[0] not in apart]
     groups = [
         *parameter_groups(rest, config.weight_decay, decays=decays),
         *parameter_groups(stem, config.weight_decay, rate_share=config.stem_rate, decays=decays),
+        *parameter_groups(head, config.weight_decay, rate_share=head_rate, decays=decays),
     ]
     return torch.optim.AdamW(
         groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True

@@ -49,6 +49,10 @@ class DenseLossConfig:
     hidden: int = 0
     """Hidden channels of the head; 0 for a linear map."""
 
+    head_rate: float = 10.0
+    """Learning rate of the head as a multiple of ``training.learning_rate``: what it hands back to
+    the tokens is of use only once it has learned something itself."""
+
     temperature: float = 0.1
     """Divides similarities of tokens in ``correspondence``."""
 
@@ -59,10 +63,13 @@ class DenseLossConfig:
             ConfigurationError: a number is out of range.
         """
         weights = (self.segmentation, self.normals, self.correspondence)
-        if min(weights) < 0 or not self.temperature > 0 or self.hidden < 0:
+        positive = min(self.temperature, self.head_rate)
+        if not min(weights) >= 0 or not positive > 0 or self.hidden < 0:
             raise ConfigurationError(
                 "Expected weights segmentation, normals and correspondence of 0 or more, hidden of "
-                f"0 or more and a temperature above 0 in objective.dense, got {self}."
+                "0 or more, and head_rate and temperature above 0 in objective.dense, got "
+                f"{', '.join(map(str, weights))}, {self.hidden}, {self.head_rate} and "
+                f"{self.temperature}."
             )
 
     @property

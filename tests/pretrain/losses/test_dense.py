@@ -168,6 +168,8 @@ def test_models_and_weights_that_do_not_fit_are_refused():
         freeze_unused(EgoDTM(tiny_config()), ObjectiveConfig(dense=EVERY))
     with pytest.raises(ConfigurationError, match=r"objective\.dense"):
         DenseLossConfig(temperature=0.0)
+    with pytest.raises(ConfigurationError, match="head_rate"):
+        DenseLossConfig(head_rate=0.0)
     with pytest.raises(ConfigurationError, match="of the dense head"):
         DenseHeadConfig(cells=0)
     assert ObjectiveConfig(text=0, depth=0, dense=EVERY).dense.truth == DENSE_KINDS
