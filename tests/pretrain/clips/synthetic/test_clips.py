@@ -239,7 +239,7 @@ def test_statements_hold_from_the_wrist_and_from_beside():
     for view in ("wrist", "third"):
         views = ViewsConfig(**{"head": 0.0, view: 1.0})
         source = SyntheticClips(dataclasses.replace(CONFIG, views=views), "validation")
-        clips = [source.render(seed) for seed in range(24)]
+        clips = [source.render(seed) for seed in range(16)]
         source.close()
         checked = check_statements(clips)
         assert checked >= {"hand", "region", "to the left of", "nearer than"}
