@@ -20,11 +20,13 @@ from pretrain.clips.augmentation import (
     crop_boxes,
     crop_depth,
     crop_frames,
+    crop_tokens,
     jitter,
     random_crop,
 )
 from pretrain.clips.clip import Boxes
 from pretrain.clips.store import ClipStore
+from pretrain.clips.teacher_tokens import TeacherTokens
 from pretrain.model.tokenizer import CONTEXT, tokenize
 
 Text = Literal["random", "narration", "caption"]
@@ -43,6 +45,7 @@ class SampleSpec:
         depth_size: (h, w) of depth maps; None leaves depth out.
         boxes: whether boxes are read.
         text: which text of a clip a sample has.
+        teacher_grid: (h, w) of a teacher's tokens; None leaves them out.
         negatives: most false captions that a sample comes with. A sample whose text is its
             narration has none: a caption that says more is no fair rival to it.
     """
@@ -52,6 +55,7 @@ class SampleSpec:
     boxes: bool = False
     text: Text = "caption"
     negatives: int = 0
+    teacher_grid: tuple[int, int] | None = None
 
 
 @dataclass
@@ -68,6 +72,8 @@ class ClipBatch:
         index: int64 (B,), numbers of the clips in their data set.
         negatives: int64 (B, k, 77), ids of captions that are false of the clip, zero where there
             are fewer than k; None if none were asked for.
+        teacher: float32 (B, T, L, D), a teacher's standardized tokens on the grid of the model's
+            patches; None if none were asked for.
     """
 
     frames: torch.Tensor
@@ -76,6 +82,7 @@ class ClipBatch:
     boxes: list[Boxes | None] | None
     index: torch.Tensor
     negatives: torch.Tensor | None = None
+    teacher: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -96,6 +103,7 @@ class ClipBatch:
             boxes=self.boxes,
             index=change(self.index),
             negatives=None if self.negatives is None else change(self.negatives),
+            teacher=None if self.teacher is None else change(self.teacher),
         )
 
 
@@ -123,6 +131,7 @@ class _Sample:
     boxes: Boxes | None
     index: int
     negatives: list[str]
+    teacher: torch.Tensor | None = None
 
 
 class ClipDataset(Dataset):
@@ -134,6 +143,7 @@ class ClipDataset(Dataset):
         augmentation: of draws that have a place in the stream.
         seed: of all randomness.
         clips: int (n,), which clips of the store; None takes all.
+        teacher: a teacher's tokens of the store's clips, for samples with a ``teacher_grid``.
 
     Raises:
         DatasetError: there are no clips, or clips of different numbers of frames.
@@ -146,7 +156,9 @@ class ClipDataset(Dataset):
         augmentation: AugmentationConfig | None = None,
         seed: int = 0,
         clips: np.ndarray | None = None,
+        teacher: TeacherTokens | None = None,
     ) -> None:
+        self.teacher = teacher
         self.clips = np.arange(len(store)) if clips is None else np.asarray(clips, np.int64)
         if not len(self.clips):
             paths = ", ".join(str(path) for path in store.paths)
@@ -184,6 +196,9 @@ class ClipDataset(Dataset):
         fields += ["depth"] if spec.depth_size is not None else []
         fields += ["boxes"] if spec.boxes else []
         values = {name: found[0] for name, found in self.read([draw.clip], fields).items()}
+        if spec.teacher_grid is not None:
+            assert self.teacher is not None
+            values["teacher"] = self.teacher.read(int(self.clips[draw.clip]))
         if draw.single and random is not None:
             values = _one_frame(values, int(random.integers(self.frames)))
         frames = values["frames"]
@@ -206,6 +221,9 @@ class ClipDataset(Dataset):
             boxes,
             draw.clip,
             negatives[: spec.negatives],
+            None
+            if spec.teacher_grid is None
+            else crop_tokens(values["teacher"], crop, spec.teacher_grid),
         )
 
     def read(self, indices: Sequence[int], fields: Sequence[str]) -> dict[str, list]:
@@ -219,6 +237,7 @@ class ClipDataset(Dataset):
     def collate(self, samples: Sequence[_Sample]) -> ClipBatch:
         """Put samples together."""
         depth = [sample.depth for sample in samples if sample.depth is not None]
+        teacher = [sample.teacher for sample in samples if sample.teacher is not None]
         return ClipBatch(
             frames=torch.stack([sample.frames for sample in samples]),
             tokens=tokenize([sample.text for sample in samples]),
@@ -226,6 +245,7 @@ class ClipDataset(Dataset):
             boxes=[sample.boxes for sample in samples] if self.spec.boxes else None,
             index=torch.tensor([sample.index for sample in samples]),
             negatives=self._negatives(samples) if self.spec.negatives else None,
+            teacher=torch.stack(teacher) if self.spec.teacher_grid is not None else None,
         )
 
     def _negatives(self, samples: Sequence[_Sample]) -> torch.Tensor:
@@ -243,6 +263,8 @@ def _one_frame(values: dict[str, Any], frame: int) -> dict[str, Any]:
     kept: dict[str, Any] = values | {"frames": values["frames"][frame : frame + 1]}
     if values.get("depth") is not None:
         kept["depth"] = values["depth"][frame : frame + 1]
+    if "teacher" in values:
+        kept["teacher"] = values["teacher"][frame : frame + 1]
     if "boxes" in values:
         boxes: Boxes = values["boxes"]
         kept["boxes"] = boxes.select(boxes.frame == frame)

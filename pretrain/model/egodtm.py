@@ -1,7 +1,7 @@
 """The model: video and text in one space, and the depth of what the video shows."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -43,6 +43,7 @@ class EgoDTMOutput:
         logit_scale: factor of similarities in the contrastive loss.
         depths: before the decoder's first layer and after each; the last is the result.
         boxes: likewise, of the region decoder.
+        further: losses of heads that are trained with the model and are no part of it, by name.
     """
 
     video: VideoFeatures
@@ -50,6 +51,7 @@ class EgoDTMOutput:
     logit_scale: torch.Tensor
     depths: list[DepthPrediction] | None
     boxes: list[RegionPrediction] | None
+    further: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 class EgoDTM(nn.Module):
@@ -89,9 +91,14 @@ class EgoDTM(nn.Module):
             torch.tensor(math.log(1 / config.temperature)), requires_grad=False
         )
 
-    def encode_video(self, frames: torch.Tensor) -> VideoFeatures:
-        """Encode clips uint8 (B, T, H, W, 3); see :class:`VideoFeatures`."""
-        class_token, patch_tokens = self.visual(frames)
+    def encode_video(
+        self, frames: torch.Tensor, stem_features: torch.Tensor | None = None
+    ) -> VideoFeatures:
+        """Encode clips uint8 (B, T, H, W, 3); see :class:`VideoFeatures`.
+
+        What their stem has seen already, see :class:`VisionTransformer`, is not computed again.
+        """
+        class_token, patch_tokens = self.visual(frames, stem_features)
         size = self.config.vision.patch_size
         grid = (frames.shape[2] // size, frames.shape[3] // size)
         embedding = _normalized(class_token @ self.image_projection)
@@ -125,6 +132,7 @@ class EgoDTM(nn.Module):
         tokens: torch.Tensor | None = None,
         depth: bool = True,
         regions: bool = False,
+        stem_features: torch.Tensor | None = None,
     ) -> EgoDTMOutput:
         """Everything that the objectives of a training step need, in one call.
 
@@ -133,8 +141,9 @@ class EgoDTM(nn.Module):
             tokens: int64 (B, 77) ids of the clips' texts, or None.
             depth: whether to decode depth.
             regions: whether to decode boxes.
+            stem_features: of the frames, see :meth:`encode_video`.
         """
-        video = self.encode_video(frames)
+        video = self.encode_video(frames, stem_features)
         return EgoDTMOutput(
             video=video,
             text=None if tokens is None else self.encode_text(tokens),

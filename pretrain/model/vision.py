@@ -47,11 +47,14 @@ class VisionTransformer(nn.Module):
         )
         self.ln_post = nn.LayerNorm(width, eps=config.norm_eps)
 
-    def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, frames: torch.Tensor, stem_features: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode clips.
 
         Args:
             frames: uint8 (B, T, H, W, 3) RGB; H and W multiples of the patch size.
+            stem_features: what the stem's ``features`` gave for them; None computes it.
 
         Returns:
             Class token (B, D) and patch tokens (B, T, L, D), row-major from the top left.
@@ -59,16 +62,18 @@ class VisionTransformer(nn.Module):
         Raises:
             ModelInputError: another shape or type.
         """
-        tokens = self.ln_post(self.transformer(self.embed(frames)))
+        tokens = self.ln_post(self.transformer(self.embed(frames, stem_features)))
         return tokens[:, 0], tokens[:, 1:].unflatten(1, (frames.shape[1], -1))
 
-    def embed(self, frames: torch.Tensor) -> torch.Tensor:
+    def embed(
+        self, frames: torch.Tensor, stem_features: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """What the first block gets: uint8 (B, T, H, W, 3) -> (B, 1 + T * L, D), class token first.
 
         Raises:
             ModelInputError: another shape or type.
         """
-        patches, grid = self.patches(frames)
+        patches, grid = self.patches(frames, stem_features)
         batch, count = patches.shape[:2]
         tokens = self.conv1(patches) + self.patch_positions(grid, count)
         first = self.class_embedding + self.positional_embedding[0]
@@ -92,7 +97,9 @@ class VisionTransformer(nn.Module):
         patches = functional.layer_norm(tokens[:, 1:], tokens.shape[-1:])
         return patches.unflatten(1, (frames.shape[1], -1))
 
-    def patches(self, frames: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
+    def patches(
+        self, frames: torch.Tensor, stem_features: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, tuple[int, int]]:
         """Cut frames uint8 (B, T, H, W, 3) -> float32 (B, T, L, C), and the grid of L.
 
         C values of a patch are its pixels ordered (color, row, column), normalized, or what the
@@ -112,7 +119,8 @@ class VisionTransformer(nn.Module):
             )
         grid = (height // size, width // size)
         if self.stem is not None:
-            return self.stem(frames), grid
+            known = stem_features is not None
+            return self.stem.norm(stem_features) if known else self.stem(frames), grid
         cut = frames.reshape(batch, count, grid[0], size, grid[1], size, 3)
         cut = cut.permute(0, 1, 2, 4, 6, 3, 5)  # batch, time, row, column, color, within the patch
         mean = torch.tensor(self.config.mean, device=frames.device)[:, None, None]
