@@ -77,8 +77,11 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
         tokens,
     )
     watch = Watch(config, watched, splits, accelerator, run_dir)
+    data = splits.description
+    if tokens is not None:
+        data = {**data, "teacher": tokens.description}
     provenance = {
-        "data": splits.description | ({} if tokens is None else {"teacher": tokens.description}),
+        "data": data,
         "objective": dataclasses.asdict(config.objective),
         "training": dataclasses.asdict(config.training),
         "initial": None
@@ -131,7 +134,7 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
             steps=config.steps,
             batch_size=config.training.batch_size,
             seed=config.seed,
-            data=splits.description,
+            data=data,
             tasks=tasks,
             test_clips=len(splits.test.clips),
             best_step=trained.best_step,

@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers
 
+from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import ConfigurationError, ForeignStoreError, WeightsError
 from egodtm_robot.core.published_models.efficientnet import WEIGHTS_PACKAGE
 from pretrain.clips import ClipStore
@@ -17,7 +18,7 @@ from pretrain.clips.augmentation import Crop, crop_tokens
 from pretrain.clips.dataset import ClipDataset, Draw, SampleSpec
 from pretrain.clips.teacher_tokens import TeacherTokens, make_tokens, tokens_folder
 from pretrain.learning.teacher import Teacher, make_teacher_tokens, open_teacher_tokens
-from pretrain.run import main
+from pretrain.run import PretrainConfig, main
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
 from fake_clips import make_store
@@ -201,4 +202,4 @@ def test_a_run_learns_from_a_teacher_and_is_bound_to_it(saved, tmp_path):
     assert results["data"]["teacher"] == tokens.description
     make_teacher_tokens(teacher, store, 12)  # nothing is missing
     with pytest.raises(ConfigurationError, match=r"teacher and objective\.distill above 0"):
-        main([*command, f"run_dir={tmp_path / 'other'}"])
+        compose(PretrainConfig, "pretrain", command)
