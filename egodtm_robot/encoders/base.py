@@ -132,6 +132,13 @@ class Encoder(ABC):
         """
         return self
 
+    def check_ready(self) -> None:  # noqa: B027
+        """Refuse to give features that are kept before :meth:`adapted_to` where it matters.
+
+        Raises:
+            EncoderOptionError: the encoder has seen no demonstrations yet.
+        """
+
     def adapted_weights(self) -> dict[str, torch.Tensor]:
         """What :meth:`adapted_to` has learned, to be kept with a policy; empty for all others."""
         return {}

@@ -84,18 +84,13 @@ class AdaptedEgoDTMEncoder(EgoDTMEncoder):
         self._config = AdaptationConfig(steps, frames, learning_rate, crop, anchor, seed)
         self._adapted = False
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Uint8 (b, T, H, W, 3) -> (b, L, D).
-
-        Raises:
-            EncoderOptionError: the encoder has seen no demonstrations yet.
-        """
+    def check_ready(self) -> None:
+        """See :meth:`Encoder.check_ready`."""
         if not self._adapted:
             raise EncoderOptionError(
                 "Expected an encoder that has seen demonstrations: egodtm_adapted learns from them "
                 "in train_bc and is kept with the policy. Use encoder=egodtm where there are none."
             )
-        return super().forward(images)
 
     def adapted_to(
         self,

@@ -243,11 +243,13 @@ def embed_demonstrations(
 
     Raises:
         DatasetError: the store is empty, or no camera is named.
+        EncoderOptionError: the encoder learns from demonstrations and has seen none.
         UnknownNameError: the store has no images of a camera.
         DiskSpaceError: the cache does not fit on the disk.
     """
     if store.num_steps == 0:
         raise DatasetError(f"Expected demonstrations in {store.path}, it holds none.")
+    encoder.check_ready()
     if encoder.source != "rgb":
         return {STATE_STREAM: _embed_state(store, encoder)}
     check_cameras(encoder, cameras)

@@ -17,9 +17,14 @@ from egodtm_robot.core.published_models.efficientnet import WEIGHTS_PACKAGE
 from egodtm_robot.demos.attributes import DemonstrationAttributes
 from egodtm_robot.demos.episode import Episode
 from egodtm_robot.demos.store import DemonstrationStore
+from egodtm_robot.deployment.encoder_graph import encoder_graph
 from egodtm_robot.encoders import adaptation, make_encoder
 from egodtm_robot.encoders.egodtm_adapted import AdaptedEgoDTMEncoder
-from egodtm_robot.encoders.features import FeaturePipeline, demonstration_features
+from egodtm_robot.encoders.features import (
+    FeaturePipeline,
+    demonstration_features,
+    embed_demonstrations,
+)
 from pretrain.checkpoints import save_checkpoint
 from pretrain.model import EgoDTM
 
@@ -145,9 +150,12 @@ def test_a_policys_files_hold_the_adapted_encoder(checkpoint, tmp_path):
         FeaturePipeline.load(tmp_path / "pipeline.safetensors", frozen)
 
 
-def test_without_demonstrations_it_says_so(checkpoint):
+def test_features_of_an_encoder_that_has_seen_nothing_are_not_kept(checkpoint, tmp_path):
+    store = make_demonstrations(tmp_path / "demos")
     with pytest.raises(EncoderOptionError, match="has seen demonstrations"):
-        make(checkpoint).encode(np.zeros((1, 1, SIZE, SIZE, 3), np.uint8))
+        embed_demonstrations(store, make(checkpoint), CAMERAS)
+    with pytest.raises(EncoderOptionError, match="has seen demonstrations"):
+        encoder_graph(make(checkpoint), (SIZE, SIZE))
 
 
 def test_it_needs_a_stem_and_something_to_learn(checkpoint, tmp_path):
