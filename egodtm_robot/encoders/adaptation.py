@@ -161,7 +161,7 @@ def _train(
             states=states.folder,
         )
         if is_due(step, config.steps, _SAVE_EVERY):
-            tensors = {f"model.{name}": p for name, p in learning.items()}
+            tensors: dict[str, torch.Tensor] = {f"model.{n}": p for n, p in learning.items()}
             tensors |= {f"optimizer.{n}": t for n, t in optimizer_tensors(optimizer).items()}
             states.save_tensors(step, tensors, {})
         if progress is not None:
@@ -195,6 +195,6 @@ def _batch(frames: np.ndarray, config: AdaptationConfig, step: int, side: int) -
     made = []
     for index in chosen:
         frame = frames[index : index + 1]
-        crop = random_crop(*frame.shape[1:3], augmentation, random)
+        crop = random_crop(frame.shape[1], frame.shape[2], augmentation, random)
         made.append(crop_frames(jitter(frame, augmentation, random), crop, side))
     return torch.stack(made)

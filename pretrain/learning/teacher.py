@@ -74,7 +74,7 @@ class Teacher:
             processor, (size[0], size[-1]), seen[0] // self._patch * self._patch
         )
         model_class: Any = AutoModel._model_mapping[type(config)]
-        options = {}
+        options: dict[str, Any] = {}
         if "add_pooling_layer" in inspect.signature(model_class).parameters:
             options["add_pooling_layer"] = False
         self._model = load_model(

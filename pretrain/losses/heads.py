@@ -68,10 +68,11 @@ class ModelWithHeads(nn.Module):
             if head is not None:
                 head.to_empty(device="cpu")
         self.anchor = StemAnchor() if objective.anchor else None
-        for place, head in enumerate((self.crop, self.teacher, self.anchor)):
-            if head is not None:
+        heads: tuple[nn.Module | None, ...] = (self.crop, self.teacher, self.anchor)
+        for place, one in enumerate(heads):
+            if one is not None:
                 draws = np.random.SeedSequence([seed, place]).generate_state(1)
-                initialize_head(head, torch.Generator().manual_seed(int(draws[0])))
+                initialize_head(one, torch.Generator().manual_seed(int(draws[0])))
 
     def begin_step(self, step: int, process: int) -> None:
         """Draw what a step draws from its number alone, so that a resumed run draws the same."""
