@@ -166,7 +166,8 @@ class Watch:
 
     def _measure(self, model: EgoDTMModel, data: EvaluationClips) -> dict[str, Scores | None]:
         able = [task for task in self.tasks if task.lacks(model, data) is None]
-        records = measure_tasks(model, able, data, self.accelerator)
+        # Heads alone have nothing that a task could measure.
+        records = measure_tasks(model, able, data, self.accelerator) if able else {}
         return {
             task.name: task.score(records[task.name]) if task in able else None
             for task in self.tasks

@@ -201,5 +201,11 @@ def test_a_run_learns_from_a_teacher_and_is_bound_to_it(saved, tmp_path):
     tokens = open_teacher_tokens(teacher, store)
     assert results["data"]["teacher"] == tokens.description
     make_teacher_tokens(teacher, store, 12)  # nothing is missing
+    # With heads alone there is nothing to measure; what has learned longest is the best.
+    heads = [*command, "objective.depth=0", f"teacher={saved}", "training.validate_every=1"]
+    main([*heads, f"run_dir={tmp_path / 'heads'}"])
+    results = json.loads((tmp_path / "heads" / "results.json").read_text())
+    assert results["best_step"] == 2
+    assert results["depth"] is results["retrieval"] is None
     with pytest.raises(ConfigurationError, match=r"teacher and objective\.distill above 0"):
         compose(PretrainConfig, "pretrain", command)
