@@ -27,7 +27,10 @@ def feature_loss(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def standardized(features: torch.Tensor) -> torch.Tensor:
-    """Features (..., D) in float32 with mean 0 and deviation 1 by channel over all the rest."""
+    """Features (..., D) in float32 with mean 0 and deviation 1 by channel over all the rest.
+
+    In a training of many processes that is each process's own share of the batch.
+    """
     values = features.float()
     over = tuple(range(values.ndim - 1))
     mean = values.mean(over, keepdim=True)
