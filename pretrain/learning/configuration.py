@@ -75,6 +75,16 @@ class PretrainConfig:
                 f"Expected training.stem_rate=0 with model.vision.stem=pixels, which has no "
                 f"weights of its own, got {self.training.stem_rate}."
             )
+        if self.objective.region:
+            self.model.region_decoder.enabled = True
+
+    def check_heads(self) -> None:
+        """Refuse heads that have nothing to learn from, or nothing that learns.
+
+        Raises:
+            ConfigurationError: as said. Not before a run begins: a preset alone has no teacher and
+                no rate for the stem.
+        """
         stem = self.model.vision.stem != "pixels"
         if self.objective.reads_stem and not stem:
             raise ConfigurationError(
@@ -92,8 +102,6 @@ class PretrainConfig:
                 "Expected a teacher and objective.distill above 0 together, got "
                 f"teacher={self.teacher} and objective.distill={self.objective.distill}."
             )
-        if self.objective.region:
-            self.model.region_decoder.enabled = True
 
     @property
     def folder(self) -> Path:

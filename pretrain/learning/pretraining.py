@@ -43,6 +43,7 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
         return PretrainResults.load(run_dir) if accelerator.is_main_process else None, run_dir
     # Everything that can be known is checked before anything is written or takes time: clips are
     # drawn for minutes.
+    config.check_heads()
     watched = watched_tasks(config)
     model = EgoDTM(config.model, seed=config.seed)
     lacking: list[str] = []

@@ -104,7 +104,11 @@ class ModelWithHeads(nn.Module):
             assert features is not None
             output = _without_blocks(self.model, features, grid)
         else:
-            output = self.model(frames, tokens, **parts, stem_features=features)
+            patches = None
+            if features is not None:
+                assert self.model.visual.stem is not None
+                patches = self.model.visual.stem.norm(features)
+            output = self.model(frames, tokens, **parts, patches=patches)
         if self.anchor is not None:
             assert features is not None
             output.further["anchor"] = self.anchor(frames, features, grid)

@@ -92,13 +92,15 @@ class EgoDTM(nn.Module):
         )
 
     def encode_video(
-        self, frames: torch.Tensor, stem_features: torch.Tensor | None = None
+        self, frames: torch.Tensor, patches: torch.Tensor | None = None
     ) -> VideoFeatures:
         """Encode clips uint8 (B, T, H, W, 3); see :class:`VideoFeatures`.
 
-        What their stem has seen already, see :class:`VisionTransformer`, is not computed again.
+        Args:
+            frames: of the clips.
+            patches: of the video encoder, where they have been cut already.
         """
-        class_token, patch_tokens = self.visual(frames, stem_features)
+        class_token, patch_tokens = self.visual(frames, patches)
         size = self.config.vision.patch_size
         grid = (frames.shape[2] // size, frames.shape[3] // size)
         embedding = _normalized(class_token @ self.image_projection)
@@ -132,7 +134,7 @@ class EgoDTM(nn.Module):
         tokens: torch.Tensor | None = None,
         depth: bool = True,
         regions: bool = False,
-        stem_features: torch.Tensor | None = None,
+        patches: torch.Tensor | None = None,
     ) -> EgoDTMOutput:
         """Everything that the objectives of a training step need, in one call.
 
@@ -141,9 +143,9 @@ class EgoDTM(nn.Module):
             tokens: int64 (B, 77) ids of the clips' texts, or None.
             depth: whether to decode depth.
             regions: whether to decode boxes.
-            stem_features: of the frames, see :meth:`encode_video`.
+            patches: of the frames, see :meth:`encode_video`.
         """
-        video = self.encode_video(frames, stem_features)
+        video = self.encode_video(frames, patches)
         return EgoDTMOutput(
             video=video,
             text=None if tokens is None else self.encode_text(tokens),

@@ -48,13 +48,13 @@ class VisionTransformer(nn.Module):
         self.ln_post = nn.LayerNorm(width, eps=config.norm_eps)
 
     def forward(
-        self, frames: torch.Tensor, stem_features: torch.Tensor | None = None
+        self, frames: torch.Tensor, patches: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode clips.
 
         Args:
             frames: uint8 (B, T, H, W, 3) RGB; H and W multiples of the patch size.
-            stem_features: what the stem's ``features`` gave for them; None computes it.
+            patches: of :meth:`patches`, where they have been cut already.
 
         Returns:
             Class token (B, D) and patch tokens (B, T, L, D), row-major from the top left.
@@ -62,18 +62,19 @@ class VisionTransformer(nn.Module):
         Raises:
             ModelInputError: another shape or type.
         """
-        tokens = self.ln_post(self.transformer(self.embed(frames, stem_features)))
+        tokens = self.ln_post(self.transformer(self.embed(frames, patches)))
         return tokens[:, 0], tokens[:, 1:].unflatten(1, (frames.shape[1], -1))
 
-    def embed(
-        self, frames: torch.Tensor, stem_features: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def embed(self, frames: torch.Tensor, patches: torch.Tensor | None = None) -> torch.Tensor:
         """What the first block gets: uint8 (B, T, H, W, 3) -> (B, 1 + T * L, D), class token first.
 
         Raises:
             ModelInputError: another shape or type.
         """
-        patches, grid = self.patches(frames, stem_features)
+        if patches is None:
+            patches, _ = self.patches(frames)
+        size = self.config.patch_size
+        grid = (frames.shape[2] // size, frames.shape[3] // size)
         batch, count = patches.shape[:2]
         tokens = self.conv1(patches) + self.patch_positions(grid, count)
         first = self.class_embedding + self.positional_embedding[0]
@@ -97,9 +98,7 @@ class VisionTransformer(nn.Module):
         patches = functional.layer_norm(tokens[:, 1:], tokens.shape[-1:])
         return patches.unflatten(1, (frames.shape[1], -1))
 
-    def patches(
-        self, frames: torch.Tensor, stem_features: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, tuple[int, int]]:
+    def patches(self, frames: torch.Tensor) -> tuple[torch.Tensor, tuple[int, int]]:
         """Cut frames uint8 (B, T, H, W, 3) -> float32 (B, T, L, C), and the grid of L.
 
         C values of a patch are its pixels ordered (color, row, column), normalized, or what the
@@ -119,8 +118,7 @@ class VisionTransformer(nn.Module):
             )
         grid = (height // size, width // size)
         if self.stem is not None:
-            known = stem_features is not None
-            return self.stem.norm(stem_features) if known else self.stem(frames), grid
+            return self.stem(frames), grid
         cut = frames.reshape(batch, count, grid[0], size, grid[1], size, 3)
         cut = cut.permute(0, 1, 2, 4, 6, 3, 5)  # batch, time, row, column, color, within the patch
         mean = torch.tensor(self.config.mean, device=frames.device)[:, None, None]

@@ -17,6 +17,7 @@ from pretrain.clips import ClipStore
 from pretrain.clips.augmentation import Crop, crop_tokens
 from pretrain.clips.dataset import ClipDataset, Draw, SampleSpec
 from pretrain.clips.teacher_tokens import TeacherTokens, make_tokens, tokens_folder
+from pretrain.learning.pretraining import pretrain
 from pretrain.learning.teacher import Teacher, make_teacher_tokens, open_teacher_tokens
 from pretrain.run import PretrainConfig, main
 
@@ -207,5 +208,20 @@ def test_a_run_learns_from_a_teacher_and_is_bound_to_it(saved, tmp_path):
     results = json.loads((tmp_path / "heads" / "results.json").read_text())
     assert results["best_step"] == 2
     assert results["depth"] is results["retrieval"] is None
-    with pytest.raises(ConfigurationError, match=r"teacher and objective\.distill above 0"):
-        compose(PretrainConfig, "pretrain", command)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["objective=distill"], r"teacher and objective\.distill above 0"),
+        (["teacher=somewhere"], r"teacher and objective\.distill above 0"),
+        (["objective.anchor=1"], r"training\.stem_rate above 0"),
+        (["objective=depth", "objective.depth=0", "objective.crop=1"], r"stem_rate above 0"),
+        (["objective.crop=1", "model.vision.stem=pixels"], r"vision\.stem=efficientnet_lite0"),
+    ],
+)
+def test_heads_that_could_not_learn_are_refused_before_a_run_begins(settings, message):
+    config = compose(PretrainConfig, "pretrain", settings)
+    assert "pretrain" in str(config.folder)
+    with pytest.raises(ConfigurationError, match=message):
+        pretrain(config)
