@@ -151,6 +151,28 @@ def crop_depth(
     return torch.where(share >= 0.5, total / share.clamp(min=0.5), torch.nan)
 
 
+def crop_tokens(tokens: np.ndarray, crop: Crop, size: tuple[int, int]) -> torch.Tensor:
+    """Cut another model's tokens where the frames were cut, and bring them to a grid.
+
+    Args:
+        tokens: float32 (T, h, w, D) of the whole frame.
+        crop: of the frames.
+        size: rows and columns of the grid.
+
+    Returns:
+        float32 (T, rows * columns, D).
+    """
+    left, top, right, bottom = crop.shares
+    x = left + (right - left) * (torch.arange(size[1]) + 0.5) / size[1]
+    y = top + (bottom - top) * (torch.arange(size[0]) + 0.5) / size[0]
+    grid = torch.stack(torch.meshgrid(2 * y - 1, 2 * x - 1, indexing="ij")[::-1], dim=-1)
+    maps = torch.from_numpy(tokens).permute(0, 3, 1, 2)
+    sampled = functional.grid_sample(
+        maps, grid.expand(len(maps), -1, -1, -1), padding_mode="border", align_corners=False
+    )
+    return sampled.flatten(2).transpose(1, 2)
+
+
 def crop_boxes(boxes: Boxes, crop: Crop) -> Boxes:
     """Boxes as shares of the crop; those that lie mostly outside are dropped."""
     left, top, right, bottom = crop.shares

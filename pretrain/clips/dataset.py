@@ -21,12 +21,14 @@ from pretrain.clips.augmentation import (
     crop_dense,
     crop_depth,
     crop_frames,
+    crop_tokens,
     jitter,
     random_crop,
 )
 from pretrain.clips.clip import Boxes
 from pretrain.clips.dense import DENSE_KINDS, DenseKind
 from pretrain.clips.store import ClipStore
+from pretrain.clips.teacher_tokens import TeacherTokens
 from pretrain.model.tokenizer import CONTEXT, tokenize
 
 Text = Literal["random", "narration", "caption"]
@@ -45,6 +47,7 @@ class SampleSpec:
         depth_size: (h, w) of depth maps; None leaves depth out.
         boxes: whether boxes are read.
         text: which text of a clip a sample has.
+        teacher_grid: (h, w) of a teacher's tokens; None leaves them out.
         negatives: most false captions that a sample comes with. A sample whose text is its
             narration has none: a caption that says more is no fair rival to it.
         dense: kinds of dense truth that are read, see :mod:`pretrain.clips.dense`.
@@ -60,6 +63,7 @@ class SampleSpec:
     dense: tuple[DenseKind, ...] = ()
     dense_cells: tuple[int, int] = (0, 0)
     dense_tokens: tuple[int, int] = (0, 0)
+    teacher_grid: tuple[int, int] | None = None
 
 
 @dataclass
@@ -78,6 +82,8 @@ class ClipBatch:
             are fewer than k; None if none were asked for.
         dense: truth by kind, (B, ...) of :func:`~pretrain.clips.augmentation.crop_dense`; None if
             none was asked for.
+        teacher: float32 (B, T, L, D), a teacher's standardized tokens on the grid of the model's
+            patches; None if none were asked for.
     """
 
     frames: torch.Tensor
@@ -87,6 +93,7 @@ class ClipBatch:
     index: torch.Tensor
     negatives: torch.Tensor | None = None
     dense: dict[str, torch.Tensor] | None = None
+    teacher: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -108,6 +115,7 @@ class ClipBatch:
             index=change(self.index),
             negatives=None if self.negatives is None else change(self.negatives),
             dense=self.dense and {kind: change(values) for kind, values in self.dense.items()},
+            teacher=None if self.teacher is None else change(self.teacher),
         )
 
 
@@ -136,6 +144,7 @@ class _Sample:
     index: int
     negatives: list[str]
     dense: dict[str, torch.Tensor]
+    teacher: torch.Tensor | None = None
 
 
 class ClipDataset(Dataset):
@@ -147,6 +156,7 @@ class ClipDataset(Dataset):
         augmentation: of draws that have a place in the stream.
         seed: of all randomness.
         clips: int (n,), which clips of the store; None takes all.
+        teacher: a teacher's tokens of the store's clips, for samples with a ``teacher_grid``.
 
     Raises:
         DatasetError: there are no clips, clips of different numbers of frames, or clips without the
@@ -160,7 +170,9 @@ class ClipDataset(Dataset):
         augmentation: AugmentationConfig | None = None,
         seed: int = 0,
         clips: np.ndarray | None = None,
+        teacher: TeacherTokens | None = None,
     ) -> None:
+        self.teacher = teacher
         self.clips = np.arange(len(store)) if clips is None else np.asarray(clips, np.int64)
         if not len(self.clips):
             paths = ", ".join(str(path) for path in store.paths)
@@ -206,6 +218,9 @@ class ClipDataset(Dataset):
         fields += ["boxes"] if spec.boxes else []
         fields += spec.dense
         values = {name: found[0] for name, found in self.read([draw.clip], fields).items()}
+        if spec.teacher_grid is not None:
+            assert self.teacher is not None
+            values["teacher"] = self.teacher.read(int(self.clips[draw.clip]))
         if draw.single and random is not None:
             values = _one_frame(values, int(random.integers(self.frames)))
         frames = values["frames"]
@@ -234,6 +249,9 @@ class ClipDataset(Dataset):
                 spec.dense_cells,
                 spec.dense_tokens,
             ),
+            None
+            if spec.teacher_grid is None
+            else crop_tokens(values["teacher"], crop, spec.teacher_grid),
         )
 
     def read(self, indices: Sequence[int], fields: Sequence[str]) -> dict[str, list]:
@@ -247,6 +265,7 @@ class ClipDataset(Dataset):
     def collate(self, samples: Sequence[_Sample]) -> ClipBatch:
         """Put samples together."""
         depth = [sample.depth for sample in samples if sample.depth is not None]
+        teacher = [sample.teacher for sample in samples if sample.teacher is not None]
         return ClipBatch(
             frames=torch.stack([sample.frames for sample in samples]),
             tokens=tokenize([sample.text for sample in samples]),
@@ -259,6 +278,7 @@ class ClipDataset(Dataset):
                 for kind in self.spec.dense
             }
             or None,
+            teacher=torch.stack(teacher) if self.spec.teacher_grid is not None else None,
         )
 
     def _negatives(self, samples: Sequence[_Sample]) -> torch.Tensor:
@@ -281,6 +301,8 @@ def _one_frame(values: dict[str, Any], frame: int) -> dict[str, Any]:
             # One frame makes no pair.
             rows = slice(0) if kind == "points" else slice(frame, frame + 1)
             kept[kind] = values[kind][rows]
+    if "teacher" in values:
+        kept["teacher"] = values["teacher"][frame : frame + 1]
     if "boxes" in values:
         boxes: Boxes = values["boxes"]
         kept["boxes"] = boxes.select(boxes.frame == frame)

@@ -47,6 +47,11 @@ class PretrainConfig:
     of one of ours or of a published one, or a hub id or folder of Hugging Face's CLIP; what they
     lack, and everything with null, is drawn by the seed. See pretrain/checkpoints/starting.py."""
 
+    teacher: str | None = None
+    """Frozen vision model whose tokens are learned (``objective.distill``): a hub id such as
+    ``facebook/dinov2-base``, or a folder of transformers. They are computed once and kept beside
+    the clips."""
+
     steps: NonNegativeInt = 240
     """Optimization steps; 0 saves and measures the initial weights, a baseline."""
 
@@ -105,6 +110,31 @@ class PretrainConfig:
                 "Expected training.stem_rate above 0 with objective.dense.attach=stem, got 0: the "
                 "stem would not learn. Set training.stem_rate=0.6, or "
                 "objective.dense.attach=patches."
+            )
+
+    def check_heads(self) -> None:
+        """Refuse heads that have nothing to learn from, or nothing that learns.
+
+        Raises:
+            ConfigurationError: as said. Not before a run begins: a preset alone has no teacher and
+                no rate for the stem.
+        """
+        stem = self.model.vision.stem != "pixels"
+        if self.objective.reads_stem and not stem:
+            raise ConfigurationError(
+                "Expected a model with a stem (model.vision.stem=efficientnet_lite0) for "
+                "objective.anchor, objective.crop_decoder.source=stem and "
+                "objective.distill_into=stem, got model.vision.stem=pixels."
+            )
+        if (self.objective.anchor or self.objective.only_stem) and not self.training.stem_rate:
+            raise ConfigurationError(
+                "Expected training.stem_rate above 0 for an objective that only the stem learns "
+                f"from, such as objective.anchor, got {self.training.stem_rate}."
+            )
+        if (self.objective.distill > 0) != (self.teacher is not None):
+            raise ConfigurationError(
+                "Expected a teacher and objective.distill above 0 together, got "
+                f"teacher={self.teacher} and objective.distill={self.objective.distill}."
             )
 
     @property

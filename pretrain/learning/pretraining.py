@@ -12,10 +12,11 @@ from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir, is_finished, package_versions
 from pretrain.checkpoints import load_checkpoint, start_from
 from pretrain.clips.dataset import ClipDataset, SampleSpec
-from pretrain.clips.splits import make_clips, open_splits
+from pretrain.clips.splits import Part, make_clips, open_splits
 from pretrain.learning.accelerator import make_accelerator
 from pretrain.learning.configuration import PretrainConfig
 from pretrain.learning.results import PretrainResults
+from pretrain.learning.teacher import Teacher, make_teacher_tokens, open_teacher_tokens
 from pretrain.learning.trainer import BEST, LAST, Trainer
 from pretrain.learning.training_config import image_steps
 from pretrain.learning.watch import Watch, watched_tasks
@@ -44,6 +45,7 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
     # Everything that can be known is checked before anything is written or takes time: clips are
     # drawn for minutes.
     config.check_stem()
+    config.check_heads()
     watched = watched_tasks(config)
     model = EgoDTM(config.model, seed=config.seed)
     lacking: list[str] = []
@@ -52,14 +54,22 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
         lacking = start_from(model, config.initial, report)
     if config.data.kind == "store":
         open_splits(config.data)
+    teacher = None
+    if config.teacher is not None:
+        teacher = Teacher(config.teacher, teacher_grid(config), accelerator.device)
     clock = None
     if accelerator.is_main_process:
         claim_run_dir(run_dir, config)
         clock = StageClock(run_dir)
         with clock("clips"):
             make_clips(config.data)
+        if teacher is not None:
+            with clock("teacher"):
+                _compute_tokens(teacher, open_splits(config.data).train)
     accelerator.wait_for_everyone()
     splits = open_splits(config.data)
+    tokens = None if teacher is None else open_teacher_tokens(teacher, splits.train.store)
+    del teacher  # large, and has said everything
 
     train = ClipDataset(
         splits.train.store,
@@ -67,10 +77,14 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
         config.data.augmentation,
         config.seed,
         splits.train.clips,
+        tokens,
     )
     watch = Watch(config, watched, splits, accelerator, run_dir)
+    data = splits.description
+    if tokens is not None:
+        data = {**data, "teacher": tokens.description}
     provenance = {
-        "data": splits.description,
+        "data": data,
         "objective": dataclasses.asdict(config.objective),
         "training": dataclasses.asdict(config.training),
         "initial": None
@@ -123,7 +137,7 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
             steps=config.steps,
             batch_size=config.training.batch_size,
             seed=config.seed,
-            data=splits.description,
+            data=data,
             tasks=tasks,
             test_clips=len(splits.test.clips),
             best_step=trained.best_step,
@@ -153,6 +167,7 @@ def sample_spec(config: PretrainConfig) -> SampleSpec:
         boxes=objective.region > 0,
         text=objective.texts,
         negatives=objective.negatives if objective.text else 0,
+        teacher_grid=teacher_grid(config) if objective.distill else None,
         **_dense_spec(config),
     )
 
@@ -168,6 +183,18 @@ def _dense_spec(config: PretrainConfig) -> dict[str, Any]:
         "dense_cells": (cells, cells),
         "dense_tokens": (rows, rows),
     }
+
+
+def teacher_grid(config: PretrainConfig) -> tuple[int, int]:
+    """Rows and columns of a teacher's tokens: those of the model's patches."""
+    side = config.model.vision.image_size // config.model.vision.patch_size
+    return (side, side)
+
+
+def _compute_tokens(teacher: Teacher, part: Part) -> None:
+    clips = int(part.clips.max()) + 1
+    progress = Progress("teacher", clips)
+    make_teacher_tokens(teacher, part.store, clips, progress)
 
 
 def _report(line: str) -> None:

@@ -100,10 +100,12 @@ class Watch:
             for name, found in scores.items()
             if found is not None and name in self.best_by
         ]
+        # With nothing to choose by, what has learned longest is the best.
+        unscored = float(step) if self.objective.has_heads else 0.0
         values = {
             "clips": len(data),
             **plain_scores(scores),
-            "score": float(np.mean(headlines)) if headlines else 0.0,
+            "score": float(np.mean(headlines)) if headlines else unscored,
         }
         if self.writer is not None:
             for name, value in _flat(values):
@@ -164,7 +166,8 @@ class Watch:
 
     def _measure(self, model: EgoDTMModel, data: EvaluationClips) -> dict[str, Scores | None]:
         able = [task for task in self.tasks if task.lacks(model, data) is None]
-        records = measure_tasks(model, able, data, self.accelerator)
+        # Heads alone have nothing that a task could measure.
+        records = measure_tasks(model, able, data, self.accelerator) if able else {}
         return {
             task.name: task.score(records[task.name]) if task in able else None
             for task in self.tasks

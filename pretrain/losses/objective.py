@@ -1,6 +1,7 @@
 """What a model is trained for: the weighted losses of one batch."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import nn
@@ -19,6 +20,7 @@ from pretrain.losses import (
 )
 from pretrain.losses.dense import DenseLossConfig, dense_losses
 from pretrain.model import EgoDTM, EgoDTMConfig, EgoDTMOutput
+from pretrain.model.crop_decoder import CropConfig
 
 
 @dataclass
@@ -37,6 +39,21 @@ class ObjectiveConfig:
     region: float = 0.0
     """Weight of the boxes of hands and objects, the 2D counterpart of depth."""
 
+    anchor: float = 0.0
+    """Weight of the stem's anchor: through a small translator its features must still give those of
+    ImageNet's stem. For a stem that learns (``training.stem_rate``)."""
+
+    crop: float = 0.0
+    """Weight of rebuilding a crop of a frame from one token of the whole frame and a few of the
+    crop's patches."""
+
+    distill: float = 0.0
+    """Weight of giving the tokens of ``teacher``, a frozen vision model."""
+
+    distill_into: Literal["stem", "patches"] = "stem"
+    """What learns from the teacher: the features of the ``stem``, or the ``patches`` behind the
+    blocks."""
+
     texts: Text = "random"
     """Text that a clip is trained with: ``narration``, ``caption`` (which adds space and motion),
     or ``random``, one of the two drawn for every sample, as published."""
@@ -52,6 +69,8 @@ class ObjectiveConfig:
     dense: DenseLossConfig = field(default_factory=DenseLossConfig)
     """What single tokens have to tell of the truth that only a simulator has: classes, surface
     normals, corresponding points."""
+    crop_decoder: CropConfig = field(default_factory=CropConfig)
+    """What a crop is rebuilt from, and how much of it is seen."""
 
     def __post_init__(self) -> None:
         """Refuse what the types let through.
@@ -59,14 +78,43 @@ class ObjectiveConfig:
         Raises:
             ConfigurationError: a weight is negative, or all are zero.
         """
-        weights = (self.text, self.depth, self.region)
-        if min(weights) < 0 or not (max(weights) or self.dense.weights):
+        weights = self.weights
+        if min(weights.values()) < 0 or max(weights.values()) == 0:
             raise ConfigurationError(
-                "Expected weights text, depth and region of 0 or more, one of them above 0, got "
-                f"{self.text}, {self.depth} and {self.region}."
+                f"Expected weights {', '.join(weights)} of 0 or more, one of them above 0, got "
+                f"{', '.join(map(str, weights.values()))}."
             )
         if self.negatives < 0:
             raise ConfigurationError(f"Expected negatives >= 0, got {self.negatives}.")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each loss."""
+        own = {"text": self.text, "depth": self.depth, "region": self.region}
+        heads = {"anchor": self.anchor, "crop": self.crop, "distill": self.distill}
+        return own | heads | {str(part): weight for part, weight in self.dense.weights.items()}
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether there are heads that are no part of the model, :mod:`pretrain.losses.heads`."""
+        return any(self.weights[name] > 0 for name in _HEADS)
+
+    @property
+    def reads_stem(self) -> bool:
+        """Whether a head reads the stem's features."""
+        at_stem = self.crop > 0 and self.crop_decoder.source == "stem"
+        return self.anchor > 0 or at_stem or (self.distill > 0 and self.distill_into == "stem")
+
+    @property
+    def only_stem(self) -> bool:
+        """Whether nothing behind the stem is trained."""
+        behind = self.crop > 0 and self.crop_decoder.source == "class"
+        behind |= self.distill > 0 and self.distill_into == "patches"
+        behind |= bool(self.dense.weights) and self.dense.attach == "patches"
+        return not behind and not (self.text or self.depth or self.region)
+
+
+_HEADS = ("anchor", "crop", "distill")
 
 
 def freeze_unused(model: EgoDTM, objective: ObjectiveConfig) -> None:
@@ -88,11 +136,13 @@ def freeze_unused(model: EgoDTM, objective: ObjectiveConfig) -> None:
         model.depth_decoder.requires_grad_(False)
     if not objective.region and model.region_decoder is not None:
         model.region_decoder.requires_grad_(False)
+    if objective.only_stem:
+        model.visual.requires_grad_(False)
     freeze_beside_dense(model, objective)
 
 
 def freeze_beside_dense(model: EgoDTM, objective: ObjectiveConfig) -> None:
-    """Freeze the dense head if it is not trained, and the blocks if nothing but the stem is.
+    """Freeze the dense head if it is not trained; train the norm of a stem that it alone reads.
 
     Raises:
         ConfigurationError: the model's head has other parts or reads other tokens.
@@ -107,8 +157,7 @@ def freeze_beside_dense(model: EgoDTM, objective: ObjectiveConfig) -> None:
     if not wanted.weights:
         if model.dense_head is not None:
             model.dense_head.requires_grad_(False)
-    elif wanted.attach == "stem" and not (objective.text or objective.depth or objective.region):
-        model.visual.requires_grad_(False)
+    elif objective.only_stem:
         assert model.visual.stem is not None
         model.visual.stem.requires_grad_(True)
 
@@ -119,7 +168,7 @@ def objective_losses(
     """Losses of a batch, unweighted, and their weighted sum as ``total``.
 
     Args:
-        model: an :class:`EgoDTM`, or what wraps it to train in many processes.
+        model: an :class:`EgoDTM`, or what wraps it to train heads with it or in many processes.
         batch: on the model's device, this process's share of the global batch.
         objective: which losses.
         config: of the model.
@@ -135,6 +184,7 @@ def objective_losses(
         depth=objective.depth > 0,
         regions=objective.region > 0,
         dense=bool(objective.dense.weights),
+        **({} if batch.teacher is None else {"teacher": batch.teacher}),
     )
     parts: dict[str, torch.Tensor] = {}
     if objective.text:
@@ -164,12 +214,8 @@ def objective_losses(
         assert output.dense is not None
         assert batch.dense is not None
         parts.update(dense_losses(output.dense, batch.dense, objective.dense))
-    weights: dict[str, float] = {
-        "text": objective.text,
-        "depth": objective.depth,
-        "region": objective.region,
-    }
-    weights |= {str(part): weight for part, weight in objective.dense.weights.items()}
+    parts |= output.further
+    weights = objective.weights
     total = torch.stack([weights[name] * loss for name, loss in parts.items()]).sum()
     return {"total": total, **parts}
 

@@ -1,7 +1,7 @@
 """The model: video and text in one space, and the depth of what the video shows."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -45,6 +45,7 @@ class EgoDTMOutput:
         depths: before the decoder's first layer and after each; the last is the result.
         boxes: likewise, of the region decoder.
         dense: of the dense head.
+        further: losses of heads that are trained with the model and are no part of it, by name.
     """
 
     video: VideoFeatures
@@ -53,6 +54,7 @@ class EgoDTMOutput:
     depths: list[DepthPrediction] | None
     boxes: list[RegionPrediction] | None
     dense: DensePrediction | None = None
+    further: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 class EgoDTM(nn.Module):
@@ -143,6 +145,7 @@ class EgoDTM(nn.Module):
         tokens: torch.Tensor | None = None,
         depth: bool = True,
         regions: bool = False,
+        patches: torch.Tensor | None = None,
         dense: bool = False,
     ) -> EgoDTMOutput:
         """Everything that the objectives of a training step need, in one call.
@@ -152,9 +155,11 @@ class EgoDTM(nn.Module):
             tokens: int64 (B, 77) ids of the clips' texts, or None.
             depth: whether to decode depth.
             regions: whether to decode boxes.
+            patches: of the frames, see :meth:`encode_video`.
             dense: whether to read the dense head's maps.
         """
-        patches = self.visual.patches(frames)[0] if dense else None
+        if dense and patches is None:
+            patches = self.visual.patches(frames)[0]
         video = self.encode_video(frames, patches)
         return EgoDTMOutput(
             video=video,
@@ -162,10 +167,13 @@ class EgoDTM(nn.Module):
             logit_scale=self.logit_scale.exp(),
             depths=self.decode_depth(video.patch_tokens, video.grid).predictions if depth else None,
             boxes=self.decode_regions(video.patch_tokens) if regions else None,
-            dense=self._read_dense(patches, video) if patches is not None else None,
+            dense=self._read_dense(patches, video) if dense else None,
         )
 
-    def _read_dense(self, stem_tokens: torch.Tensor, video: VideoFeatures) -> DensePrediction:
+    def _read_dense(
+        self, stem_tokens: torch.Tensor | None, video: VideoFeatures
+    ) -> DensePrediction:
+        assert stem_tokens is not None
         if self.dense_head is None:
             raise ConfigurationError(
                 "Expected a model with a dense head; set weights in objective.dense."

@@ -73,6 +73,27 @@ def initialize(model: "EgoDTM", generator: torch.Generator) -> None:
             nn.init.xavier_uniform_(parameter, generator=generator)
 
 
+def initialize_head(head: nn.Module, generator: torch.Generator) -> None:
+    """Give every parameter of a head its initial value: Xavier for matrices, as in decoders.
+
+    Args:
+        head: changed in place.
+        generator: the only source of randomness.
+    """
+    for module in head.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.reset_parameters()
+    for name, parameter in head.named_parameters():
+        if _belongs_to_norm(head, name):
+            continue
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif parameter.ndim == 1:
+            nn.init.normal_(parameter, std=_CLASS_DEVIATION, generator=generator)
+        else:
+            nn.init.xavier_uniform_(parameter, generator=generator)
+
+
 def waves(count: int, width: int) -> torch.Tensor:
     """Sines and cosines of places 0 to ``count`` - 1: (count, width), for an even width."""
     rates = _WAVE_RATIO ** -(torch.arange(width // 2) / (width // 2))
