@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from egodtm_robot.core.errors import DatasetError
+from pretrain.clips.actions import action_numbers, action_of
 from pretrain.clips.augmentation import (
     AugmentationConfig,
     central_crop,
@@ -27,6 +28,7 @@ from pretrain.clips.augmentation import (
 )
 from pretrain.clips.clip import Boxes
 from pretrain.clips.dense import DENSE_KINDS, DenseKind
+from pretrain.clips.nouns import named_things
 from pretrain.clips.store import ClipStore
 from pretrain.clips.teacher_tokens import TeacherTokens
 from pretrain.model.tokenizer import CONTEXT, tokenize
@@ -48,6 +50,9 @@ class SampleSpec:
         boxes: whether boxes are read.
         text: which text of a clip a sample has.
         teacher_grid: (h, w) of a teacher's tokens; None leaves them out.
+        names: most nouns of its text that a sample comes with, see
+            :func:`pretrain.clips.nouns.named_things`; needs boxes.
+        actions: whether its action is read.
         negatives: most false captions that a sample comes with. A sample whose text is its
             narration has none: a caption that says more is no fair rival to it.
         dense: kinds of dense truth that are read, see :mod:`pretrain.clips.dense`.
@@ -64,6 +69,8 @@ class SampleSpec:
     dense_cells: tuple[int, int] = (0, 0)
     dense_tokens: tuple[int, int] = (0, 0)
     teacher_grid: tuple[int, int] | None = None
+    names: int = 0
+    actions: bool = False
 
 
 @dataclass
@@ -84,6 +91,10 @@ class ClipBatch:
             none was asked for.
         teacher: float32 (B, T, L, D), a teacher's standardized tokens on the grid of the model's
             patches; None if none were asked for.
+        names: int64 (B, K, 77), ids of nouns of the clip's text, zero where there are fewer than K;
+            None if none were asked for.
+        actions: int64 (B, 1 + M), see :func:`pretrain.clips.actions.action_numbers`; None if they
+            were not asked for.
     """
 
     frames: torch.Tensor
@@ -94,6 +105,8 @@ class ClipBatch:
     negatives: torch.Tensor | None = None
     dense: dict[str, torch.Tensor] | None = None
     teacher: torch.Tensor | None = None
+    names: torch.Tensor | None = None
+    actions: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -107,15 +120,20 @@ class ClipBatch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "ClipBatch":
+        def changed(tensor: torch.Tensor | None) -> torch.Tensor | None:
+            return None if tensor is None else change(tensor)
+
         return ClipBatch(
             frames=change(self.frames),
             tokens=change(self.tokens),
-            depth=None if self.depth is None else change(self.depth),
+            depth=changed(self.depth),
             boxes=self.boxes,
             index=change(self.index),
-            negatives=None if self.negatives is None else change(self.negatives),
+            negatives=changed(self.negatives),
+            names=changed(self.names),
+            actions=changed(self.actions),
             dense=self.dense and {kind: change(values) for kind, values in self.dense.items()},
-            teacher=None if self.teacher is None else change(self.teacher),
+            teacher=changed(self.teacher),
         )
 
 
@@ -143,6 +161,8 @@ class _Sample:
     boxes: Boxes | None
     index: int
     negatives: list[str]
+    names: list[str]
+    actions: list[int] | None
     dense: dict[str, torch.Tensor]
     teacher: torch.Tensor | None = None
 
@@ -217,6 +237,7 @@ class ClipDataset(Dataset):
         fields += ["depth"] if spec.depth_size is not None else []
         fields += ["boxes"] if spec.boxes else []
         fields += spec.dense
+        fields += ["extra"] if spec.actions else []
         values = {name: found[0] for name, found in self.read([draw.clip], fields).items()}
         if spec.teacher_grid is not None:
             assert self.teacher is not None
@@ -243,6 +264,8 @@ class ClipDataset(Dataset):
             boxes,
             draw.clip,
             negatives[: spec.negatives],
+            named_things(values[text], boxes)[: spec.names] if boxes is not None else [],
+            action_numbers(action_of(values["extra"])) if spec.actions else None,
             crop_dense(
                 {kind: values[kind] for kind in spec.dense},
                 crop,
@@ -272,7 +295,11 @@ class ClipDataset(Dataset):
             depth=torch.stack(depth) if self.spec.depth_size is not None else None,
             boxes=[sample.boxes for sample in samples] if self.spec.boxes else None,
             index=torch.tensor([sample.index for sample in samples]),
-            negatives=self._negatives(samples) if self.spec.negatives else None,
+            negatives=_padded([sample.negatives for sample in samples], self.spec.negatives),
+            names=_padded([sample.names for sample in samples], self.spec.names),
+            actions=(
+                torch.tensor([sample.actions for sample in samples]) if self.spec.actions else None
+            ),
             dense={
                 kind: torch.stack([sample.dense[kind] for sample in samples])
                 for kind in self.spec.dense
@@ -281,14 +308,17 @@ class ClipDataset(Dataset):
             teacher=torch.stack(teacher) if self.spec.teacher_grid is not None else None,
         )
 
-    def _negatives(self, samples: Sequence[_Sample]) -> torch.Tensor:
-        texts = [text for sample in samples for text in sample.negatives]
-        counts = torch.tensor([len(sample.negatives) for sample in samples])
-        present = torch.arange(self.spec.negatives) < counts[:, None]
-        found = torch.zeros((*present.shape, CONTEXT), dtype=torch.int64)
-        if texts:
-            found[present] = tokenize(texts)
-        return found
+
+def _padded(texts: Sequence[Sequence[str]], most: int) -> torch.Tensor | None:
+    """Ids (B, most, 77) of each sample's texts, zero where it has fewer; None for ``most`` 0."""
+    if not most:
+        return None
+    counts = torch.tensor([len(own) for own in texts])
+    present = torch.arange(most) < counts[:, None]
+    found = torch.zeros((*present.shape, CONTEXT), dtype=torch.int64)
+    if counts.any():
+        found[present] = tokenize([text for own in texts for text in own])
+    return found
 
 
 def _one_frame(values: dict[str, Any], frame: int) -> dict[str, Any]:

@@ -27,7 +27,8 @@ class PretrainConfig:
     """What it is trained on: ``data=synthetic``, or ``data=store`` with ``data.path``."""
 
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    """What it is trained for: ``objective=text``, ``depth``, ``region`` or ``text_depth``."""
+    """What it is trained for: ``objective=text``, ``depth``, ``text_depth``, ``region`` or
+    ``entities``."""
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """How it is trained."""
@@ -82,8 +83,7 @@ class PretrainConfig:
                 "Expected a stem with weights of its own for objective.dense.attach=stem, got "
                 "model.vision.stem=pixels. Set objective.dense.attach=patches."
             )
-        if self.objective.region:
-            self.model.region_decoder.enabled = True
+        self.objective.equip(self.model)
         self._provide_dense()
 
     def _provide_dense(self) -> None:

@@ -5,13 +5,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from egodtm_robot.core.errors import DatasetError
 from egodtm_robot.core.fingerprints import hash_tensors
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir, is_finished, package_versions
 from pretrain.checkpoints import load_checkpoint, start_from
+from pretrain.clips.actions import action_of
 from pretrain.clips.dataset import ClipDataset, SampleSpec
+from pretrain.clips.nouns import named_things
 from pretrain.clips.splits import Part, make_clips, open_splits
 from pretrain.learning.accelerator import make_accelerator
 from pretrain.learning.configuration import PretrainConfig
@@ -22,6 +26,9 @@ from pretrain.learning.training_config import image_steps
 from pretrain.learning.watch import Watch, watched_tasks
 from pretrain.losses.objective import depth_size
 from pretrain.model import EgoDTM
+
+_LOOKED_AT = 64
+"""Clips that are read to see what a store holds."""
 
 _VERSIONED = ("torch", "accelerate", "numpy", "mujoco", "zarr", "hydra-core")
 
@@ -52,8 +59,9 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
     if config.initial is not None:
         report = _report if accelerator.is_main_process else None
         lacking = start_from(model, config.initial, report)
+    spec = sample_spec(config)
     if config.data.kind == "store":
-        open_splits(config.data)
+        check_training_clips(open_splits(config.data).train, spec)
     teacher = None
     if config.teacher is not None:
         teacher = Teacher(config.teacher, teacher_grid(config), accelerator.device)
@@ -73,7 +81,7 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
 
     train = ClipDataset(
         splits.train.store,
-        sample_spec(config),
+        spec,
         config.data.augmentation,
         config.seed,
         splits.train.clips,
@@ -164,9 +172,11 @@ def sample_spec(config: PretrainConfig) -> SampleSpec:
     return SampleSpec(
         resolution=side,
         depth_size=depth_size(config.model, side) if objective.depth else None,
-        boxes=objective.region > 0,
+        boxes=objective.finds_regions or objective.finds_entities,
         text=objective.texts,
         negatives=objective.negatives if objective.text else 0,
+        names=objective.most_names(config.model),
+        actions=objective.positives == "action",
         teacher_grid=teacher_grid(config) if objective.distill else None,
         **_dense_spec(config),
     )
@@ -195,6 +205,47 @@ def _compute_tokens(teacher: Teacher, part: Part) -> None:
     clips = int(part.clips.max()) + 1
     progress = Progress("teacher", clips)
     make_teacher_tokens(teacher, part.store, clips, progress)
+
+
+def check_training_clips(part: Part, spec: SampleSpec) -> None:
+    """Refuse clips that have nothing of what the objective learns from.
+
+    A few clips from all over are read; clips may lack what others have.
+
+    Raises:
+        DatasetError: none of them has boxes, texts that name a thing in a box, or an action.
+    """
+    places = np.unique(np.linspace(0, len(part.clips) - 1, _LOOKED_AT).astype(np.int64))
+    paths = ", ".join(str(path) for path in part.store.paths)
+
+    def read(*fields: str) -> dict[str, list]:
+        return part.store.read(part.clips[places], fields)
+
+    def refuse(wanted: str, advice: str) -> DatasetError:
+        return DatasetError(
+            f"Expected clips with {wanted}, which the objective learns from, got none with any "
+            f"among {len(places)} clips of {paths}. {advice}"
+        )
+
+    if spec.boxes and not any(map(len, read("boxes")["boxes"])):
+        raise refuse(
+            "boxes of hands and objects",
+            "Prepare the clips with hands_objects=..., or choose objective=text or text_depth.",
+        )
+    if spec.names:
+        text = "caption" if spec.text == "random" else spec.text
+        found = read(text, "boxes")
+        if not any(map(named_things, found[text], found["boxes"])):
+            raise refuse(
+                f"a {text} that names a thing in one of its boxes",
+                "Set objective.region_names=0 objective.entity_names=0, or prepare boxes of things "
+                "by the names that the texts give them.",
+            )
+    if spec.actions and not any(action_of(extra) for extra in read("extra")["extra"]):
+        raise refuse(
+            "an action",
+            "Choose objective.positives=own, or clips of a source that labels verbs and nouns.",
+        )
 
 
 def _report(line: str) -> None:

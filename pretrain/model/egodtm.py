@@ -11,6 +11,7 @@ from egodtm_robot.core.errors import ConfigurationError
 from pretrain.model.configuration import EgoDTMConfig
 from pretrain.model.dense_head import DenseHead, DenseHeadConfig, DensePrediction
 from pretrain.model.depth_decoder import DepthDecoder, DepthOutput, DepthPrediction
+from pretrain.model.entity_decoder import EntityDecoder, EntityPrediction
 from pretrain.model.initialization import initialize
 from pretrain.model.region_decoder import RegionDecoder, RegionPrediction
 from pretrain.model.text import TextTransformer
@@ -46,6 +47,8 @@ class EgoDTMOutput:
         boxes: likewise, of the region decoder.
         dense: of the dense head.
         further: losses of heads that are trained with the model and are no part of it, by name.
+        names: float32 (M, J), of length 1, of the nouns that were asked for.
+        entities: of the entity decoder.
     """
 
     video: VideoFeatures
@@ -55,10 +58,12 @@ class EgoDTMOutput:
     boxes: list[RegionPrediction] | None
     dense: DensePrediction | None = None
     further: dict[str, torch.Tensor] = field(default_factory=dict)
+    names: torch.Tensor | None = None
+    entities: EntityPrediction | None = None
 
 
 class EgoDTM(nn.Module):
-    """Video encoder, text encoder, depth decoder and, if asked for, region decoder.
+    """Video encoder, text encoder, depth decoder and, if asked for, region and entity decoders.
 
     Parameters bear the names of published checkpoints without their prefixes, so that weights are
     exchanged tensor by tensor (see :mod:`pretrain.checkpoints`).
@@ -82,13 +87,18 @@ class EgoDTM(nn.Module):
             )
             self.depth_decoder = DepthDecoder(config.depth_decoder, config.vision.width)
             self.region_decoder = (
-                RegionDecoder(config.region_decoder, config.vision.width)
+                RegionDecoder(config.region_decoder, config.vision.width, config.joint_width)
                 if config.region_decoder.enabled
                 else None
             )
             head = config.dense_head
             width = self.visual.conv1.in_features if head.source == "stem" else config.vision.width
             self.dense_head = DenseHead(head, width) if head.parts else None
+            self.entity_decoder = (
+                EntityDecoder(config.entity_decoder, config.vision.width, config.joint_width)
+                if config.entity_decoder.enabled
+                else None
+            )
         if seed is not None:
             self.to_empty(device="cpu")
             initialize(self, torch.Generator().manual_seed(seed))
@@ -139,6 +149,18 @@ class EgoDTM(nn.Module):
             )
         return self.region_decoder(patch_tokens)
 
+    def find_entities(self, patch_tokens: torch.Tensor) -> EntityPrediction:
+        """Entities from patch tokens (B, T, L, D).
+
+        Raises:
+            ConfigurationError: the model was configured without the decoder.
+        """
+        if self.entity_decoder is None:
+            raise ConfigurationError(
+                "Expected a model with an entity decoder; set model.entity_decoder.enabled=true."
+            )
+        return self.entity_decoder(patch_tokens)
+
     def forward(
         self,
         frames: torch.Tensor,
@@ -147,6 +169,8 @@ class EgoDTM(nn.Module):
         regions: bool = False,
         patches: torch.Tensor | None = None,
         dense: bool = False,
+        names: torch.Tensor | None = None,
+        entities: bool = False,
     ) -> EgoDTMOutput:
         """Everything that the objectives of a training step need, in one call.
 
@@ -157,6 +181,8 @@ class EgoDTM(nn.Module):
             regions: whether to decode boxes.
             patches: of the frames, see :meth:`encode_video`.
             dense: whether to read the dense head's maps.
+            names: int64 (M, 77) ids of nouns, or None.
+            entities: whether to find entities.
         """
         if dense and patches is None:
             patches = self.visual.patches(frames)[0]
@@ -168,6 +194,8 @@ class EgoDTM(nn.Module):
             depths=self.decode_depth(video.patch_tokens, video.grid).predictions if depth else None,
             boxes=self.decode_regions(video.patch_tokens) if regions else None,
             dense=self._read_dense(patches, video) if dense else None,
+            names=None if names is None else self.encode_text(names),
+            entities=self.find_entities(video.patch_tokens) if entities else None,
         )
 
     def _read_dense(
