@@ -91,7 +91,8 @@ class Watch:
 
         Returns:
             Plain JSON: ``clips``, the scores of each task by its name (None where there is nothing
-            to measure), and ``score``, the mean headline of the tasks of ``best_by``.
+            to measure), and ``score``, the mean headline of the tasks of ``best_by``, or the step
+            where none of them is measured.
         """
         seen, data = self._seen(model), self._clips["validation"]
         scores = self._measure(seen, data)
@@ -100,12 +101,11 @@ class Watch:
             for name, found in scores.items()
             if found is not None and name in self.best_by
         ]
-        # With nothing to choose by, what has learned longest is the best.
-        unscored = float(step) if self.objective.has_heads else 0.0
         values = {
             "clips": len(data),
             **plain_scores(scores),
-            "score": float(np.mean(headlines)) if headlines else unscored,
+            # Of weights that nothing measures, such as a dense head's alone, the last are kept.
+            "score": float(np.mean(headlines)) if headlines else float(step),
         }
         if self.writer is not None:
             for name, value in _flat(values):
