@@ -14,7 +14,7 @@ from theme import FONT, Theme, write_both
 
 RESULTS = Path(__file__).parents[1] / "results" / "reinforcement.json"
 
-_PANEL, _GAP, _LEFT, _TOP, _BOTTOM = 200, 30, 50, 70, 230
+_PANEL, _GAP, _LEFT, _TOP, _BOTTOM = 200, 50, 50, 70, 230
 _HEIGHT = 280
 
 
