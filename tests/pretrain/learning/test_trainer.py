@@ -195,6 +195,12 @@ def test_an_objective_reaches_what_is_not_frozen_and_nothing_else(finished, weig
 def test_an_objective_without_its_decoder_or_weights_is_refused():
     with pytest.raises(ConfigurationError, match=r"model\.region_decoder\.enabled"):
         freeze_unused(EgoDTM(tiny_config()), ObjectiveConfig(region=1))
+    with pytest.raises(ConfigurationError, match=r"model\.region_decoder\.names"):
+        freeze_unused(EgoDTM(tiny_config(regions=True)), ObjectiveConfig(region_names=1))
+    with pytest.raises(ConfigurationError, match=r"model\.entity_decoder\.enabled"):
+        freeze_unused(EgoDTM(tiny_config()), ObjectiveConfig(entities=1))
+    with pytest.raises(ConfigurationError, match=r"objective\.text above 0"):
+        ObjectiveConfig(text=0, positives="action")
     with pytest.raises(ConfigurationError, match="above 0"):
         ObjectiveConfig(text=0, depth=0)
     with pytest.raises(UnknownNameError, match="caption"):
