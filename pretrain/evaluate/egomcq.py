@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pretrain.clips.actions import action_of
 from pretrain.clips.sources.egomcq import read_clip_questions
-from pretrain.evaluate.actions import action_of
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
 from pretrain.evaluate.relevancy import Relevancy
@@ -118,7 +118,7 @@ class EgoMcq(EvaluationTask):
         # Weighed so that the mean over all questions is the mean of both accuracies.
         weights = sum((kind == n) * len(kind) / (len(present) * (kind == n).sum()) for n in present)
         weighed = right * weights
-        accuracy = mean_estimate(weighed, videos.tolist())
+        accuracy = mean_estimate(right, videos.tolist(), strata=kind.tolist())
         return Scores(
             headline=accuracy,
             numbers={

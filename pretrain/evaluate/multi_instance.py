@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pretrain.clips.actions import Action, action_of
 from pretrain.clips.sources.tables import AnnotationFileError, RowError, read_table
-from pretrain.evaluate.actions import Action, action_of
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
 from pretrain.evaluate.relevancy import Relevancy, RelevancyScores, relevancy_scores
@@ -142,7 +142,9 @@ class MultiInstanceRetrieval(EvaluationTask):
             weighed = np.concatenate([one * total / (2 * len(one)) for one in both.values()])
             columns[measure] = weighed
             numbers[measure] = mean_estimate(
-                weighed, [name for d in DIRECTIONS for name in clusters[d]]
+                np.concatenate(list(both.values())),
+                [name for d in DIRECTIONS for name in clusters[d]],
+                strata=[d for d in DIRECTIONS for _ in clusters[d]],
             )
             for name, one in both.items():
                 numbers[f"{name}/{measure}"] = mean_estimate(one, clusters[name])
