@@ -200,13 +200,13 @@ class EntityDecoderConfig:
     enabled: bool = False
     """Whether the model has it. The published model does not."""
 
-    width: int = 256
+    width: int = 128
     """Channels of groups."""
 
-    heads: int = 8
+    heads: int = 4
     """Attention heads; must divide the width."""
 
-    feed_forward: int = 1024
+    feed_forward: int = 512
     """Hidden channels of the feed-forward parts."""
 
     parts: int = 16
