@@ -19,7 +19,7 @@ import argparse
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,7 @@ REFERENCE = "text"
 OVERRIDES = {"text_actions": ["objective=text", "objective.positives=action"]}
 
 NUMBERS = {
-    "retrieval/text_to_video_map": "retrieval mAP",
+    "retrieval/text_to_video/map": "retrieval mAP",
     "multiple_choice/accuracy": "true caption of 5",
     "egomcq/inter": "EgoMCQ inter",
     "egomcq/intra": "EgoMCQ intra",
@@ -102,7 +102,7 @@ def evaluation(row: str, texts: str, seed: int, out: Path) -> CommandRun:
 
 
 def read_evaluation(run_dir: Path) -> dict[str, float]:
-    """The numbers of a finished evaluation, by task and name; none if there is no such."""
+    """The numbers of a finished evaluation, by task and name; none if there is none."""
     file = run_dir / "results.json"
     if not file.is_file():
         return {}
@@ -149,7 +149,7 @@ def read_kitchen(row: str, texts: str, seed: int, out: Path) -> dict[str, float]
     for run_dir in sorted(out.glob(f"kitchen_*_{texts}")):
         environment = run_dir.name.removeprefix("kitchen_").removesuffix(f"_{texts}")
         for file in run_dir.rglob(f"{row}_{texts}*/seed_{seed}/results.json"):
-            found[environment] = json.loads(file.read_text())["success_rate"]
+            found[environment] = json.loads(file.read_text())["final"]["success_rate"]
     return found
 
 
@@ -172,21 +172,27 @@ def difference(values: Sequence[float], reference: Sequence[float]) -> str:
 
 
 def tables(scores: Scores, columns: dict[str, str]) -> str:
-    """Two tables: means over seeds, and differences from the reference with the same texts."""
-    rows = list(dict.fromkeys((row, texts) for row, texts, _ in scores))
-    header = ["objective", "texts", *columns.values()]
-    means, differences = [], []
-    for row, texts in rows:
-        mine = {seed: own for (r, t, seed), own in scores.items() if (r, t) == (row, texts)}
-        means.append([f"`{row}`", texts, *(_cell(mine, None, name) for name in columns)])
-        theirs = {seed: own for (r, t, seed), own in scores.items() if (r, t) == (REFERENCE, texts)}
-        if row != REFERENCE and theirs:
-            cells = [_cell(mine, theirs, name) for name in columns]
-            differences.append([f"`{row}`", texts, *cells])
-    parts = [_markdown(header, means)]
-    if differences:
-        parts += [f"Against `{REFERENCE}` with the same texts and seeds:", ""]
-        parts += [_markdown(header, differences)]
+    """For each kind of texts, means over seeds and differences from the reference."""
+    parts = []
+    for texts in dict.fromkeys(texts for _, texts, _ in scores):
+        rows: dict[str, dict[int, dict[str, float]]] = {}
+        for (row, own_texts, seed), own in scores.items():
+            if own_texts == texts:
+                rows.setdefault(row, {})[seed] = own
+        theirs = rows.get(REFERENCE)
+        means = [
+            [title, *(_cell(own, None, name) for own in rows.values())]
+            for name, title in columns.items()
+        ]
+        parts += [_markdown([texts, *(f"`{row}`" for row in rows)], means)]
+        others = {row: own for row, own in rows.items() if row != REFERENCE}
+        if theirs and others:
+            differences = [
+                [title, *(_cell(own, theirs, name) for own in others.values())]
+                for name, title in columns.items()
+            ]
+            header = [f"{texts}, against `{REFERENCE}`", *(f"`{row}`" for row in others)]
+            parts += [_markdown(header, differences)]
     return "\n".join(parts)
 
 
@@ -204,16 +210,31 @@ def _cell(
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return "\n".join(f"|{'|'.join(_padded(line))}|" for line in lines) + "\n"
 
 
-def write_csv(path: Path, scores: Scores) -> None:
-    """One line a checkpoint and number."""
+def _padded(cells: Sequence[str]) -> list[str]:
+    return [cell if cell == "---" else f" {cell} ".replace("  ", " ") for cell in cells]
+
+
+def read_csv(path: Path) -> Scores:
+    """The numbers of a file of :func:`write_csv`."""
+    scores: Scores = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            own = scores.setdefault((row["objective"], row["texts"], int(row["seed"])), {})
+            own[row["number"]] = float(row["value"])
+    return scores
+
+
+def write_csv(path: Path, scores: Scores, columns: Iterable[str]) -> None:
+    """One line a checkpoint and number of the table."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["objective", "texts", "seed", "number", "value"])
         for (row, texts, seed), own in scores.items():
-            writer.writerows([row, texts, seed, name, f"{own[name]:.6g}"] for name in own)
+            present = [name for name in columns if name in own]
+            writer.writerows([row, texts, seed, name, f"{own[name]:.6g}"] for name in present)
 
 
 def main() -> None:
@@ -253,7 +274,7 @@ def main() -> None:
         for cell in sorted(cells, key=lambda cell: (options.texts.index(cell[1]), cell[2]))
     }
     columns = NUMBERS | {name: name.removeprefix("franka_kitchen_") for name in options.tasks}
-    write_csv(out / "table.csv", scores)
+    write_csv(out / "table.csv", scores, columns)
     (out / "table.md").write_text(tables(scores, columns))
     print((out / "table.md").read_text())
 
