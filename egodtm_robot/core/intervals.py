@@ -1,15 +1,9 @@
-"""Confidence intervals of a proportion and of a mean."""
+"""A value with its confidence interval, and that of a proportion of independent rows."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import NamedTuple
-
-import numpy as np
-
-_LARGEST_TABLE = 4_000_000
-"""Cells of a table of resamples that is held in memory at once."""
 
 
 class Interval(NamedTuple):
@@ -53,60 +47,6 @@ def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> In
     low = 0.0 if successes == 0 else (center - spread) / scale
     high = 1.0 if successes == trials else (center + spread) / scale
     return Interval(low, high)
-
-
-def bootstrap_mean_interval(
-    values: np.ndarray,
-    clusters: Sequence[str],
-    generator: np.random.Generator,
-    confidence: float = 0.95,
-    resamples: int = 2_000,
-) -> Interval:
-    """Interval of a mean over rows of which those of one cluster resemble each other.
-
-    A cluster bootstrap: whole clusters, such as the videos that clips were cut from, are drawn with
-    replacement. Drawing the rows themselves would take the clips of one video for independent and
-    give an interval that is too narrow.
-
-    Args:
-        values: float (n,), finite.
-        clusters: n names, the cluster of each row.
-        generator: source of the resamples.
-        confidence: between 0 and 1.
-        resamples: how many.
-
-    Returns:
-        The percentile interval; NaN for a single cluster, which says nothing about others.
-
-    Raises:
-        ValueError: there are no values, or not one cluster a value.
-    """
-    values = np.asarray(values, np.float64)
-    if values.ndim != 1 or not len(values) or len(values) != len(clusters):
-        raise ValueError(
-            f"Expected values (n,) with a cluster each, got shape {values.shape} and "
-            f"{len(clusters)} clusters."
-        )
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
-    if len(numbers) == 1:
-        return Interval(math.nan, math.nan)
-    cluster = np.array([numbers[name] for name in clusters])
-    sums, counts = np.bincount(cluster, values), np.bincount(cluster)
-    means = []
-    # In blocks, since resamples times clusters is a large table for a large data set.
-    block = max(1, _LARGEST_TABLE // len(numbers))
-    shares = np.full(len(numbers), 1 / len(numbers))
-    for start in range(0, resamples, block):
-        drawn = generator.multinomial(len(numbers), shares, min(block, resamples - start))
-        means.append((drawn @ sums) / (drawn @ counts))
-    return _percentiles(np.concatenate(means), confidence)
-
-
-def _percentiles(values: np.ndarray, confidence: float) -> Interval:
-    _normal_quantile(confidence)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return Interval(float(low), float(high))
 
 
 def _check_counts(successes: int, trials: int) -> None:

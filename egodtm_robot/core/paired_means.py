@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from egodtm_robot.core.clustered_means import PSEUDO_ROWS, clustered_interval, clustered_mean
 from egodtm_robot.core.intervals import Interval
 
 
@@ -44,10 +45,9 @@ def paired_difference(
 ) -> PairedDifference:
     """Compare two means over the same rows.
 
-    The variance is that of clusters, each residual enlarged by what the mean has taken of it (CR2),
-    with the degrees of freedom that this estimate has where rows are alike (Bell & McCaffrey,
-    Survey Methodology 2002). Two rows that differ as much as the most different one are added to
-    it, so that an interval of no width never arises.
+    The variance is that of :func:`egodtm_robot.core.clustered_means.clustered_mean`. Two rows that
+    differ as much as the most different one are added to it, so that an interval of no width never
+    arises.
 
     Args:
         first: float (n,), finite, n at least 1.
@@ -67,32 +67,15 @@ def paired_difference(
         )
     if not 0 < confidence < 1:
         raise ValueError(f"Expected a confidence between 0 and 1, got {confidence}.")
-    names = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
-    cluster = np.array([names[name] for name in clusters])
-    sizes = np.bincount(cluster).astype(np.float64)
-    value = float(differences.mean())
+    mean = clustered_mean(differences, clusters)
     unknown = Interval(math.nan, math.nan)
-    if len(names) == 1:
-        return PairedDifference(value, unknown, math.nan, math.nan, rows, 1)
-    shares = sizes / rows
-    freedom = _degrees_of_freedom(shares)
+    freedom, number = mean.degrees_of_freedom, mean.clusters
+    if number == 1:
+        return PairedDifference(mean.value, unknown, math.nan, math.nan, rows, 1)
     if not differences.any():
-        return PairedDifference(value, unknown, 1.0, freedom, rows, len(names))
-    residuals = np.bincount(cluster, differences) - value * sizes
-    variance = float((residuals**2 / (1 - shares)).sum()) / rows**2
-    variance += 2 * float(np.abs(differences).max()) ** 2 / rows**2
-    error = math.sqrt(variance)
-    half = float(special.stdtrit(freedom, 0.5 + confidence / 2)) * error
-    p_value = 2 * float(special.stdtr(freedom, -abs(value) / error))
-    interval = Interval(value - half, value + half)
-    return PairedDifference(value, interval, min(1.0, p_value), freedom, rows, len(names))
-
-
-def _degrees_of_freedom(shares: np.ndarray) -> float:
-    """Satterthwaite's, for independent rows; ``len(shares) - 1`` if all shares are equal.
-
-    The variance is a quadratic form of the clusters' residuals, and its mean and variance are
-    known where rows are independent and alike.
-    """
-    weights = shares**2 / (1 - shares)
-    return float(1 / ((shares**2).sum() + weights.sum() ** 2 - (weights**2).sum()))
+        return PairedDifference(mean.value, unknown, 1.0, freedom, rows, number)
+    spread = float(np.abs(differences).max())
+    error = math.sqrt(mean.variance + PSEUDO_ROWS * spread**2 / rows**2)
+    p_value = min(1.0, 2 * float(special.stdtr(freedom, -abs(mean.value) / error)))
+    interval = clustered_interval(mean, spread=spread, confidence=confidence)
+    return PairedDifference(mean.value, interval, p_value, freedom, rows, number)

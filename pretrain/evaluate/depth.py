@@ -96,7 +96,9 @@ class Depth(EvaluationTask):
                 values = column(known, name)
                 means = values.mean(axis=0).tolist()
                 for metric, each, mean in zip(METRICS, values.T, means, strict=True):
-                    numbers[group + metric] = mean_estimate(each, videos, value=mean)
+                    numbers[group + metric] = mean_estimate(
+                        each, videos, value=mean, within=range_of(metric)
+                    )
         return Scores(
             headline=numbers[self.headline],
             numbers=numbers,
@@ -139,6 +141,11 @@ class Depth(EvaluationTask):
             )
             self._mean_map = mean_map(maps, size)
         return self._mean_map
+
+
+def range_of(metric: str) -> tuple[float, float] | None:
+    """What a number of depth lies between: shares of cells have bounds, errors have none."""
+    return (0.0, 1.0) if metric.startswith("delta") else None
 
 
 def depth_scores(prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from pretrain.evaluate.clips import EvaluationClips
+from pretrain.evaluate.depth import range_of
 from pretrain.evaluate.depth_heads import (
     ENLARGEMENT,
     DepthExamples,
@@ -151,7 +152,7 @@ class DepthProbe(ProbeTask):
         }
         videos = [records[row]["video"] for row in rows]
         numbers = {
-            f"{name}/{metric}": mean_estimate(values[:, place], videos)
+            f"{name}/{metric}": mean_estimate(values[:, place], videos, within=range_of(metric))
             for name, values in scores.items()
             for place, metric in enumerate(DEPTH_METRICS)
         }

@@ -118,7 +118,7 @@ class EgoMcq(EvaluationTask):
         # Weighed so that the mean over all questions is the mean of both accuracies.
         weights = sum((kind == n) * len(kind) / (len(present) * (kind == n).sum()) for n in present)
         weighed = right * weights
-        accuracy = mean_estimate(weighed, videos.tolist())
+        accuracy = mean_estimate(right, videos.tolist(), strata=kind.tolist())
         return Scores(
             headline=accuracy,
             numbers={

@@ -27,7 +27,7 @@ from pretrain.evaluate.model import VideoTextModel, make_video_text_model
 from pretrain.evaluate.outcomes import outcomes_file, write_outcomes
 from pretrain.evaluate.registry import make_tasks
 from pretrain.evaluate.tables import interval_lines
-from pretrain.evaluate.task import BOOTSTRAP_SEED, EvaluationTask, Scores
+from pretrain.evaluate.task import EvaluationTask, Scores
 from pretrain.learning.accelerator import make_accelerator
 from pretrain.learning.training_config import TrainingConfig
 
@@ -91,7 +91,6 @@ class EvaluationResults:
             and high), ``facts``, ``items``, ``outcomes``, the file of its rows (None without any),
             and the task's ``version`` and ``options``.
         skipped: for each task of ``all`` that was not measured what it lacked.
-        seed: of the bootstrap's resamples.
         seconds: wall time of this start; records of an earlier one are not measured again.
         versions: of the packages that decide the outcome.
     """
@@ -102,7 +101,6 @@ class EvaluationResults:
     clips: int
     tasks: dict[str, dict[str, Any]]
     skipped: dict[str, str]
-    seed: int
     seconds: float
     versions: dict[str, str]
     schema_version: int = 1
@@ -171,7 +169,6 @@ def evaluate(config: EvaluateConfig) -> tuple[EvaluationResults, Path]:
             if (found := scores[task.name]) is not None
         },
         skipped=skipped,
-        seed=BOOTSTRAP_SEED,
         seconds=round(time.perf_counter() - began, 3),
         versions=package_versions(_VERSIONED),
     )

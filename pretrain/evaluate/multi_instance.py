@@ -142,7 +142,9 @@ class MultiInstanceRetrieval(EvaluationTask):
             weighed = np.concatenate([one * total / (2 * len(one)) for one in both.values()])
             columns[measure] = weighed
             numbers[measure] = mean_estimate(
-                weighed, [name for d in DIRECTIONS for name in clusters[d]]
+                np.concatenate(list(both.values())),
+                [name for d in DIRECTIONS for name in clusters[d]],
+                strata=[d for d in DIRECTIONS for _ in clusters[d]],
             )
             for name, one in both.items():
                 numbers[f"{name}/{measure}"] = mean_estimate(one, clusters[name])

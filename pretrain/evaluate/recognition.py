@@ -20,10 +20,9 @@ def accuracies(
         right: bool (n,), whether it was recognized.
         videos: of each clip.
     """
-    by_clip = accuracies_by_clip(labels, right)
     return {
         "top1": share_estimate(right, videos),
-        "mean_class": mean_estimate(by_clip["mean_class"], videos),
+        "mean_class": mean_estimate(right, videos, strata=labels),
     }
 
 

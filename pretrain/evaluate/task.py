@@ -10,28 +10,21 @@ import path; see docs/guide/evaluation.md.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from egodtm_robot.core.clustered_means import clustered_interval, clustered_mean
 from egodtm_robot.core.errors import EgoDTMRobotError
-from egodtm_robot.core.intervals import (
-    Estimate,
-    Interval,
-    bootstrap_mean_interval,
-    wilson_interval,
-)
+from egodtm_robot.core.intervals import Estimate, wilson_interval
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
 
 Record = dict[str, Any]
 """What a model answered to one item: numbers, texts and NumPy arrays of numbers, by name. All
 records of a task have the same names; NaN stands for a number that is not known."""
-
-BOOTSTRAP_SEED = 0
-"""Of the resamples. Always the same, so that the same records have the same intervals."""
 
 
 class EvaluationTaskError(EgoDTMRobotError, ValueError):
@@ -176,25 +169,35 @@ def check_finite(records: Sequence[Record], name: str) -> None:
 
 
 def mean_estimate(
-    values: np.ndarray, videos: Sequence[str], value: float | None = None
+    values: np.ndarray,
+    videos: Sequence[str],
+    value: float | None = None,
+    *,
+    strata: Sequence[Hashable] | None = None,
+    within: tuple[float, float] | None = (0.0, 1.0),
 ) -> Estimate:
-    """The mean over rows, with the interval of a bootstrap over the videos they come from.
+    """The mean over rows, with the interval that their videos give it.
+
+    See :mod:`egodtm_robot.core.clustered_means`; docs/results/statistics.md shows its level.
 
     Args:
         values: float (n,), finite, or bool.
         videos: the video of each row.
         value: the mean, where the caller has it already.
+        strata: of each row, such as its class, where the number is the mean of the strata's means.
+        within: what values lie between; None for errors, which nothing bounds.
     """
-    generator = np.random.default_rng(BOOTSTRAP_SEED)
-    interval = bootstrap_mean_interval(values, videos, generator)
-    return Estimate(float(np.mean(values)) if value is None else value, interval)
+    mean = clustered_mean(values, videos, strata)
+    spread = None if within else float(np.abs(values - mean.value).max())
+    interval = clustered_interval(mean, within, spread)
+    return Estimate(mean.value if value is None else value, interval)
 
 
 def share_estimate(right: np.ndarray, videos: Sequence[str]) -> Estimate:
     """The share of questions that were answered rightly.
 
-    With Wilson's interval where every question has a video of its own, else with that of a
-    bootstrap over videos: questions about one video are not independent.
+    With Wilson's interval where every question has a video of its own, else with that of
+    :func:`mean_estimate`: questions about one video are not independent.
 
     Args:
         right: bool (n,), n at least 1.
@@ -203,4 +206,4 @@ def share_estimate(right: np.ndarray, videos: Sequence[str]) -> Estimate:
     if len(set(videos)) < len(videos):
         return mean_estimate(right, videos)
     count = int(np.sum(right))
-    return Estimate(count / len(right), Interval(*wilson_interval(count, len(right))))
+    return Estimate(count / len(right), wilson_interval(count, len(right)))

@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from pretrain.clips.splits import Part, make_clips, open_splits
 from pretrain.learning.accelerator import make_accelerator
 from pretrain.learning.configuration import PretrainConfig
 from pretrain.learning.results import PretrainResults
+from pretrain.learning.teacher import Teacher, make_teacher_tokens, open_teacher_tokens
 from pretrain.learning.trainer import BEST, LAST, Trainer
 from pretrain.learning.training_config import image_steps
 from pretrain.learning.watch import Watch, watched_tasks
@@ -49,6 +51,8 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
         return PretrainResults.load(run_dir) if accelerator.is_main_process else None, run_dir
     # Everything that can be known is checked before anything is written or takes time: clips are
     # drawn for minutes.
+    config.check_stem()
+    config.check_heads()
     watched = watched_tasks(config)
     model = EgoDTM(config.model, seed=config.seed)
     lacking: list[str] = []
@@ -58,14 +62,22 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
     spec = sample_spec(config)
     if config.data.kind == "store":
         check_training_clips(open_splits(config.data).train, spec)
+    teacher = None
+    if config.teacher is not None:
+        teacher = Teacher(config.teacher, teacher_grid(config), accelerator.device)
     clock = None
     if accelerator.is_main_process:
         claim_run_dir(run_dir, config)
         clock = StageClock(run_dir)
         with clock("clips"):
             make_clips(config.data)
+        if teacher is not None:
+            with clock("teacher"):
+                _compute_tokens(teacher, open_splits(config.data).train)
     accelerator.wait_for_everyone()
     splits = open_splits(config.data)
+    tokens = None if teacher is None else open_teacher_tokens(teacher, splits.train.store)
+    del teacher  # large, and has said everything
 
     train = ClipDataset(
         splits.train.store,
@@ -73,10 +85,14 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
         config.data.augmentation,
         config.seed,
         splits.train.clips,
+        tokens,
     )
     watch = Watch(config, watched, splits, accelerator, run_dir)
+    data = splits.description
+    if tokens is not None:
+        data = {**data, "teacher": tokens.description}
     provenance = {
-        "data": splits.description,
+        "data": data,
         "objective": dataclasses.asdict(config.objective),
         "training": dataclasses.asdict(config.training),
         "initial": None
@@ -129,7 +145,7 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
             steps=config.steps,
             batch_size=config.training.batch_size,
             seed=config.seed,
-            data=splits.description,
+            data=data,
             tasks=tasks,
             test_clips=len(splits.test.clips),
             best_step=trained.best_step,
@@ -161,7 +177,34 @@ def sample_spec(config: PretrainConfig) -> SampleSpec:
         negatives=objective.negatives if objective.text else 0,
         names=objective.most_names(config.model),
         actions=objective.positives == "action",
+        teacher_grid=teacher_grid(config) if objective.distill else None,
+        **_dense_spec(config),
     )
+
+
+def _dense_spec(config: PretrainConfig) -> dict[str, Any]:
+    vision, dense = config.model.vision, config.objective.dense
+    if not dense.weights:
+        return {}
+    rows = vision.image_size // vision.patch_size
+    cells = rows * config.model.dense_head.cells
+    return {
+        "dense": dense.truth,
+        "dense_cells": (cells, cells),
+        "dense_tokens": (rows, rows),
+    }
+
+
+def teacher_grid(config: PretrainConfig) -> tuple[int, int]:
+    """Rows and columns of a teacher's tokens: those of the model's patches."""
+    side = config.model.vision.image_size // config.model.vision.patch_size
+    return (side, side)
+
+
+def _compute_tokens(teacher: Teacher, part: Part) -> None:
+    clips = int(part.clips.max()) + 1
+    progress = Progress("teacher", clips)
+    make_teacher_tokens(teacher, part.store, clips, progress)
 
 
 def check_training_clips(part: Part, spec: SampleSpec) -> None:

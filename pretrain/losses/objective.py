@@ -20,7 +20,9 @@ from pretrain.losses import (
     region_target,
     text_groups,
 )
+from pretrain.losses.dense import DenseLossConfig, dense_losses
 from pretrain.model import EgoDTM, EgoDTMConfig, EgoDTMOutput
+from pretrain.model.crop_decoder import CropConfig
 
 Positives = Literal["own", "action"]
 """Which texts a video has to find: see :attr:`ObjectiveConfig.positives`."""
@@ -42,6 +44,20 @@ class ObjectiveConfig:
     region: float = 0.0
     """Weight of the boxes of hands and objects, the 2D counterpart of depth."""
 
+    anchor: float = 0.0
+    """Weight of the stem's anchor: through a small translator its features must still give those of
+    ImageNet's stem. For a stem that learns (``training.stem_rate``)."""
+
+    crop: float = 0.0
+    """Weight of rebuilding a crop of a frame from one token of the whole frame and a few of the
+    crop's patches."""
+
+    distill: float = 0.0
+    """Weight of giving the tokens of ``teacher``, a frozen vision model."""
+
+    distill_into: Literal["stem", "patches"] = "stem"
+    """What learns from the teacher: the features of the ``stem``, or the ``patches`` behind the
+    blocks."""
     region_names: float = 0.0
     """Weight of naming the objects behind these boxes: object queries are compared with the nouns
     of the text."""
@@ -68,6 +84,12 @@ class ObjectiveConfig:
     depth_loss: DepthLossConfig = field(default_factory=DepthLossConfig)
     """Parts of the depth loss."""
 
+    dense: DenseLossConfig = field(default_factory=DenseLossConfig)
+    """What single tokens have to tell of the truth that only a simulator has: classes, surface
+    normals, corresponding points."""
+    crop_decoder: CropConfig = field(default_factory=CropConfig)
+    """What a crop is rebuilt from, and how much of it is seen."""
+
     def __post_init__(self) -> None:
         """Refuse what the types let through.
 
@@ -92,8 +114,8 @@ class ObjectiveConfig:
     @property
     def weights(self) -> dict[str, float]:
         """The weight of each loss, by its name."""
-        names = ("text", "depth", "region", "region_names", "entities", "entity_names")
-        return {name: getattr(self, name) for name in names}
+        named = {name: getattr(self, name) for name in (*_PARTS, *_HEADS)}
+        return named | {str(part): weight for part, weight in self.dense.weights.items()}
 
     @property
     def finds_regions(self) -> bool:
@@ -110,6 +132,25 @@ class ObjectiveConfig:
         """Whether the nouns of texts are encoded."""
         return max(self.region_names, self.entity_names) > 0
 
+    @property
+    def has_heads(self) -> bool:
+        """Whether there are heads that are no part of the model, :mod:`pretrain.losses.heads`."""
+        return any(self.weights[name] > 0 for name in _HEADS)
+
+    @property
+    def reads_stem(self) -> bool:
+        """Whether a head reads the stem's features."""
+        at_stem = self.crop > 0 and self.crop_decoder.source == "stem"
+        return self.anchor > 0 or at_stem or (self.distill > 0 and self.distill_into == "stem")
+
+    @property
+    def only_stem(self) -> bool:
+        """Whether nothing behind the stem is trained."""
+        behind = self.crop > 0 and self.crop_decoder.source == "class"
+        behind |= self.distill > 0 and self.distill_into == "patches"
+        behind |= bool(self.dense.weights) and self.dense.attach == "patches"
+        return not behind and not any(getattr(self, name) for name in _PARTS)
+
     def equip(self, model: EgoDTMConfig) -> None:
         """Give a model's configuration the parts that are trained, in place."""
         if self.finds_regions:
@@ -124,6 +165,10 @@ class ObjectiveConfig:
         wanted = [model.region_decoder.objects] if self.region_names else []
         wanted += [model.entity_decoder.objects] if self.entity_names else []
         return min(wanted, default=0)
+
+
+_PARTS = ("text", "depth", "region", "region_names", "entities", "entity_names")
+_HEADS = ("anchor", "crop", "distill")
 
 
 def freeze_unused(model: EgoDTM, objective: ObjectiveConfig) -> None:
@@ -166,6 +211,30 @@ def freeze_unused(model: EgoDTM, objective: ObjectiveConfig) -> None:
             entities.requires_grad_(False)
         elif not objective.entity_names:
             entities.name_embed.requires_grad_(False)
+    if objective.only_stem:
+        model.visual.requires_grad_(False)
+    freeze_beside_dense(model, objective)
+
+
+def freeze_beside_dense(model: EgoDTM, objective: ObjectiveConfig) -> None:
+    """Freeze the dense head if it is not trained; train the norm of a stem that it alone reads.
+
+    Raises:
+        ConfigurationError: the model's head has other parts or reads other tokens.
+    """
+    wanted, head = objective.dense, model.config.dense_head
+    if wanted.weights and (set(wanted.weights), wanted.attach) != (set(head.parts), head.source):
+        raise ConfigurationError(
+            f"Expected a model with a dense head for {', '.join(wanted.weights)} on "
+            f"{wanted.attach}, got {', '.join(head.parts) or 'none'} on {head.source}. Set "
+            "model.dense_head.parts and model.dense_head.source."
+        )
+    if not wanted.weights:
+        if model.dense_head is not None:
+            model.dense_head.requires_grad_(False)
+    elif objective.only_stem:
+        assert model.visual.stem is not None
+        model.visual.stem.requires_grad_(True)
 
 
 def objective_losses(
@@ -174,7 +243,7 @@ def objective_losses(
     """Losses of a batch, unweighted, and their weighted sum as ``total``.
 
     Args:
-        model: an :class:`EgoDTM`, or what wraps it to train in many processes.
+        model: an :class:`EgoDTM`, or what wraps it to train heads with it or in many processes.
         batch: on the model's device, this process's share of the global batch.
         objective: which losses.
         config: of the model.
@@ -191,6 +260,8 @@ def objective_losses(
         regions=objective.finds_regions,
         names=_names(batch) if objective.names_things else None,
         entities=objective.finds_entities,
+        dense=bool(objective.dense.weights),
+        **({} if batch.teacher is None else {"teacher": batch.teacher}),
     )
     parts: dict[str, torch.Tensor] = {}
     if objective.text:
@@ -229,6 +300,11 @@ def objective_losses(
             parts["entities"] = projection_loss(found, output.video.grid, target_boxes)
         if objective.entity_names:
             parts["entity_names"] = _name_loss(output.entities.names, batch, output)
+    if objective.dense.weights:
+        assert output.dense is not None
+        assert batch.dense is not None
+        parts.update(dense_losses(output.dense, batch.dense, objective.dense))
+    parts |= output.further
     weights = objective.weights
     total = torch.stack([weights[name] * loss for name, loss in parts.items()]).sum()
     return {"total": total, **parts}

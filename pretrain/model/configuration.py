@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from egodtm_robot.core.errors import ConfigurationError
+from pretrain.model.dense_head import DenseHeadConfig
 
 Activation = Literal["gelu", "quick_gelu"]
 Stem = Literal["pixels", "efficientnet_lite0"]
@@ -199,13 +200,13 @@ class EntityDecoderConfig:
     enabled: bool = False
     """Whether the model has it. The published model does not."""
 
-    width: int = 256
+    width: int = 128
     """Channels of groups."""
 
-    heads: int = 8
+    heads: int = 4
     """Attention heads; must divide the width."""
 
-    feed_forward: int = 1024
+    feed_forward: int = 512
     """Hidden channels of the feed-forward parts."""
 
     parts: int = 16
@@ -252,6 +253,8 @@ class EgoDTMConfig:
     region_decoder: RegionDecoderConfig = field(default_factory=RegionDecoderConfig)
     """Region decoder."""
 
+    dense_head: DenseHeadConfig = field(default_factory=DenseHeadConfig)
+    """Head of the dense objectives."""
     entity_decoder: EntityDecoderConfig = field(default_factory=EntityDecoderConfig)
     """Entity decoder."""
 

@@ -21,7 +21,7 @@ from pretrain.model import EgoDTM
 from pretrain.run import PretrainConfig, main
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
-from fake_clips import make_clip, make_store
+from fake_clips import make_clip, make_dense_store, make_store
 from tiny_model import TINY_OVERRIDES
 
 ROOT = Path(__file__).parents[2]
@@ -276,3 +276,24 @@ def test_clips_are_drawn_when_none_are_given(tmp_path):
     assert results["data"]["train"]["clips"] == 4
     (folder,) = (tmp_path / "clips").iterdir()
     assert len(ClipStore.open(folder / "train")) == 4
+
+
+def test_dense_truth_alone_is_a_run_whose_last_weights_are_kept(tmp_path):
+    make_dense_store(tmp_path / "train", range(12))
+    overrides = ["objective=dense", "objective.text=0", "objective.depth=0"]
+    out = tmp_path / "run"
+    results = run(
+        tmp_path,
+        out,
+        *overrides,
+        "objective.dense.attach=patches",
+        "model.vision.stem=pixels",
+        "training.image_share=0.4",
+        f"data.validation={tmp_path / 'train'}",
+        "training.validate_every=2",
+    )
+    assert results["depth"] is results["retrieval"] is None
+    assert results["best_step"] == 5
+    parts = [entry for entry in results["curves"] if "total" in entry]
+    assert {"segmentation", "normals", "correspondence"} <= parts[-1].keys()
+    assert parts[0]["correspondence"] == 0 < parts[-1]["correspondence"]
