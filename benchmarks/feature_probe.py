@@ -14,7 +14,9 @@ episodes; the strength of the ridge is chosen inside the training episodes. Prin
 millimeters with a 95 % bootstrap interval over episodes, its difference to --reference on the same
 episodes, and the share of the variance that is explained across (x), up (y) and along the view (z).
 An encoder's options follow its name (``egodtm,layer=2,resolution=224,grid=7``), a checkpoint's its
-path. A checkpoint is one of ``pretrain/run.py``; of several with one name the errors are averaged.
+path. ``egodtm_adapted`` sees the frames of the first 25 episodes, without their labels, also where
+they are held out. A checkpoint is one of ``pretrain/run.py``; of several with one name the errors
+are averaged.
 """
 
 import argparse
@@ -39,6 +41,8 @@ FOLDS, STRIDE = 5, 2
 STRENGTHS = 10.0 ** np.arange(-5, 3)
 """Of the ridge, in units of the features' mean squared norm."""
 RESAMPLES = 10_000
+ADAPTED_EPISODES = 25
+"""An encoder that learns from demonstrations sees so many of them, as in protocol=few."""
 
 
 def handles_in_view(store: DemonstrationStore) -> np.ndarray:
@@ -164,7 +168,9 @@ def main() -> None:
         episode = np.searchsorted(store.episode_offsets, chosen, side="right") - 1
         targets = handles_in_view(store)[chosen]
         found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-        for name, encoder in rows:
+        for name, frozen in rows:
+            episodes = min(ADAPTED_EPISODES, store.num_episodes)
+            encoder = frozen.adapted_to(store, cameras, episodes, "rgb")
             tokens = embed_demonstrations(store, encoder, cameras, progress=False)
             tokens = {stream: array[chosen] for stream, array in tokens.items()}
             error = held_out(encoder, tokens, targets, episode, options.components) - targets

@@ -20,9 +20,9 @@ import numpy as np
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.configuration.instantiation import group_names
 from egodtm_robot.core.errors import EgoDTMRobotError
+from pretrain.clips.actions import action_of
 from pretrain.clips.splits import HeldOutConfig
 from pretrain.clips.store import ClipStore
-from pretrain.evaluate.actions import action_of
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.comparison import EvaluationMismatchError, compare_evaluations
 from pretrain.evaluate.egodtm import load_egodtm

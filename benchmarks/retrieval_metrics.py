@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pretrain.clips.actions import Action, action_of
 from pretrain.clips.sources.epic_kitchens import EpicKitchensSource
 from pretrain.clips.sources.tables import read_table
-from pretrain.evaluate.actions import Action, action_of
 from pretrain.evaluate.relevancy import Relevancy, RelevancyScores, relevancy_scores
 
 

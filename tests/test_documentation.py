@@ -1,6 +1,6 @@
 """The documentation agrees with the stored results, with the code and with itself."""
 
-import importlib
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -171,6 +171,18 @@ def test_the_readme_shows_the_stored_demo():
     )
     assert f"encoder {demo['encoder']}," in text
     assert f"{demo['minutes']} minute" in prose(README)
+
+
+def test_the_tables_of_objectives_are_those_of_their_numbers():
+    path = ROOT / "benchmarks" / "objective_table.py"
+    spec = importlib.util.spec_from_file_location("objective_table", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    scores = module.read_csv(DOCS / "results" / "objectives.csv")
+    names = {name for own in scores.values() for name in own}
+    columns = module.NUMBERS | {"franka_kitchen_light": "light, success"}
+    assert names == set(columns)
+    assert module.tables(scores, columns) in (DOCS / "results" / "objectives.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from envs.kitchen import KITCHEN_CAMERAS, KitchenEnv
 from envs.kitchen.experts import make_expert
 from envs.kitchen.visuals import VISUAL_PRESETS
 from pretrain.clips.clip import HAND, Clip
+from pretrain.clips.dense import CLASSES
 from pretrain.clips.synthetic.clips import SyntheticClipConfig, SyntheticClips
+from pretrain.clips.synthetic.views import ViewsConfig
 from pretrain.evaluate.plots import color_depth
 
 FOLDER = Path(__file__).parents[1] / "images"
@@ -86,6 +88,37 @@ def clips() -> None:
     )
 
 
+def views() -> None:
+    """Clips from the wrist and from beside: four frames, then what the last one is known to be."""
+    palette = np.random.default_rng(3).integers(40, 256, (len(CLASSES), 3)).astype(np.uint8)
+    rows = []
+    for view in ("wrist", "third"):
+        weights = ViewsConfig(**{"head": 0.0, view: 1.0})
+        source = SyntheticClips(
+            SyntheticClipConfig(resolution=SIZE, views=weights, dense=["segmentation", "normals"]),
+            "test",
+        )
+        for seed in range(4):
+            clip = source.render(seed)
+            assert clip.depth is not None
+            assert clip.segmentation is not None
+            assert clip.normals is not None
+            near = np.clip(clip.depth[-1] / 1.2, 0, 1)
+            maps = (
+                color_depth(near),
+                palette[clip.segmentation[-1]],
+                np.nan_to_num((clip.normals[-1] + 1) * 127).astype(np.uint8),
+            )
+            rows.append(np.concatenate([square(image) for image in (*clip.frames, *maps)], axis=1))
+        source.close()
+    save([[row] for row in rows], "clip_views.png", few_colors=True)
+
+
+def square(image: np.ndarray, side: int = 110) -> np.ndarray:
+    """An image at the size of the others."""
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST))
+
+
 def strip(clip: Clip, side: int = 120) -> np.ndarray:
     """One clip in a row, with its caption below."""
     images = []
@@ -119,3 +152,4 @@ if __name__ == "__main__":
     qualities()
     visual_presets()
     clips()
+    views()

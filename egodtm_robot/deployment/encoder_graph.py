@@ -75,6 +75,7 @@ def encoder_graph(encoder: Encoder, size: tuple[int, int]) -> Graph:
         raise EncoderOptionError(
             f"Expected an encoder of images to export, {encoder.name} reads none."
         )
+    encoder.check_ready()
 
     def sample(rows: int, seed: int) -> dict[str, np.ndarray]:
         return {IMAGES: random_images(rows, encoder.history, size, seed)}

@@ -6,17 +6,24 @@ the policy was trained on.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from torch import nn
 
 from egodtm_robot.core.constant_batches import constant_batches
-from egodtm_robot.core.errors import EncoderInputError, EncoderOptionError
+from egodtm_robot.core.errors import (
+    CheckpointMismatchError,
+    EncoderInputError,
+    EncoderOptionError,
+)
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
 from egodtm_robot.core.kinds import declared_kind
+
+if TYPE_CHECKING:
+    from egodtm_robot.demos.store import DemonstrationStore
 
 Source = Literal["rgb", "privileged", "none"]
 
@@ -118,6 +125,49 @@ class Encoder(ABC):
     def fingerprint(self) -> str:
         """16 hexadecimal digits over weights, preprocessing, options and code version."""
 
+    def adapted_to(
+        self,
+        store: "DemonstrationStore",
+        cameras: Sequence[str],
+        episodes: int,
+        modality: str,
+        progress: bool = True,
+    ) -> "Encoder":
+        """The encoder after it has seen demonstrations, for encoders that learn from them.
+
+        Called before anything is embedded. All others are frozen and stay as they are.
+
+        Args:
+            store: the demonstrations.
+            cameras: whose images may be seen.
+            episodes: how many of the first demonstrations may be seen.
+            modality: which images, such as ``rgb``.
+            progress: whether to write progress to standard error.
+        """
+        return self
+
+    def check_ready(self) -> None:  # noqa: B027
+        """Refuse to give features that are kept before :meth:`adapted_to` where it matters.
+
+        Raises:
+            EncoderOptionError: the encoder has seen no demonstrations yet.
+        """
+
+    def adapted_weights(self) -> dict[str, torch.Tensor]:
+        """What :meth:`adapted_to` has learned, to be kept with a policy; empty for all others."""
+        return {}
+
+    def with_weights(self, weights: Mapping[str, torch.Tensor]) -> "Encoder":
+        """The encoder with what :meth:`adapted_weights` gave.
+
+        Raises:
+            CheckpointMismatchError: they are not of this encoder.
+        """
+        raise CheckpointMismatchError(
+            f"Expected a policy of the frozen encoder {self.name}, got one of an encoder that was "
+            "adapted to its demonstrations. Use the encoder configuration of that run."
+        )
+
     def to(self, device: torch.device | str) -> Self:
         """Move the weights to ``device``; encoders without weights stay as they are."""
         return self
@@ -170,16 +220,20 @@ class ImageEncoder(Encoder):
         self._weights = sum(parameter.numel() for parameter in network.parameters())
         self.options = dict(options or {})
         self.device = torch.device("cpu")
-        self._fingerprint = hash_parts(
-            *_identity(type(self)),
-            self.code_version,
-            {**self.options, "history": history, "grid": grid},
-            hash_tensors(network.state_dict()),
-        )
+        self.hash_weights()
 
     @abstractmethod
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Encode one batch: uint8 (b, T, H, W, 3) on the encoder's device -> (b, L, D)."""
+
+    def hash_weights(self) -> None:
+        """Make the fingerprint anew, after the network got other weights."""
+        self._fingerprint = hash_parts(
+            *_identity(type(self)),
+            self.code_version,
+            {**self.options, "history": self.history, "grid": self.grid},
+            hash_tensors(self.network.state_dict()),
+        )
 
     @property
     def batch_size(self) -> int:

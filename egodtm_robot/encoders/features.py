@@ -40,6 +40,9 @@ STATE_STREAM = "state"
 
 _ROWS_A_COMMIT = 256
 
+_ADAPTED = "encoder."
+"""Before the names of an adapted encoder's tensors in a pipeline's file."""
+
 PIPELINE_FILE = "features.safetensors"
 """What a run saves of its feature pipeline: fingerprints and the fitted reducer."""
 
@@ -144,8 +147,13 @@ class FeaturePipeline:
         return self
 
     def save(self, path: Path) -> None:
-        """Write the reducer and both fingerprints to a safetensors file, atomically."""
+        """Write the reducer and both fingerprints to a safetensors file, atomically.
+
+        With them go the weights of an encoder that was adapted to the demonstrations.
+        """
         tensors = {} if self.reducer is None else self.reducer.tensors()
+        adapted = self.encoder.adapted_weights()
+        tensors |= {f"{_ADAPTED}{name}": tensor.cpu() for name, tensor in adapted.items()}
         metadata = {"encoder": self.encoder.fingerprint, "pipeline": self.fingerprint}
         write_atomically(path, safetensors.torch.save(tensors, {"features": json.dumps(metadata)}))
 
@@ -167,6 +175,13 @@ class FeaturePipeline:
                 f"Expected a feature pipeline that a run saved at {path}, could not read one "
                 f"({type(error).__name__}: {error})."
             ) from error
+        adapted = {
+            name.removeprefix(_ADAPTED): tensors.pop(name)
+            for name in list(tensors)
+            if name.startswith(_ADAPTED)
+        }
+        if adapted:
+            encoder = encoder.with_weights(adapted)
         if saved[0] != encoder.fingerprint:
             raise CheckpointMismatchError(
                 f"Expected the encoder of fingerprint {saved[0]} that {path} was saved with, got "
@@ -228,11 +243,13 @@ def embed_demonstrations(
 
     Raises:
         DatasetError: the store is empty, or no camera is named.
+        EncoderOptionError: the encoder learns from demonstrations and has seen none.
         UnknownNameError: the store has no images of a camera.
         DiskSpaceError: the cache does not fit on the disk.
     """
     if store.num_steps == 0:
         raise DatasetError(f"Expected demonstrations in {store.path}, it holds none.")
+    encoder.check_ready()
     if encoder.source != "rgb":
         return {STATE_STREAM: _embed_state(store, encoder)}
     check_cameras(encoder, cameras)
@@ -272,9 +289,12 @@ def demonstration_features(
         progress: see :func:`embed_demonstrations`.
 
     Returns:
-        The pipeline, and float32 (N, L, dimension) a stream.
+        The pipeline, whose encoder has seen the demonstrations if it learns from them, and float32
+        (N, L, dimension) a stream.
     """
-    steps = store.num_steps if episodes is None else int(store.episode_offsets[episodes])
+    episodes = store.num_episodes if episodes is None else episodes
+    steps = int(store.episode_offsets[episodes])
+    encoder = encoder.adapted_to(store, cameras, episodes, modality, progress)
     tokens = embed_demonstrations(store, encoder, cameras, modality, progress)
     tokens = {stream: array[:steps] for stream, array in tokens.items()}
     pipeline = FeaturePipeline.fit(encoder, tokens)

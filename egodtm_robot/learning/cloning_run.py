@@ -508,17 +508,32 @@ def _train(
         seed=config.seed,
         device=device,
         provenance={
-            "environment": config.env,
-            "encoder": pipeline.encoder.name,
-            "encoder_config": stored_config("encoder", config.encoder),
-            "encoder_fingerprint": pipeline.fingerprint,
-            "dataset_fingerprint": dataset.fingerprint,
-            "versions": package_versions(),
+            **checkpoint_provenance(config, pipeline, dataset),
             **(provenance or {}),
         },
         event_dir=run_dir / "events",
         progress=lambda step, _, loss: progress(step, f"loss {loss:.4f}"),
     )
+
+
+def checkpoint_provenance(
+    config: TrainBCConfig, pipeline: FeaturePipeline, dataset: CachedFeatureDataset
+) -> dict[str, Any]:
+    """What a policy's checkpoint says of its training, for ``save_policy``.
+
+    Args:
+        config: of the run.
+        pipeline: makes the features.
+        dataset: of the demonstrations.
+    """
+    return {
+        "environment": config.env,
+        "encoder": pipeline.encoder.name,
+        "encoder_config": stored_config("encoder", config.encoder),
+        "encoder_fingerprint": pipeline.fingerprint,
+        "dataset_fingerprint": dataset.fingerprint,
+        "versions": package_versions(),
+    }
 
 
 def _select(

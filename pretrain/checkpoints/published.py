@@ -49,7 +49,13 @@ _LEFT_OUT = (
     "vocab_size",
 )
 
-_OPTIONAL = ("depth_decoder.", "region_decoder.")
+OPTIONAL_PARTS = (
+    "depth_decoder.",
+    "region_decoder.",
+    "region_decoder.name_embed.",
+    "entity_decoder.",
+    "dense_head.",
+)
 """Parts that a checkpoint has whole or not at all."""
 
 
@@ -141,7 +147,7 @@ def initialize_from(
     own = model.state_dict()
     found = _resampled(model, tensors)
     kept = {"logit_scale"}
-    for part in _OPTIONAL:
+    for part in OPTIONAL_PARTS:
         if not any(name.startswith(part) for name in found):
             kept |= {name for name in own if name.startswith(part)}
     if "visual.temporal_embedding" not in found:

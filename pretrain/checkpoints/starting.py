@@ -8,7 +8,7 @@ from egodtm_robot.core.published_models.files import read_tensors
 from pretrain.checkpoints.families import as_published, differing_settings
 from pretrain.checkpoints.files import load_checkpoint
 from pretrain.checkpoints.huggingface import huggingface_clip_tensors, read_huggingface_clip
-from pretrain.checkpoints.published import initialize_from, our_names
+from pretrain.checkpoints.published import OPTIONAL_PARTS, initialize_from, our_names
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.model import EgoDTM
 
@@ -51,8 +51,12 @@ def start_from(
     if path.suffix == ".safetensors" and path.with_suffix(".json").is_file():
         ours, _ = load_checkpoint(path)
         tensors = ours.state_dict()
-        if model.region_decoder is None:
-            tensors = {n: t for n, t in tensors.items() if not n.startswith("region_decoder.")}
+        for part in OPTIONAL_PARTS:
+            if not any(name.startswith(part) for name in model.state_dict()):
+                tensors = {n: t for n, t in tensors.items() if not n.startswith(part)}
+        if model.config.dense_head != ours.config.dense_head:
+            # It belongs to an objective, not to what is passed on.
+            tensors = {n: t for n, t in tensors.items() if not n.startswith("dense_head.")}
         tensors.pop("logit_scale")
         return initialize_from(model, tensors, str(path))
     if is_file:

@@ -1,6 +1,7 @@
 """What a training sample changes of a clip: a part of its frames, depth and boxes, other colors."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch.nn import functional
 
 from egodtm_robot.core.errors import ConfigurationError
 from pretrain.clips.clip import Boxes
+from pretrain.clips.dense import DenseKind
 
 _SMALLEST_SHARE = 0.2
 """A box of which less lies within the crop is dropped."""
@@ -149,6 +151,28 @@ def crop_depth(
     return torch.where(share >= 0.5, total / share.clamp(min=0.5), torch.nan)
 
 
+def crop_tokens(tokens: np.ndarray, crop: Crop, size: tuple[int, int]) -> torch.Tensor:
+    """Cut another model's tokens where the frames were cut, and bring them to a grid.
+
+    Args:
+        tokens: float32 (T, h, w, D) of the whole frame.
+        crop: of the frames.
+        size: rows and columns of the grid.
+
+    Returns:
+        float32 (T, rows * columns, D).
+    """
+    left, top, right, bottom = crop.shares
+    x = left + (right - left) * (torch.arange(size[1]) + 0.5) / size[1]
+    y = top + (bottom - top) * (torch.arange(size[0]) + 0.5) / size[0]
+    grid = torch.stack(torch.meshgrid(2 * y - 1, 2 * x - 1, indexing="ij")[::-1], dim=-1)
+    maps = torch.from_numpy(tokens).permute(0, 3, 1, 2)
+    sampled = functional.grid_sample(
+        maps, grid.expand(len(maps), -1, -1, -1), padding_mode="border", align_corners=False
+    )
+    return sampled.flatten(2).transpose(1, 2)
+
+
 def crop_boxes(boxes: Boxes, crop: Crop) -> Boxes:
     """Boxes as shares of the crop; those that lie mostly outside are dropped."""
     left, top, right, bottom = crop.shares
@@ -162,6 +186,56 @@ def crop_boxes(boxes: Boxes, crop: Crop) -> Boxes:
     chosen = boxes.select(kept)
     chosen.xyxy = inside[kept]
     return chosen
+
+
+def crop_dense(
+    truth: Mapping[DenseKind, np.ndarray],
+    crop: Crop,
+    cells: tuple[int, int],
+    tokens: tuple[int, int],
+) -> dict[str, torch.Tensor]:
+    """Cut the truth of a clip where its frames were cut, and bring it to a model's grids.
+
+    A cell gets what the map's pixel at its middle shows: neither classes nor corners can be
+    averaged.
+
+    Args:
+        truth: of the clip, by kind.
+        crop: of the frames.
+        cells: rows and columns of segmentation and normals.
+        tokens: rows and columns of points.
+
+    Returns:
+        ``segmentation`` uint8 (T, *cells), ``normals`` float32 (T, *cells, 3), and ``points``
+        float32 (P, *tokens, 2) as shares of the crop, NaN where they leave it.
+    """
+    found: dict[str, torch.Tensor] = {}
+    for kind, values in truth.items():
+        rows, columns = values.shape[1:3]
+        y, x = _middles(crop, tokens if kind == "points" else cells)
+        row = np.minimum((y * rows).astype(int), rows - 1)
+        column = np.minimum((x * columns).astype(int), columns - 1)
+        taken = values[:, row[:, None], column]
+        if kind == "points":
+            # The pixel's middle lies beside that of the token; both move alike.
+            beside = np.stack(
+                np.meshgrid(x - (column + 0.5) / columns, y - (row + 0.5) / rows), axis=-1
+            )
+            left, top, right, bottom = crop.shares
+            taken = (taken + beside - [left, top]) / [right - left, bottom - top]
+            # Comparisons with NaN are false.
+            inside = ((taken >= 0) & (taken <= 1)).all(axis=-1, keepdims=True)
+            taken = np.where(inside, taken, np.nan).astype(np.float32)
+        found[kind] = torch.from_numpy(np.ascontiguousarray(taken))
+    return found
+
+
+def _middles(crop: Crop, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Middles of a grid's rows and columns, as shares of the image."""
+    left, top, right, bottom = crop.shares
+    y = top + (bottom - top) * (np.arange(size[0]) + 0.5) / size[0]
+    x = left + (right - left) * (np.arange(size[1]) + 0.5) / size[1]
+    return y, x
 
 
 def jitter(

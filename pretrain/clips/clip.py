@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from egodtm_robot.core.errors import InvalidClipError
+from pretrain.clips.dense import CLASSES, DENSE_KINDS, frame_pairs
 
 DepthKind = Literal["metric", "relative"]
 """Meters, or any number that grows with the distance."""
@@ -115,6 +116,8 @@ class Clip:
         source: data set that it comes from.
         licence: under which it may be passed on.
         extra: anything else that JSON can hold.
+        segmentation: uint8 (T, h, w), normals: float32 (T, h, w, 3), points: float32 (P, h, w, 2);
+            dense truth of :mod:`pretrain.clips.dense`, or None.
     """
 
     frames: np.ndarray
@@ -131,6 +134,14 @@ class Clip:
     source: str
     licence: str
     extra: dict[str, Any] = field(default_factory=dict)
+    segmentation: np.ndarray | None = None
+    normals: np.ndarray | None = None
+    points: np.ndarray | None = None
+
+    @property
+    def dense(self) -> tuple[str, ...]:
+        """Kinds of dense truth that it has."""
+        return tuple(kind for kind in DENSE_KINDS if getattr(self, kind) is not None)
 
     def check(self) -> None:
         """Check types, shapes and ranges of everything.
@@ -165,6 +176,7 @@ class Clip:
                     "Expected depth of 0 or more, NaN where it is not known, got "
                     f"{known.min()} to {known.max()}."
                 )
+        self._check_dense(length)
         if self.camera_pose is not None:
             _check_array("camera_pose", self.camera_pose, np.float32, (length, 7))
             if not np.isfinite(self.camera_pose).all():
@@ -181,6 +193,28 @@ class Clip:
                 f"Expected extra to hold what JSON can write, got {self.extra!r} ({error})."
             ) from error
         self.boxes.check(length)
+
+    def _check_dense(self, length: int) -> None:
+        pairs = len(frame_pairs(length))
+        for name, dtype, first, last in (
+            ("segmentation", np.uint8, length, ()),
+            ("normals", np.float32, length, (3,)),
+            ("points", np.float32, pairs, (2,)),
+        ):
+            values = getattr(self, name)
+            if values is None:
+                continue
+            _check_array(name, values, dtype, None)
+            shape = values.shape
+            if len(shape) != 3 + len(last) or shape[0] != first or shape[3:] != last or 0 in shape:
+                wanted = ", ".join(map(str, (first, "h", "w", *last)))
+                raise InvalidClipError(f"Expected {name} ({wanted}), got {shape}.")
+            low, high = {"segmentation": (0, len(CLASSES) - 1), "normals": (-1, 1)}.get(
+                name, (0, 1)
+            )
+            known = values[~np.isnan(values)] if last else values
+            if known.size:
+                _check_range(name, known, low - 1e-3, high + 1e-3)
 
 
 def _check_array(name: str, values: Any, dtype: Any, shape: tuple[int, ...] | None) -> None:

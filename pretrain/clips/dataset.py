@@ -14,17 +14,23 @@ import torch
 from torch.utils.data import Dataset
 
 from egodtm_robot.core.errors import DatasetError
+from pretrain.clips.actions import action_numbers, action_of
 from pretrain.clips.augmentation import (
     AugmentationConfig,
     central_crop,
     crop_boxes,
+    crop_dense,
     crop_depth,
     crop_frames,
+    crop_tokens,
     jitter,
     random_crop,
 )
 from pretrain.clips.clip import Boxes
+from pretrain.clips.dense import DENSE_KINDS, DenseKind
+from pretrain.clips.nouns import named_things
 from pretrain.clips.store import ClipStore
+from pretrain.clips.teacher_tokens import TeacherTokens
 from pretrain.model.tokenizer import CONTEXT, tokenize
 
 Text = Literal["random", "narration", "caption"]
@@ -43,8 +49,15 @@ class SampleSpec:
         depth_size: (h, w) of depth maps; None leaves depth out.
         boxes: whether boxes are read.
         text: which text of a clip a sample has.
+        teacher_grid: (h, w) of a teacher's tokens; None leaves them out.
+        names: most nouns of its text that a sample comes with, see
+            :func:`pretrain.clips.nouns.named_things`; needs boxes.
+        actions: whether its action is read.
         negatives: most false captions that a sample comes with. A sample whose text is its
             narration has none: a caption that says more is no fair rival to it.
+        dense: kinds of dense truth that are read, see :mod:`pretrain.clips.dense`.
+        dense_cells: rows and columns of segmentation and normals.
+        dense_tokens: rows and columns of points.
     """
 
     resolution: int
@@ -52,6 +65,12 @@ class SampleSpec:
     boxes: bool = False
     text: Text = "caption"
     negatives: int = 0
+    dense: tuple[DenseKind, ...] = ()
+    dense_cells: tuple[int, int] = (0, 0)
+    dense_tokens: tuple[int, int] = (0, 0)
+    teacher_grid: tuple[int, int] | None = None
+    names: int = 0
+    actions: bool = False
 
 
 @dataclass
@@ -68,6 +87,14 @@ class ClipBatch:
         index: int64 (B,), numbers of the clips in their data set.
         negatives: int64 (B, k, 77), ids of captions that are false of the clip, zero where there
             are fewer than k; None if none were asked for.
+        dense: truth by kind, (B, ...) of :func:`~pretrain.clips.augmentation.crop_dense`; None if
+            none was asked for.
+        teacher: float32 (B, T, L, D), a teacher's standardized tokens on the grid of the model's
+            patches; None if none were asked for.
+        names: int64 (B, K, 77), ids of nouns of the clip's text, zero where there are fewer than K;
+            None if none were asked for.
+        actions: int64 (B, 1 + M), see :func:`pretrain.clips.actions.action_numbers`; None if they
+            were not asked for.
     """
 
     frames: torch.Tensor
@@ -76,6 +103,10 @@ class ClipBatch:
     boxes: list[Boxes | None] | None
     index: torch.Tensor
     negatives: torch.Tensor | None = None
+    dense: dict[str, torch.Tensor] | None = None
+    teacher: torch.Tensor | None = None
+    names: torch.Tensor | None = None
+    actions: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -89,13 +120,20 @@ class ClipBatch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "ClipBatch":
+        def changed(tensor: torch.Tensor | None) -> torch.Tensor | None:
+            return None if tensor is None else change(tensor)
+
         return ClipBatch(
             frames=change(self.frames),
             tokens=change(self.tokens),
-            depth=None if self.depth is None else change(self.depth),
+            depth=changed(self.depth),
             boxes=self.boxes,
             index=change(self.index),
-            negatives=None if self.negatives is None else change(self.negatives),
+            negatives=changed(self.negatives),
+            names=changed(self.names),
+            actions=changed(self.actions),
+            dense=self.dense and {kind: change(values) for kind, values in self.dense.items()},
+            teacher=changed(self.teacher),
         )
 
 
@@ -123,6 +161,10 @@ class _Sample:
     boxes: Boxes | None
     index: int
     negatives: list[str]
+    names: list[str]
+    actions: list[int] | None
+    dense: dict[str, torch.Tensor]
+    teacher: torch.Tensor | None = None
 
 
 class ClipDataset(Dataset):
@@ -134,9 +176,11 @@ class ClipDataset(Dataset):
         augmentation: of draws that have a place in the stream.
         seed: of all randomness.
         clips: int (n,), which clips of the store; None takes all.
+        teacher: a teacher's tokens of the store's clips, for samples with a ``teacher_grid``.
 
     Raises:
-        DatasetError: there are no clips, or clips of different numbers of frames.
+        DatasetError: there are no clips, clips of different numbers of frames, or clips without the
+            dense truth that samples are to hold.
     """
 
     def __init__(
@@ -146,7 +190,9 @@ class ClipDataset(Dataset):
         augmentation: AugmentationConfig | None = None,
         seed: int = 0,
         clips: np.ndarray | None = None,
+        teacher: TeacherTokens | None = None,
     ) -> None:
+        self.teacher = teacher
         self.clips = np.arange(len(store)) if clips is None else np.asarray(clips, np.int64)
         if not len(self.clips):
             paths = ", ".join(str(path) for path in store.paths)
@@ -159,6 +205,13 @@ class ClipDataset(Dataset):
                 f"Expected clips of one number of frames, got stores of {lengths} frames. Train on "
                 "them apart, or make them again."
             )
+        for kind in spec.dense:
+            if not store.has(kind)[self.clips].all():
+                raise DatasetError(
+                    f"Expected clips with {kind} in {', '.join(map(str, store.paths))}, which "
+                    "objective.dense is trained on, got clips without. Draw them with "
+                    f"synthetic.dense=[{','.join(spec.dense)}], or set its weight to 0."
+                )
         self.store = store
         self.spec = spec
         self.augmentation = augmentation or AugmentationConfig()
@@ -183,7 +236,12 @@ class ClipDataset(Dataset):
         fields += ["distractors"] if contrasted else []
         fields += ["depth"] if spec.depth_size is not None else []
         fields += ["boxes"] if spec.boxes else []
+        fields += spec.dense
+        fields += ["extra"] if spec.actions else []
         values = {name: found[0] for name, found in self.read([draw.clip], fields).items()}
+        if spec.teacher_grid is not None:
+            assert self.teacher is not None
+            values["teacher"] = self.teacher.read(int(self.clips[draw.clip]))
         if draw.single and random is not None:
             values = _one_frame(values, int(random.integers(self.frames)))
         frames = values["frames"]
@@ -206,6 +264,17 @@ class ClipDataset(Dataset):
             boxes,
             draw.clip,
             negatives[: spec.negatives],
+            named_things(values[text], boxes)[: spec.names] if boxes is not None else [],
+            action_numbers(action_of(values["extra"])) if spec.actions else None,
+            crop_dense(
+                {kind: values[kind] for kind in spec.dense},
+                crop,
+                spec.dense_cells,
+                spec.dense_tokens,
+            ),
+            None
+            if spec.teacher_grid is None
+            else crop_tokens(values["teacher"], crop, spec.teacher_grid),
         )
 
     def read(self, indices: Sequence[int], fields: Sequence[str]) -> dict[str, list]:
@@ -219,23 +288,37 @@ class ClipDataset(Dataset):
     def collate(self, samples: Sequence[_Sample]) -> ClipBatch:
         """Put samples together."""
         depth = [sample.depth for sample in samples if sample.depth is not None]
+        teacher = [sample.teacher for sample in samples if sample.teacher is not None]
         return ClipBatch(
             frames=torch.stack([sample.frames for sample in samples]),
             tokens=tokenize([sample.text for sample in samples]),
             depth=torch.stack(depth) if self.spec.depth_size is not None else None,
             boxes=[sample.boxes for sample in samples] if self.spec.boxes else None,
             index=torch.tensor([sample.index for sample in samples]),
-            negatives=self._negatives(samples) if self.spec.negatives else None,
+            negatives=_padded([sample.negatives for sample in samples], self.spec.negatives),
+            names=_padded([sample.names for sample in samples], self.spec.names),
+            actions=(
+                torch.tensor([sample.actions for sample in samples]) if self.spec.actions else None
+            ),
+            dense={
+                kind: torch.stack([sample.dense[kind] for sample in samples])
+                for kind in self.spec.dense
+            }
+            or None,
+            teacher=torch.stack(teacher) if self.spec.teacher_grid is not None else None,
         )
 
-    def _negatives(self, samples: Sequence[_Sample]) -> torch.Tensor:
-        texts = [text for sample in samples for text in sample.negatives]
-        counts = torch.tensor([len(sample.negatives) for sample in samples])
-        present = torch.arange(self.spec.negatives) < counts[:, None]
-        found = torch.zeros((*present.shape, CONTEXT), dtype=torch.int64)
-        if texts:
-            found[present] = tokenize(texts)
-        return found
+
+def _padded(texts: Sequence[Sequence[str]], most: int) -> torch.Tensor | None:
+    """Ids (B, most, 77) of each sample's texts, zero where it has fewer; None for ``most`` 0."""
+    if not most:
+        return None
+    counts = torch.tensor([len(own) for own in texts])
+    present = torch.arange(most) < counts[:, None]
+    found = torch.zeros((*present.shape, CONTEXT), dtype=torch.int64)
+    if counts.any():
+        found[present] = tokenize([text for own in texts for text in own])
+    return found
 
 
 def _one_frame(values: dict[str, Any], frame: int) -> dict[str, Any]:
@@ -243,6 +326,13 @@ def _one_frame(values: dict[str, Any], frame: int) -> dict[str, Any]:
     kept: dict[str, Any] = values | {"frames": values["frames"][frame : frame + 1]}
     if values.get("depth") is not None:
         kept["depth"] = values["depth"][frame : frame + 1]
+    for kind in DENSE_KINDS:
+        if kind in values:
+            # One frame makes no pair.
+            rows = slice(0) if kind == "points" else slice(frame, frame + 1)
+            kept[kind] = values[kind][rows]
+    if "teacher" in values:
+        kept["teacher"] = values["teacher"][frame : frame + 1]
     if "boxes" in values:
         boxes: Boxes = values["boxes"]
         kept["boxes"] = boxes.select(boxes.frame == frame)

@@ -1,6 +1,5 @@
 """Clips for training, validation and test, by configuration: drawn here or stored before."""
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ import numpy as np
 
 from egodtm_robot.core.configuration import OutputFolder, PositiveInt, Workers
 from egodtm_robot.core.errors import ConfigurationError, DatasetError
-from egodtm_robot.core.training.identity import NOT_DECISIVE
+from egodtm_robot.core.training.identity import NOT_DECISIVE, without_later_defaults
 from pretrain.clips.augmentation import AugmentationConfig
 from pretrain.clips.store import ClipStore
 from pretrain.clips.synthetic import SPLITS, Split, SyntheticClipConfig
@@ -218,7 +217,7 @@ def open_splits(config: DataConfig) -> Splits:
     for name, part in named.items():
         description[name] = part.description
     if config.kind == "synthetic":
-        description["synthetic"] = dataclasses.asdict(config.synthetic)
+        description["synthetic"] = without_later_defaults(config.synthetic)
     return Splits(train, validation, test, description)
 
 

@@ -15,10 +15,14 @@ was appending. One chunk is one clip wherever a clip is large.
         depth_scale (D,) float64
         masks (K, T, h, w) uint8
         camera_pose (P, T, 7) float32
+        segmentation (C, T, h, w) uint8
+        normals (C, T, h, w, 3) int8      times 1 / 127; all 0 where not known
+        points (C, Q, h, w, 2) uint16     times 1 / 65,534; 65,535 where not known
     shard_0001/ ...
 
 Text and boxes are ragged: ``index`` holds where those of each clip end. Depth, masks and pose exist
-for the clips that have them; ``index`` holds their row, or -1.
+for the clips that have them; ``index`` holds their row, or -1. The last three are dense truth (see
+:mod:`pretrain.clips.dense`): a store says which of it its clips have, and then all of them have it.
 """
 
 import bisect
@@ -41,9 +45,13 @@ from egodtm_robot.core.errors import (
 from egodtm_robot.core.storage import ROOT_RECORD, CommittedGroup, Problem, record_path
 from egodtm_robot.core.storage.atomic_files import write_atomically
 from pretrain.clips.clip import Boxes, Clip
+from pretrain.clips.dense import DENSE_KINDS, DenseKind
 
 KIND = "egodtm-robot-clips"
 VERSION = 1
+
+DENSE_VERSION = 2
+"""Of stores with dense truth, which readers of version 1 do not know. Others are of version 1."""
 
 INDEX = ("text_end", "boxes_end", "depth_row", "masks_row", "camera_pose_row")
 """Columns of the array ``index``."""
@@ -57,11 +65,12 @@ TEXT_FIELDS = (
 )  # fmt: skip
 """What the JSON object of a clip holds, beside ``categories``."""
 
-FIELDS = ("frames", "depth", "masks", "boxes", "camera_pose", *TEXT_FIELDS)
+FIELDS = ("frames", "depth", "masks", "boxes", "camera_pose", *TEXT_FIELDS, *DENSE_KINDS)
 """What :meth:`ClipStore.read` can read: the fields of a clip."""
 
 _OPTIONAL = ("depth", "masks", "camera_pose")
 _LARGEST_CODE = np.iinfo(np.uint16).max
+_NORMAL_CODES = np.iinfo(np.int8).max
 
 # Appending rewrites the last chunk of a narrow array, reading a clip decodes one; 64 kB suit both.
 _CHUNK_ROWS = {
@@ -70,6 +79,9 @@ _CHUNK_ROWS = {
     "depth_valid": 1,
     "masks": 1,
     "camera_pose": 64,
+    "segmentation": 1,
+    "normals": 1,
+    "points": 1,
     "text": 65_536,
     "boxes/labels": 1_024,
     "boxes/xyxy": 1_024,
@@ -99,6 +111,7 @@ class ClipStoreWriter:
         shard: int = 0,
         depth_shape: tuple[int, int] | None = None,
         masks_shape: tuple[int, int] | None = None,
+        dense: Sequence[DenseKind] = (),
         timeout_s: float = 10.0,
     ) -> "ClipStoreWriter":
         """A new, empty shard, open for appending.
@@ -109,6 +122,7 @@ class ClipStoreWriter:
             shard: number of the shard, from 0; one writer each.
             depth_shape: (h, w) of depth maps, to be named if the first clips may lack depth.
             masks_shape: the same of masks.
+            dense: kinds of dense truth that all clips of the shard have.
             timeout_s: how long to wait for another writer of the same shard.
 
         Raises:
@@ -136,13 +150,15 @@ class ClipStoreWriter:
         write_atomically(path / "zarr.json", json.dumps(root).encode())
         values = {
             "kind": KIND,
-            "version": VERSION,
+            "version": DENSE_VERSION if dense else VERSION,
             "index_columns": list(INDEX),
             "label_columns": list(LABELS),
             "depth_shape": None if depth_shape is None else list(depth_shape),
             "masks_shape": None if masks_shape is None else list(masks_shape),
             "source": dict(attributes or {}),
         }
+        if dense:
+            values["dense"] = [kind for kind in DENSE_KINDS if kind in dense]
         folder = path / shard_name(shard)
         group = CommittedGroup.create(folder, ROOT_RECORD, values, timeout_s=timeout_s)
         return cls(path, shard, group)
@@ -225,6 +241,16 @@ class ClipStoreWriter:
         rows["masks"] = _stack("masks", masks, shape, np.uint8)
         poses = [clip.camera_pose for clip in clips if clip.camera_pose is not None]
         rows["camera_pose"] = _stack("camera_pose", poses, (0, length, 7), np.float32)
+        declared = tuple(self._group.attributes.get("dense", ()))
+        for clip in clips:
+            if clip.dense != declared:
+                raise InvalidClipError(
+                    f"Expected clips with {_listed(declared)} in {self.path}, got {clip.key!r} "
+                    f"with {_listed(clip.dense)}. All clips of a store have the dense truth that "
+                    "it was created with."
+                )
+        for kind in declared:
+            rows[kind] = _stack(kind, [_encode_dense(kind, getattr(clip, kind)) for clip in clips])
         return rows
 
     def _map_shape(self, name: str, maps: Sequence[np.ndarray]) -> tuple[int, ...]:
@@ -376,8 +402,11 @@ class ClipStore:
             places.append(self._place(index))
         return {name: [shard.field(row, name) for shard, row in places] for name in fields}
 
-    def has(self, field: Literal["depth", "masks", "camera_pose"]) -> np.ndarray:
-        """Which clips have depth, masks or a camera pose, bool (clips,)."""
+    def has(self, field: Literal["depth", "masks", "camera_pose"] | DenseKind) -> np.ndarray:
+        """Which clips have depth, masks, a camera pose or a kind of dense truth, bool (clips,)."""
+        if field in DENSE_KINDS:
+            own = [np.full(shard.clips, field in shard.dense) for shard in self._shards]
+            return np.concatenate(own) if own else np.zeros(0, bool)
         column = 2 + _OPTIONAL.index(field)
         parts = [shard.index[:, column] >= 0 for shard in self._shards]
         return np.concatenate(parts) if parts else np.zeros(0, bool)
@@ -421,8 +450,17 @@ class _Shard:
             self._index = arrays["index"].read(0, self.clips) if arrays else empty
         return self._index
 
+    @property
+    def dense(self) -> tuple[str, ...]:
+        """Kinds of dense truth that its clips have."""
+        return tuple(self.group.attributes.get("dense", ()))
+
     def field(self, row: int, name: str) -> Any:
         """One field of one clip, as it was given to ``append``."""
+        if name in DENSE_KINDS:
+            if name not in self.dense:
+                return None
+            return _decode_dense(name, self.group.arrays[name].read(row, row + 1)[0])
         if name == "frames":
             return self.group.arrays["frames"].read(row, row + 1)[0]
         if name == "boxes":
@@ -488,10 +526,11 @@ def _shard_folders(path: Path) -> list[Path]:
 
 def _check_kind(group: CommittedGroup, folder: Path) -> None:
     kind, version = (group.attributes.get(key) for key in ("kind", "version"))
-    if (kind, version) != (KIND, VERSION):
+    if kind != KIND or version not in (VERSION, DENSE_VERSION):
         raise ForeignStoreError(
-            f"Expected a store of kind {KIND!r}, version {VERSION}, but {folder} holds kind "
-            f"{kind!r}, version {version!r}. Choose a clip store, or make this one again."
+            f"Expected a store of kind {KIND!r}, version {VERSION} or {DENSE_VERSION}, but "
+            f"{folder} holds kind {kind!r}, version {version!r}. Choose a clip store, or make "
+            "this one again."
         )
 
 
@@ -508,6 +547,31 @@ def _encode_depth(depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
 
 def _decode_depth(codes: np.ndarray, scale: float) -> np.ndarray:
     return (codes * np.float64(scale)).astype(np.float32)
+
+
+def _encode_dense(kind: str, values: np.ndarray) -> np.ndarray:
+    if kind == "segmentation":
+        return values
+    known = ~np.isnan(values)
+    if kind == "normals":
+        return np.rint(np.where(known, values, 0) * _NORMAL_CODES).astype(np.int8)
+    codes = np.rint(np.where(known, values, 0) * (_LARGEST_CODE - 1)).astype(np.uint16)
+    return np.where(known, codes, np.uint16(_LARGEST_CODE))
+
+
+def _decode_dense(kind: str, codes: np.ndarray) -> np.ndarray:
+    if kind == "segmentation":
+        return codes
+    if kind == "normals":
+        values = codes.astype(np.float32)
+        length = np.linalg.norm(values, axis=-1, keepdims=True)
+        return np.where(length > 0, values / np.maximum(length, 1), np.float32(np.nan))
+    values = codes.astype(np.float32) / np.float32(_LARGEST_CODE - 1)
+    return np.where(codes == _LARGEST_CODE, np.float32(np.nan), values)
+
+
+def _listed(kinds: Sequence[str]) -> str:
+    return ", ".join(kinds) or "no dense truth"
 
 
 def _text(clip: Clip) -> bytes:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pretrain.clips.actions import action_of
 from pretrain.clips.sources.egtea import read_actions
 from pretrain.clips.sources.tables import AnnotationFileError, RowError, read_table
-from pretrain.evaluate.actions import action_of
 from pretrain.evaluate.task import EvaluationDataError
 
 _EPIC_COLUMNS = ("narration", "verb_class", "noun_class")

@@ -58,7 +58,10 @@ class EgoDTMModel:
         # Parts that a published file lacks have no values.
         tensors = self.model.state_dict().items()
         weights = hash_tensors({name: t for name, t in tensors if not t.is_meta})
-        return hash_parts(_KIND, _VERSION, asdict(self.model.config), weights)
+        # What serves training alone came after embeddings had been cached under the others.
+        config = asdict(self.model.config)
+        del config["dense_head"]
+        return hash_parts(_KIND, _VERSION, config, weights)
 
     def to(self, device: torch.device) -> "EgoDTMModel":
         """Move the model to a device, in place."""

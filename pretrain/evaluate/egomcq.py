@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pretrain.clips.actions import action_of
 from pretrain.clips.sources.egomcq import read_clip_questions
-from pretrain.evaluate.actions import action_of
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
 from pretrain.evaluate.relevancy import Relevancy

@@ -5,8 +5,8 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from pretrain.clips.actions import action_of
 from pretrain.evaluate.action_classes import label_of
-from pretrain.evaluate.actions import action_of
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.logistic_regression import choose_penalty, fit
 from pretrain.evaluate.model import PatchModel, VideoTextModel

@@ -42,7 +42,7 @@ def measure_tasks(
     sizes = {task.name: task.size(data) for task in tasks}
     pieces = [
         (number, task)
-        for number in range(-(-max(sizes.values()) // PIECE))
+        for number in range(-(-max(sizes.values(), default=0) // PIECE))
         if number % accelerator.num_processes == accelerator.process_index
         for task in tasks
         if number * PIECE < sizes[task.name]

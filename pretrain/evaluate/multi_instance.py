@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pretrain.clips.actions import Action, action_of
 from pretrain.clips.sources.tables import AnnotationFileError, RowError, read_table
-from pretrain.evaluate.actions import Action, action_of
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
 from pretrain.evaluate.relevancy import Relevancy, RelevancyScores, relevancy_scores

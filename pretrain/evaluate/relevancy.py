@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from egodtm_robot.core.fingerprints import hash_parts
-from pretrain.evaluate.actions import Action
+from pretrain.clips.actions import Action
 
 _BLOCK = 1_000_000
 """Cells of a matrix of queries and gallery that are held at once."""

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from pretrain.clips.actions import action_of
 from pretrain.clips.splits import paths
 from pretrain.evaluate.action_classes import classes_of_clips, label_of, read_classes
-from pretrain.evaluate.actions import action_of
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
 from pretrain.evaluate.recognition import accuracies, accuracies_by_clip, guessing

@@ -1,6 +1,6 @@
 """The settings of a pretraining."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from egodtm_robot.core.configuration.instantiation import group_names
 from egodtm_robot.core.default_folder import default_folder
 from egodtm_robot.core.errors import ConfigurationError
 from egodtm_robot.core.training.identity import NOT_DECISIVE
+from pretrain.clips.dense import DENSE_KINDS
 from pretrain.clips.splits import DataConfig
 from pretrain.learning.training_config import TrainingConfig
 from pretrain.losses.objective import ObjectiveConfig
@@ -26,7 +27,8 @@ class PretrainConfig:
     """What it is trained on: ``data=synthetic``, or ``data=store`` with ``data.path``."""
 
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
-    """What it is trained for: ``objective=text``, ``depth``, ``region`` or ``text_depth``."""
+    """What it is trained for: ``objective=text``, ``depth``, ``text_depth``, ``region`` or
+    ``entities``."""
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """How it is trained."""
@@ -46,6 +48,11 @@ class PretrainConfig:
     of one of ours or of a published one, or a hub id or folder of Hugging Face's CLIP; what they
     lack, and everything with null, is drawn by the seed. See pretrain/checkpoints/starting.py."""
 
+    teacher: str | None = None
+    """Frozen vision model whose tokens are learned (``objective.distill``): a hub id such as
+    ``facebook/dinov2-base``, or a folder of transformers. They are computed once and kept beside
+    the clips."""
+
     steps: NonNegativeInt = 240
     """Optimization steps; 0 saves and measures the initial weights, a baseline."""
 
@@ -60,7 +67,7 @@ class PretrainConfig:
     from the defaults, below ``runs/``."""
 
     def __post_init__(self) -> None:
-        """Refuse what the types let through; give the model the decoder that its objective needs.
+        """Refuse what the types let through; give the model and the clips what the objective needs.
 
         Raises:
             ConfigurationError: a number is out of range.
@@ -70,8 +77,65 @@ class PretrainConfig:
                 f"Expected training.stem_rate=0 with model.vision.stem=pixels, which has no "
                 f"weights of its own, got {self.training.stem_rate}."
             )
-        if self.objective.region:
-            self.model.region_decoder.enabled = True
+        dense = self.objective.dense
+        if dense.weights and dense.attach == "stem" and self.model.vision.stem == "pixels":
+            raise ConfigurationError(
+                "Expected a stem with weights of its own for objective.dense.attach=stem, got "
+                "model.vision.stem=pixels. Set objective.dense.attach=patches."
+            )
+        self.objective.equip(self.model)
+        self._provide_dense()
+
+    def _provide_dense(self) -> None:
+        dense = self.objective.dense
+        self.model.dense_head = replace(
+            self.model.dense_head,
+            parts=list(dense.weights),
+            source=dense.attach if dense.weights else "stem",
+            hidden=dense.hidden if dense.weights else 0,
+        )
+        if dense.weights and self.data.kind == "synthetic":
+            kinds = {*self.data.synthetic.dense, *dense.truth}
+            self.data.synthetic.dense = [kind for kind in DENSE_KINDS if kind in kinds]
+
+    def check_stem(self) -> None:
+        """Refuse a head on a stem that does not learn.
+
+        Raises:
+            ConfigurationError: as said. Not before a run begins: presets have no rate of their own.
+        """
+        dense = self.objective.dense
+        if dense.weights and dense.attach == "stem" and not self.training.stem_rate:
+            raise ConfigurationError(
+                "Expected training.stem_rate above 0 with objective.dense.attach=stem, got 0: the "
+                "stem would not learn. Set training.stem_rate=0.6, or "
+                "objective.dense.attach=patches."
+            )
+
+    def check_heads(self) -> None:
+        """Refuse heads that have nothing to learn from, or nothing that learns.
+
+        Raises:
+            ConfigurationError: as said. Not before a run begins: a preset alone has no teacher and
+                no rate for the stem.
+        """
+        stem = self.model.vision.stem != "pixels"
+        if self.objective.reads_stem and not stem:
+            raise ConfigurationError(
+                "Expected a model with a stem (model.vision.stem=efficientnet_lite0) for "
+                "objective.anchor, objective.crop_decoder.source=stem and "
+                "objective.distill_into=stem, got model.vision.stem=pixels."
+            )
+        if (self.objective.anchor or self.objective.only_stem) and not self.training.stem_rate:
+            raise ConfigurationError(
+                "Expected training.stem_rate above 0 for an objective that only the stem learns "
+                f"from, such as objective.anchor, got {self.training.stem_rate}."
+            )
+        if (self.objective.distill > 0) != (self.teacher is not None):
+            raise ConfigurationError(
+                "Expected a teacher and objective.distill above 0 together, got "
+                f"teacher={self.teacher} and objective.distill={self.objective.distill}."
+            )
 
     @property
     def folder(self) -> Path:

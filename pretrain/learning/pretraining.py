@@ -3,23 +3,32 @@
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
+from egodtm_robot.core.errors import DatasetError
 from egodtm_robot.core.fingerprints import hash_tensors
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir, is_finished, package_versions
 from pretrain.checkpoints import load_checkpoint, start_from
+from pretrain.clips.actions import action_of
 from pretrain.clips.dataset import ClipDataset, SampleSpec
-from pretrain.clips.splits import make_clips, open_splits
+from pretrain.clips.nouns import named_things
+from pretrain.clips.splits import Part, make_clips, open_splits
 from pretrain.learning.accelerator import make_accelerator
 from pretrain.learning.configuration import PretrainConfig
 from pretrain.learning.results import PretrainResults
+from pretrain.learning.teacher import Teacher, make_teacher_tokens, open_teacher_tokens
 from pretrain.learning.trainer import BEST, LAST, Trainer
 from pretrain.learning.training_config import image_steps
 from pretrain.learning.watch import Watch, watched_tasks
 from pretrain.losses.objective import depth_size
 from pretrain.model import EgoDTM
+
+_LOOKED_AT = 64
+"""Clips that are read to see what a store holds."""
 
 _VERSIONED = ("torch", "accelerate", "numpy", "mujoco", "zarr", "hydra-core")
 
@@ -42,33 +51,48 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
         return PretrainResults.load(run_dir) if accelerator.is_main_process else None, run_dir
     # Everything that can be known is checked before anything is written or takes time: clips are
     # drawn for minutes.
+    config.check_stem()
+    config.check_heads()
     watched = watched_tasks(config)
     model = EgoDTM(config.model, seed=config.seed)
     lacking: list[str] = []
     if config.initial is not None:
         report = _report if accelerator.is_main_process else None
         lacking = start_from(model, config.initial, report)
+    spec = sample_spec(config)
     if config.data.kind == "store":
-        open_splits(config.data)
+        check_training_clips(open_splits(config.data).train, spec)
+    teacher = None
+    if config.teacher is not None:
+        teacher = Teacher(config.teacher, teacher_grid(config), accelerator.device)
     clock = None
     if accelerator.is_main_process:
         claim_run_dir(run_dir, config)
         clock = StageClock(run_dir)
         with clock("clips"):
             make_clips(config.data)
+        if teacher is not None:
+            with clock("teacher"):
+                _compute_tokens(teacher, open_splits(config.data).train)
     accelerator.wait_for_everyone()
     splits = open_splits(config.data)
+    tokens = None if teacher is None else open_teacher_tokens(teacher, splits.train.store)
+    del teacher  # large, and has said everything
 
     train = ClipDataset(
         splits.train.store,
-        sample_spec(config),
+        spec,
         config.data.augmentation,
         config.seed,
         splits.train.clips,
+        tokens,
     )
     watch = Watch(config, watched, splits, accelerator, run_dir)
+    data = splits.description
+    if tokens is not None:
+        data = {**data, "teacher": tokens.description}
     provenance = {
-        "data": splits.description,
+        "data": data,
         "objective": dataclasses.asdict(config.objective),
         "training": dataclasses.asdict(config.training),
         "initial": None
@@ -121,7 +145,7 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
             steps=config.steps,
             batch_size=config.training.batch_size,
             seed=config.seed,
-            data=splits.description,
+            data=data,
             tasks=tasks,
             test_clips=len(splits.test.clips),
             best_step=trained.best_step,
@@ -148,10 +172,80 @@ def sample_spec(config: PretrainConfig) -> SampleSpec:
     return SampleSpec(
         resolution=side,
         depth_size=depth_size(config.model, side) if objective.depth else None,
-        boxes=objective.region > 0,
+        boxes=objective.finds_regions or objective.finds_entities,
         text=objective.texts,
         negatives=objective.negatives if objective.text else 0,
+        names=objective.most_names(config.model),
+        actions=objective.positives == "action",
+        teacher_grid=teacher_grid(config) if objective.distill else None,
+        **_dense_spec(config),
     )
+
+
+def _dense_spec(config: PretrainConfig) -> dict[str, Any]:
+    vision, dense = config.model.vision, config.objective.dense
+    if not dense.weights:
+        return {}
+    rows = vision.image_size // vision.patch_size
+    cells = rows * config.model.dense_head.cells
+    return {
+        "dense": dense.truth,
+        "dense_cells": (cells, cells),
+        "dense_tokens": (rows, rows),
+    }
+
+
+def teacher_grid(config: PretrainConfig) -> tuple[int, int]:
+    """Rows and columns of a teacher's tokens: those of the model's patches."""
+    side = config.model.vision.image_size // config.model.vision.patch_size
+    return (side, side)
+
+
+def _compute_tokens(teacher: Teacher, part: Part) -> None:
+    clips = int(part.clips.max()) + 1
+    progress = Progress("teacher", clips)
+    make_teacher_tokens(teacher, part.store, clips, progress)
+
+
+def check_training_clips(part: Part, spec: SampleSpec) -> None:
+    """Refuse clips that have nothing of what the objective learns from.
+
+    A few clips from all over are read; clips may lack what others have.
+
+    Raises:
+        DatasetError: none of them has boxes, texts that name a thing in a box, or an action.
+    """
+    places = np.unique(np.linspace(0, len(part.clips) - 1, _LOOKED_AT).astype(np.int64))
+    paths = ", ".join(str(path) for path in part.store.paths)
+
+    def read(*fields: str) -> dict[str, list]:
+        return part.store.read(part.clips[places], fields)
+
+    def refuse(wanted: str, advice: str) -> DatasetError:
+        return DatasetError(
+            f"Expected clips with {wanted}, which the objective learns from, got none with any "
+            f"among {len(places)} clips of {paths}. {advice}"
+        )
+
+    if spec.boxes and not any(map(len, read("boxes")["boxes"])):
+        raise refuse(
+            "boxes of hands and objects",
+            "Prepare the clips with hands_objects=..., or choose objective=text or text_depth.",
+        )
+    if spec.names:
+        text = "caption" if spec.text == "random" else spec.text
+        found = read(text, "boxes")
+        if not any(map(named_things, found[text], found["boxes"])):
+            raise refuse(
+                f"a {text} that names a thing in one of its boxes",
+                "Set objective.region_names=0 objective.entity_names=0, or prepare boxes of things "
+                "by the names that the texts give them.",
+            )
+    if spec.actions and not any(action_of(extra) for extra in read("extra")["extra"]):
+        raise refuse(
+            "an action",
+            "Choose objective.positives=own, or clips of a source that labels verbs and nouns.",
+        )
 
 
 def _report(line: str) -> None:

@@ -8,6 +8,7 @@ therefore holds the weights, the optimizer's moments, the loss scaler, and how f
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,12 @@ from egodtm_robot.core.training.parameter_groups import (
 )
 from egodtm_robot.core.training.schedule import is_due, rate_share
 from egodtm_robot.core.training.states import TrainingStates, saved_states
+from egodtm_robot.core.training.weight_average import WeightAverage
 from pretrain.checkpoints import save_checkpoint
 from pretrain.clips.dataset import ClipBatch, ClipDataset
 from pretrain.clips.stream import StreamSampler, training_loader
 from pretrain.learning.training_config import TrainingConfig, image_steps
+from pretrain.losses.heads import ModelWithHeads
 from pretrain.losses.objective import ObjectiveConfig, freeze_unused, objective_losses
 from pretrain.model import EgoDTM
 
@@ -135,8 +138,15 @@ class Trainer:
         freeze_unused(self.model, objective)
         if self.model.visual.stem is not None:
             self.model.visual.stem.train_network(config.stem_rate > 0)
-        self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = make_optimizer(self.model, config)
+        self.heads: ModelWithHeads | None = None
+        if objective.has_heads:
+            channels = dataset.teacher.channels if dataset.teacher is not None else None
+            heads = ModelWithHeads(self.model, objective, seed, channels)
+            self.heads = heads.to(accelerator.device)
+        self.trainee: torch.nn.Module = self.model if self.heads is None else self.heads
+        self.trained = [p for p in self.trainee.parameters() if p.requires_grad]
+        self.optimizer = make_optimizer(self.model, config, self.heads, objective.dense.head_rate)
+        self.average = None if config.ema is None else WeightAverage(self.model, config.ema)
         self.states = TrainingStates(out_dir / _RESUME, self.identity)
 
         # State of the run.
@@ -159,13 +169,13 @@ class Trainer:
             self.model.compile()
         # Of the stem's 1 x 1 convolutions: they have one order in memory under two descriptions.
         warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-        wrapped, optimizer = accelerator.prepare(self.model, self.optimizer)
+        wrapped, optimizer = accelerator.prepare(self.trainee, self.optimizer)
         on_images = image_steps(config, self.steps)
         if self.steps == 0:
             self._validate_and_keep()
         batches = iter(self._loader(on_images))
         means = StepMeans()
-        self.model.train()
+        self.trainee.train()
         began = time.perf_counter()
         while self.step < self.steps:
             asked = time.perf_counter()
@@ -174,8 +184,12 @@ class Trainer:
 
             rate = config.learning_rate * rate_share(self.step, self.steps, warmup=config.warmup)
             set_learning_rate(optimizer, rate)
+            if self.heads is not None:
+                self.heads.begin_step(self.step, accelerator.process_index)
             means.add(self._optimize(wrapped, optimizer, batch))
             self.step += 1
+            if self.average is not None:
+                self.average.update(self.step)
 
             now = time.perf_counter()
             # The first batch waits for the workers to start; steps on images are another matter.
@@ -283,7 +297,14 @@ class Trainer:
             self.progress(self.step, f"loss {values['total']:.3f}  loader wait {wait:.0%}")
 
     def _validate_and_keep(self) -> None:
-        """Score the validation clips; keep the weights as the last and, if they are, the best."""
+        """Score the validation clips; keep the weights as the last and, if they are, the best.
+
+        With ``training.ema`` these are the averaged weights.
+        """
+        with nullcontext() if self.average is None else self.average.applied():
+            self._validate_and_keep_present()
+
+    def _validate_and_keep_present(self) -> None:
         self.model.eval()
         scores = self.validate(self.model, self.step)
         self.model.train()
@@ -309,12 +330,16 @@ class Trainer:
             "times": [self.pace.trained_s, self.pace.waited_s, self.pace.clips],
             "scaler": None if scaler is None else scaler.state_dict(),
         }
-        self.states.save(self.step, self.model, self.optimizer, record)
+        further = {} if self.average is None else {"average": self.average.tensors()}
+        self.states.save(self.step, self.trainee, self.optimizer, record, further)
 
     def _resume(self) -> None:
         """Take up the newest readable state, if there is one."""
-        record = self.states.restore(self.model, self.optimizer)
+        further: dict[str, dict[str, torch.Tensor]] = {}
+        record = self.states.restore(self.trainee, self.optimizer, further)
         if record is not None:
+            if self.average is not None:
+                self.average.restore(further["average"])
             if record["scaler"] is not None and self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(record["scaler"])
             self.step = record["step"]
@@ -325,10 +350,21 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
 
-def make_optimizer(model: EgoDTM, config: TrainingConfig) -> torch.optim.AdamW:
+def make_optimizer(
+    model: EgoDTM,
+    config: TrainingConfig,
+    heads: ModelWithHeads | None = None,
+    head_rate: float = 1.0,
+) -> torch.optim.AdamW:
     """AdamW on what is trained, with weight decay on matrices that multiply features.
 
     The stem learns at its share of the rate, :attr:`TrainingConfig.stem_rate`.
+
+    Args:
+        model: what is trained.
+        config: rates.
+        heads: that are trained with it, at the rate of the rest.
+        head_rate: of the model's dense head, as a multiple of the rate.
     """
 
     def is_stem(name: str) -> bool:
@@ -342,11 +378,17 @@ def make_optimizer(model: EgoDTM, config: TrainingConfig) -> torch.optim.AdamW:
         return is_matrix(name, parameter) and not is_table and config.weight_decay > 0
 
     stem = [named for named in model.named_parameters() if is_stem(named[0])]
-    rest = [named for named in model.named_parameters() if not is_stem(named[0])]
+    head = [named for named in model.named_parameters() if named[0].startswith("dense_head.")]
+    apart = {name for name, _ in [*stem, *head]}
+    rest = [named for named in model.named_parameters() if named[0] not in apart]
     groups = [
         *parameter_groups(rest, config.weight_decay, decays=decays),
         *parameter_groups(stem, config.weight_decay, rate_share=config.stem_rate, decays=decays),
+        *parameter_groups(head, config.weight_decay, rate_share=head_rate, decays=decays),
     ]
+    if heads is not None:
+        own = [one for one in heads.named_parameters() if not one[0].startswith("model.")]
+        groups += parameter_groups(own, config.weight_decay, decays=decays)
     return torch.optim.AdamW(
         groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True
     )

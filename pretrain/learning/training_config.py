@@ -49,6 +49,10 @@ class TrainingConfig:
     clip_norm: float = 1.0
     """Gradients of a larger norm are scaled down to it."""
 
+    ema: float | None = None
+    """Decay of a moving average of the weights, such as 0.999: validated, measured and exported are
+    the averaged weights. Null keeps those of the last step."""
+
     precision: Precision = "float32"
     """``float32``, or ``bf16`` or ``fp16`` for the products inside the model."""
 
@@ -90,6 +94,8 @@ class TrainingConfig:
                 raise ConfigurationError(f"Expected {name} in [0, 1), got {getattr(self, name)}.")
         if not 0 <= self.stem_rate <= 1:
             raise ConfigurationError(f"Expected stem_rate in [0, 1], got {self.stem_rate}.")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ConfigurationError(f"Expected ema in (0, 1) or null, got {self.ema}.")
         if not 0 <= self.weight_decay < math.inf:
             raise ConfigurationError(
                 f"Expected a finite weight_decay >= 0, got {self.weight_decay}."

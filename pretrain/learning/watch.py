@@ -91,7 +91,8 @@ class Watch:
 
         Returns:
             Plain JSON: ``clips``, the scores of each task by its name (None where there is nothing
-            to measure), and ``score``, the mean headline of the tasks of ``best_by``.
+            to measure), and ``score``, the mean headline of the tasks of ``best_by``, or the step
+            where none of them is measured.
         """
         seen, data = self._seen(model), self._clips["validation"]
         scores = self._measure(seen, data)
@@ -103,7 +104,8 @@ class Watch:
         values = {
             "clips": len(data),
             **plain_scores(scores),
-            "score": float(np.mean(headlines)) if headlines else 0.0,
+            # Of weights that nothing measures, such as a dense head's alone, the last are kept.
+            "score": float(np.mean(headlines)) if headlines else float(step),
         }
         if self.writer is not None:
             for name, value in _flat(values):
@@ -164,7 +166,8 @@ class Watch:
 
     def _measure(self, model: EgoDTMModel, data: EvaluationClips) -> dict[str, Scores | None]:
         able = [task for task in self.tasks if task.lacks(model, data) is None]
-        records = measure_tasks(model, able, data, self.accelerator)
+        # Heads alone have nothing that a task could measure.
+        records = measure_tasks(model, able, data, self.accelerator) if able else {}
         return {
             task.name: task.score(records[task.name]) if task in able else None
             for task in self.tasks

@@ -4,6 +4,12 @@ Clips of a batch that have the same text are no negatives of one another: for a 
 for a text, the videos) of other clips with its text are left out of the sum that it is compared
 with. Counting them as negatives would push apart what belongs together; counting them as further
 positives would make a frequent text weigh more.
+
+EgoNCE (Lin et al., arXiv 2206.01670) does count positives: all clips that share a verb and a noun
+with a clip, whose summed probability is the one that the loss is of. Its sum of two directions is a
+mean here, as for the plain loss. Its other half, a neighboring clip of the same video for every
+clip as a further negative, is not here: drawn clips have no neighbors. A clip's own false captions
+(``negatives``) are the hard negatives that this loss has.
 """
 
 import torch
@@ -23,6 +29,7 @@ def contrastive_loss(
     groups: torch.Tensor | None = None,
     negatives: torch.Tensor | None = None,
     elements: int = _ELEMENTS,
+    actions: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean over the batch of the cross-entropies of finding a clip's text and a text's clip.
 
@@ -39,6 +46,9 @@ def contrastive_loss(
             are fewer than k. Each clip is compared with its own beside the texts of all clips; from
             text to video there is nothing to add (EgoNCE++, arXiv 2405.17719).
         elements: similarities that are held at once.
+        actions: int64 (n, 1 + M), see :func:`pretrain.clips.actions.action_numbers`: clips that
+            share their verb and a noun are positives of one another, as in EgoNCE, and ``groups``
+            counts for nothing; None for plain InfoNCE.
 
     Returns:
         A scalar, see :mod:`pretrain.losses`.
@@ -66,6 +76,7 @@ def contrastive_loss(
         groups = groups[own]
     else:
         every_group = gather(groups)
+    every_action = None if actions is None else gather(actions)
     rows = max(1, elements // count)
     total = video.new_zeros(())
     for queries, keys, false in ((video, every_text, negatives), (text, every_video, None)):
@@ -79,6 +90,8 @@ def contrastive_loss(
                 groups[part],
                 every_group,
                 None if false is None else false[part],
+                None if actions is None else actions[part],
+                every_action,
                 use_reentrant=False,
                 preserve_rng_state=False,
             )
@@ -101,19 +114,39 @@ def _summed_cross_entropy(
     groups: torch.Tensor,
     every_group: torch.Tensor,
     false: torch.Tensor | None,
+    actions: torch.Tensor | None,
+    every_action: torch.Tensor | None,
 ) -> torch.Tensor:
     """Sum over queries (m, J) of the cross-entropy of finding key ``own`` among keys (N, J).
 
-    Each query is also compared with keys of its own, ``false`` (m, k, J).
+    Each query is also compared with keys of its own, ``false`` (m, k, J). With ``actions`` a query
+    has to find any of the keys of its action.
     """
     with torch.autocast(queries.device.type, enabled=False):
         logits = queries @ keys.T
-    repeated = groups[:, None] == every_group
-    repeated[torch.arange(len(own), device=own.device), own] = False
-    logits = logits.masked_fill(repeated, float("-inf"))
+    queried = torch.arange(len(own), device=own.device)
+    positives = None
+    if actions is not None:
+        assert every_action is not None
+        positives = same_action(actions, every_action)
+        positives[queried, own] = True
+        found = logits.masked_fill(~positives, float("-inf")).logsumexp(dim=1)
+    else:
+        repeated = groups[:, None] == every_group
+        repeated[queried, own] = False
+        logits = logits.masked_fill(repeated, float("-inf"))
     if false is not None:
         with torch.autocast(queries.device.type, enabled=False):
             rivals = (false @ queries[:, :, None]).squeeze(-1)
         absent = (false == 0).all(dim=-1)
         logits = torch.cat([logits, rivals.masked_fill(absent, float("-inf"))], dim=1)
+    if positives is not None:
+        return (logits.logsumexp(dim=1) - found).sum()
     return torch.nn.functional.cross_entropy(logits, own, reduction="sum")
+
+
+def same_action(actions: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Whether clips share their verb and at least one noun: (m, 1 + M), (N, 1 + M) -> (m, N)."""
+    verbs = (actions[:, None, 0] == others[:, 0]) & (others[:, 0] != 0)
+    nouns = (actions[:, None, 1:, None] == others[:, None, 1:]) & (others[:, None, 1:] != 0)
+    return verbs & nouns.flatten(2).any(dim=2)

@@ -1,6 +1,7 @@
 """What a model is trained for: the weighted losses of one batch."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import nn
@@ -13,11 +14,18 @@ from pretrain.losses import (
     contrastive_loss,
     depth_loss,
     depth_target,
+    name_loss,
+    projection_loss,
     region_loss,
     region_target,
     text_groups,
 )
+from pretrain.losses.dense import DenseLossConfig, dense_losses
 from pretrain.model import EgoDTM, EgoDTMConfig, EgoDTMOutput
+from pretrain.model.crop_decoder import CropConfig
+
+Positives = Literal["own", "action"]
+"""Which texts a video has to find: see :attr:`ObjectiveConfig.positives`."""
 
 
 @dataclass
@@ -36,6 +44,34 @@ class ObjectiveConfig:
     region: float = 0.0
     """Weight of the boxes of hands and objects, the 2D counterpart of depth."""
 
+    anchor: float = 0.0
+    """Weight of the stem's anchor: through a small translator its features must still give those of
+    ImageNet's stem. For a stem that learns (``training.stem_rate``)."""
+
+    crop: float = 0.0
+    """Weight of rebuilding a crop of a frame from one token of the whole frame and a few of the
+    crop's patches."""
+
+    distill: float = 0.0
+    """Weight of giving the tokens of ``teacher``, a frozen vision model."""
+
+    distill_into: Literal["stem", "patches"] = "stem"
+    """What learns from the teacher: the features of the ``stem``, or the ``patches`` behind the
+    blocks."""
+    region_names: float = 0.0
+    """Weight of naming the objects behind these boxes: object queries are compared with the nouns
+    of the text."""
+
+    entities: float = 0.0
+    """Weight of holding groups of patches to the boxes of hands and objects."""
+
+    entity_names: float = 0.0
+    """Weight of comparing groups of patches with the nouns of the text."""
+
+    positives: Positives = "own"
+    """What the contrastive loss takes for right: a clip's ``own`` text alone, or the texts of all
+    clips that share a verb and a noun with it (``action``, EgoNCE of EgoVLP)."""
+
     texts: Text = "random"
     """Text that a clip is trained with: ``narration``, ``caption`` (which adds space and motion),
     or ``random``, one of the two drawn for every sample, as published."""
@@ -48,20 +84,91 @@ class ObjectiveConfig:
     depth_loss: DepthLossConfig = field(default_factory=DepthLossConfig)
     """Parts of the depth loss."""
 
+    dense: DenseLossConfig = field(default_factory=DenseLossConfig)
+    """What single tokens have to tell of the truth that only a simulator has: classes, surface
+    normals, corresponding points."""
+    crop_decoder: CropConfig = field(default_factory=CropConfig)
+    """What a crop is rebuilt from, and how much of it is seen."""
+
     def __post_init__(self) -> None:
         """Refuse what the types let through.
 
         Raises:
             ConfigurationError: a weight is negative, or all are zero.
         """
-        weights = (self.text, self.depth, self.region)
-        if min(weights) < 0 or max(weights) == 0:
+        if min(self.weights.values()) < 0 or max(self.weights.values()) == 0:
+            *names, last = self.weights
+            *values, final = map(str, self.weights.values())
             raise ConfigurationError(
-                "Expected weights text, depth and region of 0 or more, one of them above 0, got "
-                f"{self.text}, {self.depth} and {self.region}."
+                f"Expected weights {', '.join(names)} and {last} of 0 or more, one of them above "
+                f"0, got {', '.join(values)} and {final}."
+            )
+        if self.positives == "action" and not self.text:
+            raise ConfigurationError(
+                "Expected objective.text above 0 with objective.positives=action, got 0: positives "
+                "are those of the contrastive loss."
             )
         if self.negatives < 0:
             raise ConfigurationError(f"Expected negatives >= 0, got {self.negatives}.")
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each loss, by its name."""
+        named = {name: getattr(self, name) for name in (*_PARTS, *_HEADS)}
+        return named | {str(part): weight for part, weight in self.dense.weights.items()}
+
+    @property
+    def finds_regions(self) -> bool:
+        """Whether the region decoder is trained."""
+        return max(self.region, self.region_names) > 0
+
+    @property
+    def finds_entities(self) -> bool:
+        """Whether the entity decoder is trained."""
+        return max(self.entities, self.entity_names) > 0
+
+    @property
+    def names_things(self) -> bool:
+        """Whether the nouns of texts are encoded."""
+        return max(self.region_names, self.entity_names) > 0
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether there are heads that are no part of the model, :mod:`pretrain.losses.heads`."""
+        return any(self.weights[name] > 0 for name in _HEADS)
+
+    @property
+    def reads_stem(self) -> bool:
+        """Whether a head reads the stem's features."""
+        at_stem = self.crop > 0 and self.crop_decoder.source == "stem"
+        return self.anchor > 0 or at_stem or (self.distill > 0 and self.distill_into == "stem")
+
+    @property
+    def only_stem(self) -> bool:
+        """Whether nothing behind the stem is trained."""
+        behind = self.crop > 0 and self.crop_decoder.source == "class"
+        behind |= self.distill > 0 and self.distill_into == "patches"
+        behind |= bool(self.dense.weights) and self.dense.attach == "patches"
+        return not behind and not any(getattr(self, name) for name in _PARTS)
+
+    def equip(self, model: EgoDTMConfig) -> None:
+        """Give a model's configuration the parts that are trained, in place."""
+        if self.finds_regions:
+            model.region_decoder.enabled = True
+        if self.region_names:
+            model.region_decoder.names = True
+        if self.finds_entities:
+            model.entity_decoder.enabled = True
+
+    def most_names(self, model: EgoDTMConfig) -> int:
+        """How many nouns of a text are compared at most."""
+        wanted = [model.region_decoder.objects] if self.region_names else []
+        wanted += [model.entity_decoder.objects] if self.entity_names else []
+        return min(wanted, default=0)
+
+
+_PARTS = ("text", "depth", "region", "region_names", "entities", "entity_names")
+_HEADS = ("anchor", "crop", "distill")
 
 
 def freeze_unused(model: EgoDTM, objective: ObjectiveConfig) -> None:
@@ -72,17 +179,62 @@ def freeze_unused(model: EgoDTM, objective: ObjectiveConfig) -> None:
     Raises:
         ConfigurationError: the objective needs a part that the model was configured without.
     """
-    if objective.region and model.region_decoder is None:
+    regions, entities = model.region_decoder, model.entity_decoder
+    if objective.finds_regions and regions is None:
         raise ConfigurationError(
             "Expected a model with a region decoder; set model.region_decoder.enabled=true."
         )
+    if objective.region_names and (regions is None or regions.name_embed is None):
+        raise ConfigurationError(
+            "Expected a region decoder that names objects; set model.region_decoder.names=true."
+        )
+    if objective.finds_entities and entities is None:
+        raise ConfigurationError(
+            "Expected a model with an entity decoder; set model.entity_decoder.enabled=true."
+        )
     if not objective.text:
-        model.textual.requires_grad_(False)
         model.image_projection.requires_grad_(False)
+        if not objective.names_things:
+            model.textual.requires_grad_(False)
     if not objective.depth:
         model.depth_decoder.requires_grad_(False)
-    if not objective.region and model.region_decoder is not None:
-        model.region_decoder.requires_grad_(False)
+    if regions is not None:
+        if not objective.finds_regions:
+            regions.requires_grad_(False)
+        elif not objective.region:
+            regions.box_embed.requires_grad_(False)
+            regions.presence_embed.requires_grad_(False)
+        if not objective.region_names and regions.name_embed is not None:
+            regions.name_embed.requires_grad_(False)
+    if entities is not None:
+        if not objective.finds_entities:
+            entities.requires_grad_(False)
+        elif not objective.entity_names:
+            entities.name_embed.requires_grad_(False)
+    if objective.only_stem:
+        model.visual.requires_grad_(False)
+    freeze_beside_dense(model, objective)
+
+
+def freeze_beside_dense(model: EgoDTM, objective: ObjectiveConfig) -> None:
+    """Freeze the dense head if it is not trained; train the norm of a stem that it alone reads.
+
+    Raises:
+        ConfigurationError: the model's head has other parts or reads other tokens.
+    """
+    wanted, head = objective.dense, model.config.dense_head
+    if wanted.weights and (set(wanted.weights), wanted.attach) != (set(head.parts), head.source):
+        raise ConfigurationError(
+            f"Expected a model with a dense head for {', '.join(wanted.weights)} on "
+            f"{wanted.attach}, got {', '.join(head.parts) or 'none'} on {head.source}. Set "
+            "model.dense_head.parts and model.dense_head.source."
+        )
+    if not wanted.weights:
+        if model.dense_head is not None:
+            model.dense_head.requires_grad_(False)
+    elif objective.only_stem:
+        assert model.visual.stem is not None
+        model.visual.stem.requires_grad_(True)
 
 
 def objective_losses(
@@ -91,7 +243,7 @@ def objective_losses(
     """Losses of a batch, unweighted, and their weighted sum as ``total``.
 
     Args:
-        model: an :class:`EgoDTM`, or what wraps it to train in many processes.
+        model: an :class:`EgoDTM`, or what wraps it to train heads with it or in many processes.
         batch: on the model's device, this process's share of the global batch.
         objective: which losses.
         config: of the model.
@@ -105,7 +257,11 @@ def objective_losses(
         batch.frames,
         tokens if objective.text else None,
         depth=objective.depth > 0,
-        regions=objective.region > 0,
+        regions=objective.finds_regions,
+        names=_names(batch) if objective.names_things else None,
+        entities=objective.finds_entities,
+        dense=bool(objective.dense.weights),
+        **({} if batch.teacher is None else {"teacher": batch.teacher}),
     )
     parts: dict[str, torch.Tensor] = {}
     if objective.text:
@@ -121,6 +277,7 @@ def objective_losses(
             output.logit_scale,
             text_groups(batch.tokens),
             negatives,
+            actions=batch.actions if objective.positives == "action" else None,
         )
     if objective.depth:
         assert output.depths is not None
@@ -130,16 +287,52 @@ def objective_losses(
         parts["depth"] = depth_loss(output.depths, target, objective.depth_loss)
     if objective.region:
         assert output.boxes is not None
-        parts["region"] = region_loss(output.boxes, batch_regions(batch, config))
-    weights = {"text": objective.text, "depth": objective.depth, "region": objective.region}
+        target_boxes = batch_regions(batch, config.region_decoder.objects)
+        parts["region"] = region_loss(output.boxes, target_boxes)
+    if objective.region_names:
+        assert output.boxes is not None
+        parts["region_names"] = _name_loss(output.boxes[-1].names, batch, output)
+    if objective.finds_entities:
+        assert output.entities is not None
+        if objective.entities:
+            target_boxes = batch_regions(batch, config.entity_decoder.objects)
+            found = output.entities.masks
+            parts["entities"] = projection_loss(found, output.video.grid, target_boxes)
+        if objective.entity_names:
+            parts["entity_names"] = _name_loss(output.entities.names, batch, output)
+    if objective.dense.weights:
+        assert output.dense is not None
+        assert batch.dense is not None
+        parts.update(dense_losses(output.dense, batch.dense, objective.dense))
+    parts |= output.further
+    weights = objective.weights
     total = torch.stack([weights[name] * loss for name, loss in parts.items()]).sum()
     return {"total": total, **parts}
 
 
-def batch_regions(batch: ClipBatch, config: EgoDTMConfig) -> RegionTarget:
-    """The boxes of a batch by role, on the batch's device."""
+def _names(batch: ClipBatch) -> torch.Tensor:
+    """The ids of all nouns of a batch in a row (M, 77)."""
+    assert batch.names is not None
+    return batch.names[batch.names[..., 0] != 0]
+
+
+def _name_loss(
+    predictions: torch.Tensor | None, batch: ClipBatch, output: EgoDTMOutput
+) -> torch.Tensor:
+    assert predictions is not None
+    assert batch.names is not None
+    assert output.names is not None
+    present = batch.names[..., 0] != 0
+    names = output.names.new_zeros((*present.shape, output.names.shape[1]))
+    names[present] = output.names
+    groups = text_groups(batch.names.flatten(0, 1)).reshape(present.shape)
+    return name_loss(predictions, names, present, groups, output.logit_scale)
+
+
+def batch_regions(batch: ClipBatch, objects: int) -> RegionTarget:
+    """The boxes of a batch by role, with so many objects, on the batch's device."""
     assert batch.boxes is not None
-    target = region_target(batch.boxes, batch.frames.shape[1], config.region_decoder.objects)
+    target = region_target(batch.boxes, batch.frames.shape[1], objects)
     device = batch.frames.device
     return RegionTarget(
         target.boxes.to(device), target.present.to(device), target.labeled.to(device)

@@ -1,8 +1,9 @@
-"""EgoDTM: video encoder, text encoder, depth and region decoders, and their union."""
+"""EgoDTM: video encoder, text encoder, depth, region and entity decoders, and their union."""
 
 from pretrain.model.configuration import (
     DepthDecoderConfig,
     EgoDTMConfig,
+    EntityDecoderConfig,
     RegionDecoderConfig,
     TextConfig,
     VisionConfig,
@@ -14,6 +15,7 @@ __all__ = [
     "EgoDTM",
     "EgoDTMConfig",
     "EgoDTMOutput",
+    "EntityDecoderConfig",
     "RegionDecoderConfig",
     "TextConfig",
     "VideoFeatures",

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from egodtm_robot.core.errors import ConfigurationError
+from pretrain.model.dense_head import DenseHeadConfig
 
 Activation = Literal["gelu", "quick_gelu"]
 Stem = Literal["pixels", "efficientnet_lite0"]
@@ -183,10 +184,48 @@ class RegionDecoderConfig:
     objects: int = 3
     """Object queries, beside one for each hand; at most 5, because all their orders are tried."""
 
+    names: bool = False
+    """Whether object queries are also brought to the space shared with texts, to be named."""
+
     def __post_init__(self) -> None:
         check_heads("region decoder", self.width, self.heads)
         if not 0 <= self.objects <= 5:
             raise ConfigurationError(f"Expected 0 to 5 object queries, got {self.objects}.")
+
+
+@dataclass
+class EntityDecoderConfig:
+    """Patches grouped into entities, which are named and held to boxes."""
+
+    enabled: bool = False
+    """Whether the model has it. The published model does not."""
+
+    width: int = 128
+    """Channels of groups."""
+
+    heads: int = 4
+    """Attention heads; must divide the width."""
+
+    feed_forward: int = 512
+    """Hidden channels of the feed-forward parts."""
+
+    parts: int = 16
+    """Groups of the first step, in each frame."""
+
+    entities: int = 8
+    """Groups of the second step, in the whole clip."""
+
+    objects: int = 3
+    """Objects, beside the two hands, that entities are held to and named as, at most."""
+
+    def __post_init__(self) -> None:
+        check_heads("entity decoder", self.width, self.heads)
+        if not 1 <= self.objects <= self.entities - 2 <= self.parts - 2:
+            raise ConfigurationError(
+                "Expected 1 or more objects, at least two entities more than objects, and at least "
+                f"as many parts as entities, got objects={self.objects}, "
+                f"entities={self.entities} and parts={self.parts}."
+            )
 
 
 @dataclass
@@ -213,6 +252,11 @@ class EgoDTMConfig:
 
     region_decoder: RegionDecoderConfig = field(default_factory=RegionDecoderConfig)
     """Region decoder."""
+
+    dense_head: DenseHeadConfig = field(default_factory=DenseHeadConfig)
+    """Head of the dense objectives."""
+    entity_decoder: EntityDecoderConfig = field(default_factory=EntityDecoderConfig)
+    """Entity decoder."""
 
     gradient_checkpointing: bool = False
     """Whether activations inside blocks are computed again in the backward pass instead of kept:

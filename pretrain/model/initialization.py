@@ -63,8 +63,33 @@ def initialize(model: "EgoDTM", generator: torch.Generator) -> None:
             config = model.config.text
             deviation = _text_deviation(rest, config.width, config.layers)
             nn.init.normal_(parameter, std=deviation, generator=generator)
+        elif part == "dense_head":
+            # A head that says nothing at first leaves the tokens as they were, and random answers
+            # would tear at a stem that has learned.
+            nn.init.normal_(parameter, std=0.01, generator=generator)
         elif "query_" in name:
             nn.init.normal_(parameter, generator=generator)
+        else:
+            nn.init.xavier_uniform_(parameter, generator=generator)
+
+
+def initialize_head(head: nn.Module, generator: torch.Generator) -> None:
+    """Give every parameter of a head its initial value: Xavier for matrices, as in decoders.
+
+    Args:
+        head: changed in place.
+        generator: the only source of randomness.
+    """
+    for module in head.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.reset_parameters()
+    for name, parameter in head.named_parameters():
+        if _belongs_to_norm(head, name):
+            continue
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif parameter.ndim == 1:
+            nn.init.normal_(parameter, std=_CLASS_DEVIATION, generator=generator)
         else:
             nn.init.xavier_uniform_(parameter, generator=generator)
 

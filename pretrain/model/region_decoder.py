@@ -1,16 +1,19 @@
-"""Boxes of hands and objects from queries: the 2D objective that depth is compared with.
+"""Boxes of hands and objects from queries, and their names: the 2D objective beside depth.
 
-The published model has no such part, so all of it is our choice. Roles are fixed where the data
+After HelpingHands (Zhang, Gupta, Zisserman, arXiv 2308.07918), where queries of a decoder over the
+video's tokens predict boxes of hands and objects, and object queries are compared with the nouns of
+the text. The rest is our choice. Roles are fixed where the data
 knows them: one query for the left hand, one for the right; the other queries are for objects, whose
 order is free (the loss tries all). Every frame has its own copy of the queries, which reads the
 patches of its frame; copies of all frames read each other, so that a role keeps to one thing.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from pretrain.model.configuration import RegionDecoderConfig
 from pretrain.model.query_decoder import MLP, QueryDecoder
@@ -27,10 +30,13 @@ class RegionPrediction:
         boxes: float32 (B, T, R, 4): left, top, right, bottom in [0, 1] of the frame, R being the
             left hand, the right hand, then objects.
         presence: float32 (B, T, R), logits of being in the frame.
+        names: float32 (B, objects, J), of length 1, in the space shared with texts; of the last
+            layer of a decoder that names objects, None of others.
     """
 
     boxes: torch.Tensor
     presence: torch.Tensor
+    names: torch.Tensor | None = None
 
 
 class RegionDecoder(QueryDecoder):
@@ -39,9 +45,10 @@ class RegionDecoder(QueryDecoder):
     Args:
         config: sizes.
         channels: of a patch token.
+        joint_width: channels of the space shared with texts.
     """
 
-    def __init__(self, config: RegionDecoderConfig, channels: int) -> None:
+    def __init__(self, config: RegionDecoderConfig, channels: int, joint_width: int) -> None:
         super().__init__(
             config.width,
             config.layers,
@@ -52,6 +59,8 @@ class RegionDecoder(QueryDecoder):
         self.input_proj = nn.Linear(channels, config.width)
         self.box_embed = MLP(config.width, config.width, config.width, 4)
         self.presence_embed = nn.Linear(config.width, 1)
+        # Last, so that the other initial weights are the same with and without it.
+        self.name_embed = MLP(config.width, config.width, joint_width) if config.names else None
 
     def forward(self, patch_tokens: torch.Tensor) -> list[RegionPrediction]:
         """(B, T, L, D) -> predictions before the first layer and after each."""
@@ -70,6 +79,11 @@ class RegionDecoder(QueryDecoder):
             queries = queries.reshape(batch, frames * roles, width)
             queries = feed_forward(self_attention(queries, positions))
             predictions.append(self._predict(queries, frames))
+        if self.name_embed is not None:
+            # What an object is called does not change from frame to frame.
+            objects = self.decoder_norm(queries).unflatten(1, (frames, -1))[:, :, HANDS:].mean(1)
+            names = functional.normalize(self.name_embed(objects).float(), dim=-1)
+            predictions[-1] = replace(predictions[-1], names=names)
         return predictions
 
     def _predict(self, queries: torch.Tensor, frames: int) -> RegionPrediction:

@@ -51,13 +51,17 @@ class EfficientNetStem(nn.Module):
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Uint8 (B, T, H, W, 3) -> (B, T, L, C), sides multiples of PATCH_SIZE."""
+        normalized: torch.Tensor = self.norm(self.features(frames))
+        return normalized
+
+    def features(self, frames: torch.Tensor) -> torch.Tensor:
+        """What :meth:`forward` gives, before the norm that suits it to the blocks."""
         images = frames.flatten(0, 1)
         # An exported network knows no number of rows that it could cut up.
         cut = frames.device.type == "cpu" and not torch.compiler.is_exporting()
         parts = images.split(_AT_ONCE) if cut else (images,)
         patches = torch.cat([self._patches(part) for part in parts])
-        normalized: torch.Tensor = self.norm(patches)
-        return normalized.unflatten(0, frames.shape[:2])
+        return patches.unflatten(0, frames.shape[:2])
 
     def train_network(self, trained: bool) -> None:
         """Let the network learn with what is behind it, or leave it as it is."""

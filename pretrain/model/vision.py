@@ -47,11 +47,14 @@ class VisionTransformer(nn.Module):
         )
         self.ln_post = nn.LayerNorm(width, eps=config.norm_eps)
 
-    def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, frames: torch.Tensor, patches: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode clips.
 
         Args:
             frames: uint8 (B, T, H, W, 3) RGB; H and W multiples of the patch size.
+            patches: of :meth:`patches`, where they have been cut already.
 
         Returns:
             Class token (B, D) and patch tokens (B, T, L, D), row-major from the top left.
@@ -59,16 +62,19 @@ class VisionTransformer(nn.Module):
         Raises:
             ModelInputError: another shape or type.
         """
-        tokens = self.ln_post(self.transformer(self.embed(frames)))
+        tokens = self.ln_post(self.transformer(self.embed(frames, patches)))
         return tokens[:, 0], tokens[:, 1:].unflatten(1, (frames.shape[1], -1))
 
-    def embed(self, frames: torch.Tensor) -> torch.Tensor:
+    def embed(self, frames: torch.Tensor, patches: torch.Tensor | None = None) -> torch.Tensor:
         """What the first block gets: uint8 (B, T, H, W, 3) -> (B, 1 + T * L, D), class token first.
 
         Raises:
             ModelInputError: another shape or type.
         """
-        patches, grid = self.patches(frames)
+        if patches is None:
+            patches, _ = self.patches(frames)
+        size = self.config.patch_size
+        grid = (frames.shape[2] // size, frames.shape[3] // size)
         batch, count = patches.shape[:2]
         tokens = self.conv1(patches) + self.patch_positions(grid, count)
         first = self.class_embedding + self.positional_embedding[0]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pretrain.clips.clip import Boxes, Clip
+from pretrain.clips.dense import DENSE_KINDS, frame_pairs
 from pretrain.clips.store import ClipStoreWriter
 
 COLORS = {
@@ -64,6 +65,34 @@ def make_clip(seed: int, *, size: int = 32, grid: int = 8, depth: bool = True) -
         licence="CC0-1.0",
         extra={"seed": seed},
     )
+
+
+def make_dense_clip(seed: int, **options: Any) -> Clip:
+    """The same with dense truth: the square is an object that faces the camera on a slope."""
+    clip = make_clip(seed, **options)
+    masks, grid = clip.masks, clip.masks.shape[1]
+    clip.segmentation = np.where(masks > 0, np.uint8(6), np.uint8(0))
+    slope = np.array([0.0, 0.8, 0.6], np.float32)
+    clip.normals = np.where(masks[..., None] > 0, np.float32([0, 0, 1]), slope)
+    centers = (np.stack(np.meshgrid(*(np.arange(grid),) * 2), axis=-1) + 0.5) / grid
+    corners = clip.boxes.xyxy[:, :2]
+    points = []
+    for first, second in frame_pairs(len(masks)):
+        moved = np.where(masks[first][..., None] > 0, corners[second] - corners[first], 0)
+        there = (centers + moved).astype(np.float32)
+        cell = np.clip((there * grid).astype(int), 0, grid - 1)
+        seen = masks[second][cell[..., 1], cell[..., 0]] == masks[first]
+        inside = ((there >= 0) & (there <= 1)).all(axis=-1)
+        points.append(np.where((seen & inside)[..., None], there, np.float32(np.nan)))
+    clip.points = np.stack(points)
+    return clip
+
+
+def make_dense_store(path: Path, seeds: range) -> Path:
+    """A store of clips with dense truth."""
+    with ClipStoreWriter.create(path, {"maker": "squares"}, dense=DENSE_KINDS) as writer:
+        writer.append([make_dense_clip(int(seed)) for seed in seeds])
+    return path
 
 
 def make_store(path: Path, seeds: range, *, shards: int = 1, **options: Any) -> Path:

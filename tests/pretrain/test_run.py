@@ -11,13 +11,17 @@ import torch
 from PIL import Image
 
 from egodtm_robot.core.configuration import compose, from_yaml
+from egodtm_robot.core.errors import DatasetError
 from pretrain.checkpoints import load_checkpoint
 from pretrain.clips import ClipStore
+from pretrain.clips.clip import Boxes
+from pretrain.clips.store import ClipStoreWriter
+from pretrain.learning.pretraining import pretrain
 from pretrain.model import EgoDTM
 from pretrain.run import PretrainConfig, main
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
-from fake_clips import make_store
+from fake_clips import make_clip, make_dense_store, make_store
 from tiny_model import TINY_OVERRIDES
 
 ROOT = Path(__file__).parents[2]
@@ -103,13 +107,70 @@ def test_a_run_starts_from_the_weights_that_are_named(stores, tmp_path):
 
 @pytest.mark.parametrize("objective", ["depth", "region"])
 def test_objectives_without_text(stores, tmp_path, objective):
-    results = run(stores, tmp_path / objective, f"objective={objective}", "steps=2")
+    alone = ["objective.text=0", "objective.region_names=0"] if objective == "region" else []
+    results = run(stores, tmp_path / objective, f"objective={objective}", "steps=2", *alone)
     assert results["retrieval"] is results["multiple_choice"] is None
     if objective == "depth":
         assert 0 <= results["depth"]["delta1"] <= 1
     else:
         assert 0 <= results["regions"]["iou"] <= 1
         assert results["depth"] is None
+
+
+@pytest.mark.parametrize(
+    ("objective", "parts"),
+    [("region", {"region", "region_names"}), ("entities", {"entities", "entity_names"})],
+)
+def test_objectives_of_things_run_by_their_name_alone(stores, tmp_path, objective, parts):
+    sizes = ("width=16", "heads=2", "feed_forward=32")
+    small = [f"model.{part}_decoder.{size}" for part in ("region", "entity") for size in sizes]
+    results = run(stores, tmp_path / objective, f"objective={objective}", "steps=2", *small)
+    first = results["curves"][0]
+    assert {"text", *parts} <= first.keys()
+    assert "depth" not in first
+    assert min(first[name] for name in parts) > 0
+    assert results["retrieval"]["gallery"] == 6
+    # An evaluation and a policy read the checkpoint like any other.
+    model, _ = load_checkpoint(tmp_path / objective / "checkpoints" / "best.safetensors")
+    assert (model.entity_decoder is not None) == (objective == "entities")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["objective.positives=action"], "an action, .* Choose objective.positives=own"),
+        (["objective=region", "data.path={bare}"], "boxes of hands and objects, .* none"),
+        (["objective=entities", "data.path={unnamed}"], "a caption that names a thing .* among 20"),
+    ],
+)
+def test_clips_without_what_the_objective_learns_from_are_refused(
+    stores, tmp_path, overrides, message
+):
+    for name in ("bare", "unnamed"):
+        with ClipStoreWriter.create(tmp_path / name, {"maker": "squares"}) as writer:
+            for seed in range(20):
+                clip = make_clip(seed)
+                clip.boxes.category[:] = ["thing"] * len(clip.boxes)
+                if name == "bare":
+                    clip.boxes = Boxes.empty()
+                writer.append([clip])
+    paths = {name: str(tmp_path / name) for name in ("bare", "unnamed")}
+    with pytest.raises(DatasetError, match=message):
+        pretrain(
+            compose(
+                PretrainConfig,
+                "pretrain",
+                [
+                    *TINY_OVERRIDES,
+                    "data=store",
+                    f"data.path={stores / 'train'}",
+                    f"data.validation={stores / 'held_out'}",
+                    f"run_dir={tmp_path / 'run'}",
+                    *(override.format(**paths) for override in overrides),
+                ],
+            )
+        )
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_tasks_of_best_by_decide_which_checkpoint_is_best(stores, tmp_path):
@@ -171,6 +232,9 @@ def test_the_defaults_are_those_that_the_documents_name():
     assert (base.data.synthetic.resolution, base.data.synthetic.frames) == (224, 4)
     region = compose(PretrainConfig, "pretrain", ["objective=region"])
     assert region.model.region_decoder.enabled
+    assert region.model.region_decoder.names
+    assert (region.objective.text, region.objective.region) == (1, 1)
+    assert compose(PretrainConfig, "pretrain", ["objective=entities"]).model.entity_decoder.enabled
     published = compose(PretrainConfig, "pretrain", ["objective=published"]).objective
     weights = dataclasses.asdict(published.depth_loss)
     assert (published.text, published.depth, published.texts) == (1, 1, "random")
@@ -212,3 +276,24 @@ def test_clips_are_drawn_when_none_are_given(tmp_path):
     assert results["data"]["train"]["clips"] == 4
     (folder,) = (tmp_path / "clips").iterdir()
     assert len(ClipStore.open(folder / "train")) == 4
+
+
+def test_dense_truth_alone_is_a_run_whose_last_weights_are_kept(tmp_path):
+    make_dense_store(tmp_path / "train", range(12))
+    overrides = ["objective=dense", "objective.text=0", "objective.depth=0"]
+    out = tmp_path / "run"
+    results = run(
+        tmp_path,
+        out,
+        *overrides,
+        "objective.dense.attach=patches",
+        "model.vision.stem=pixels",
+        "training.image_share=0.4",
+        f"data.validation={tmp_path / 'train'}",
+        "training.validate_every=2",
+    )
+    assert results["depth"] is results["retrieval"] is None
+    assert results["best_step"] == 5
+    parts = [entry for entry in results["curves"] if "total" in entry]
+    assert {"segmentation", "normals", "correspondence"} <= parts[-1].keys()
+    assert parts[0]["correspondence"] == 0 < parts[-1]["correspondence"]

@@ -337,17 +337,7 @@ class OffscreenRenderer:
         for modality in modalities:
             if modality not in MODALITIES:
                 raise UnknownNameError("modality", modality, MODALITIES)
-        self._camera.fixedcamid = self._camera_index(camera)
-        drawing = self._load()
-        mujoco.mjv_updateScene(
-            self.model,
-            data,
-            self._options,
-            None,
-            self._camera,
-            mujoco.mjtCatBit.mjCAT_ALL.value,
-            self._scene,
-        )
+        drawing = self._look(data, camera)
         images: dict[str, np.ndarray] = {}
         # A multisampled buffer keeps the depth of one sample, somewhere in the pixel; the pass
         # that draws identities takes all samples at the pixel's center.
@@ -365,6 +355,41 @@ class OffscreenRenderer:
         if "depth" in modalities:
             images["depth"] = self._metric_depth(self._depth[::-1])
         return images
+
+    def draw_solids(self, data: mujoco.MjData, camera: str | int) -> tuple[np.ndarray, np.ndarray]:
+        """Draws which solid each pixel shows, where :meth:`draw` tells bodies.
+
+        Args:
+            data: state with kinematics up to date.
+            camera: name or index of a camera in the model.
+
+        Returns:
+            ``depth`` as of :meth:`draw`, and int32 (H, W): ids of geoms, -1 where there is none,
+            -2 - id of a skin.
+
+        Raises:
+            UnknownNameError: the camera is not in the model.
+            RenderingError: no OpenGL context could be made, or the renderer is closed.
+        """
+        self._render_identities(self._look(data, camera), depth=True)
+        return self._metric_depth(self._depth[::-1]), self._identities(
+            lambda geom: geom, lambda skin: -2 - skin
+        )
+
+    def _look(self, data: mujoco.MjData, camera: str | int) -> _DrawingContext:
+        """Arranges the scene as a camera sees it."""
+        self._camera.fixedcamid = self._camera_index(camera)
+        drawing = self._load()
+        mujoco.mjv_updateScene(
+            self.model,
+            data,
+            self._options,
+            None,
+            self._camera,
+            mujoco.mjtCatBit.mjCAT_ALL.value,
+            self._scene,
+        )
+        return drawing
 
     def _render(self, drawing: _DrawingContext, depth: bool) -> None:
         mujoco.mjr_render(self._rectangle, self._scene, drawing.native)
@@ -401,19 +426,27 @@ class OffscreenRenderer:
 
     def _bodies(self) -> np.ndarray:
         """Body ids (H, W) from the colors of the pass that draws identities."""
+        return self._identities(
+            lambda geom: self.model.geom_bodyid[geom],
+            lambda skin: self.model.skin_bonebodyid[self.model.skin_boneadr[skin]],
+        )
+
+    def _identities(
+        self, of_geom: Callable[[int], int], of_skin: Callable[[int], int]
+    ) -> np.ndarray:
+        """What the geoms and skins (H, W) of the pass that draws identities stand for."""
         # Colors are 1 + the index of a geom in the scene; 0 is the background.
         channels = self._pixels[::-1].astype(np.int32)
         identifiers = channels[..., 0] + (channels[..., 1] << 8) + (channels[..., 2] << 16)
-        bodies = np.full(self._scene.ngeom + 1, BACKGROUND, np.int32)
+        found = np.full(self._scene.ngeom + 1, BACKGROUND, np.int32)
         for geom in self._scene.geoms[: self._scene.ngeom]:
             if geom.segid < 0:
                 continue
             if geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
-                bodies[geom.segid + 1] = self.model.geom_bodyid[geom.objid]
+                found[geom.segid + 1] = of_geom(geom.objid)
             elif geom.objtype == mujoco.mjtObj.mjOBJ_SKIN:
-                first_bone = self.model.skin_boneadr[geom.objid]
-                bodies[geom.segid + 1] = self.model.skin_bonebodyid[first_bone]
-        return bodies[identifiers]
+                found[geom.segid + 1] = of_skin(geom.objid)
+        return found[identifiers]
 
     def close(self) -> None:
         """Frees this renderer's share of the graphics memory; further calls do nothing."""

@@ -41,14 +41,24 @@ class TrainingStates:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         record: Mapping[str, Any],
+        further: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
     ) -> None:
         """Write the state of a step and drop older ones.
+
+        Args:
+            step: that the state is of.
+            model: its weights are written.
+            optimizer: its moments are written.
+            record: plain values beside them.
+            further: other tensors that the training needs, by the name of their part.
 
         Raises:
             DiskSpaceError: the disk is full; older states are kept.
         """
         tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
         tensors |= {f"optimizer.{name}": one for name, one in optimizer_tensors(optimizer).items()}
+        for part, values in (further or {}).items():
+            tensors |= {f"{part}.{name}": value for name, value in values.items()}
         self.save_tensors(step, tensors, record)
 
     def save_tensors(
@@ -75,12 +85,18 @@ class TrainingStates:
         for old in saved_states(self.folder)[:-_KEPT]:
             old.unlink()
 
-    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+    def restore(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        further: dict[str, dict[str, torch.Tensor]] | None = None,
+    ) -> dict[str, Any] | None:
         """Take up the newest readable state.
 
         Args:
             model: gets the weights.
             optimizer: of that model's parameters, gets their moments.
+            further: gets the tensors of other parts that were saved, by the name of the part.
 
         Returns:
             The record, with ``step``; None where there is no state.
@@ -94,6 +110,9 @@ class TrainingStates:
         record, tensors = found
         model.load_state_dict(part_of(tensors, "model"))
         fill_optimizer(optimizer, part_of(tensors, "optimizer"))
+        if further is not None:
+            parts = {name.split(".", 1)[0] for name in tensors} - {"model", "optimizer"}
+            further.update({part: part_of(tensors, part) for part in parts})
         return record
 
     def restore_tensors(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:

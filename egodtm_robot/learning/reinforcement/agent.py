@@ -8,8 +8,8 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 
 from egodtm_robot.core.constant_batches import constant_batches
-from egodtm_robot.learning.reinforcement.features_extractor import BASE_ACTION
 from egodtm_robot.learning.reinforcement.residual import combined
+from policies.actor import BASE_ACTION
 from policies.base import INFERENCE_BATCH, Policy, PolicyState
 from policies.spec import PROPRIOCEPTION
 

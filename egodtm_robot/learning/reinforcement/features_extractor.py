@@ -7,10 +7,8 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
+from policies.actor import BASE_ACTION
 from policies.mlp import MLPPolicy
-
-BASE_ACTION = "base_action"
-"""Key of an observation: what the frozen policy below a residual one does, in [-1, 1]."""
 
 
 class TokenFeatures(BaseFeaturesExtractor):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 import torch
 
 from egodtm_robot.core.configuration import Bounds, NonNegativeInt, OutputFolder, PositiveInt
@@ -15,7 +16,7 @@ from egodtm_robot.core.kinds import stored_config
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir, is_finished
 from egodtm_robot.core.seeding import episode_seeds
-from egodtm_robot.core.training.identity import NOT_DECISIVE
+from egodtm_robot.core.training.identity import ADDED_LATER, NOT_DECISIVE
 from egodtm_robot.core.training.states import TrainingStates
 from egodtm_robot.core.training.torch_threads import torch_threads
 from egodtm_robot.encoders import make_encoder
@@ -27,6 +28,7 @@ from egodtm_robot.learning.cloning_run import (
     PreparedDemonstrations,
     TrainBCConfig,
     check_start,
+    checkpoint_provenance,
     evaluate_finally,
     prepare_demonstrations,
     run_results,
@@ -41,10 +43,11 @@ from egodtm_robot.learning.reinforcement.algorithm import (
     require_stable_baselines3,
 )
 from egodtm_robot.learning.reinforcement.reward import RewardConfig
+from egodtm_robot.learning.run_checkpoint import LEARNED_POLICY
 from envs.options import EnvironmentConfig
 from envs.registry import describe_environment, read_environment
 from policies.base import Policy
-from policies.checkpoints import load_policy
+from policies.checkpoints import load_policy, save_policy
 from policies.registry import choose_policy
 
 if TYPE_CHECKING:
@@ -73,14 +76,14 @@ class TrainRLConfig(TrainBCConfig):
     """Folder of the cloned policy's run, which is made if it is missing and must have the same
     settings; null takes the folder that ``train_bc`` takes with them."""
 
-    residual_scale: Annotated[float, Bounds(1e-3, 100)] = 1.0
+    residual_scale: Annotated[float, Bounds(1e-3, 100)] = 0.5
     """With ``start=residual``: the largest correction, in standard deviations of the demonstrated
     actions of each dimension."""
 
     reward: RewardConfig = field(default_factory=RewardConfig)
     """What is learned to get."""
 
-    evaluate_every: PositiveInt = 20_000
+    evaluate_every: PositiveInt = 5_000
     """Steps of experience between two evaluations, each with a checkpoint and a state to resume
     from. All environments begin anew after one."""
 
@@ -90,6 +93,10 @@ class TrainRLConfig(TrainBCConfig):
     choose: Literal["best", "last"] = "best"
     """Which checkpoint is the run's policy: that with most successes in its evaluation (of equals
     the latest), or the last one."""
+
+    callbacks: list[dict[str, Any]] = field(default_factory=list, metadata=ADDED_LATER)
+    """Callbacks of Stable-Baselines3 or of your own: of each, its import path in ``_target_`` and
+    the arguments of its constructor. One that stops learning ends it."""
 
     def __post_init__(self) -> None:
         """Name the algorithm as it is stored too, and refuse what it does not take.
@@ -115,8 +122,10 @@ def train_rl(config: TrainRLConfig) -> tuple[RunResults, Path]:
         EgoDTMRobotError: see the parts.
     """
     require_stable_baselines3()
+    from egodtm_robot.learning.reinforcement.callbacks import make_callbacks
     from egodtm_robot.learning.reinforcement.training import WEIGHTS, load_weights
 
+    make_callbacks(config.callbacks)  # refused before anything is written
     device = pick_device(config.device)
     encoder = make_encoder(config.encoder).to(device)
     algorithm = choose_algorithm(config.algorithm)
@@ -141,6 +150,7 @@ def train_rl(config: TrainRLConfig) -> tuple[RunResults, Path]:
             chosen = _chosen(config, checkpoints)
             load_weights(agent.actor, chosen.path)
         with clock("evaluate"):
+            _keep_policy(config, run_dir, agent, prepared, chosen.step)
             digests = [hash_file(chosen.path / WEIGHTS)]
             if clone is not None:
                 digests.append(hash_tensors(clone.state_dict()))
@@ -194,6 +204,23 @@ def _chosen(config: TrainRLConfig, checkpoints: "Sequence[AgentCheckpoint]") -> 
     return max(checkpoints, key=lambda one: (one.successes, one.step))
 
 
+def _keep_policy(
+    config: TrainRLConfig,
+    run_dir: Path,
+    agent: "Agent",
+    prepared: PreparedDemonstrations,
+    step: int,
+) -> None:
+    """Write what rollouts and exports read: the actor, and the policy that it corrects with it."""
+    from egodtm_robot.learning.reinforcement.learned_policy import learned_policy
+
+    scale = np.ones(prepared.dataset.spec.actions) if agent.scale is None else agent.scale
+    policy = learned_policy(agent.actor, agent.base, scale)
+    if policy is not None:
+        provenance = checkpoint_provenance(config, prepared.pipeline, prepared.dataset)
+        save_policy(policy, run_dir / LEARNED_POLICY, {**provenance, "step": step})
+
+
 def _learn(
     config: TrainRLConfig,
     algorithm: Algorithm,
@@ -207,6 +234,7 @@ def _learn(
     from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
     from egodtm_robot.learning.reinforcement.agent import Agent
+    from egodtm_robot.learning.reinforcement.callbacks import make_callbacks
     from egodtm_robot.learning.reinforcement.residual import ResidualVecEnv
     from egodtm_robot.learning.reinforcement.start import make_start
     from egodtm_robot.learning.reinforcement.training import learn
@@ -257,6 +285,7 @@ def _learn(
             evaluate=tried,
             event_dir=run_dir / "events",
             progress=report,
+            callbacks=make_callbacks(config.callbacks),
         )
     return checkpoints, agent
 
@@ -282,6 +311,7 @@ def _identity(
         "encoder": stored_config("encoder", config.encoder),
         "algorithm": config.algorithm,
         "reward": config.reward,
+        **({"callbacks": config.callbacks} if config.callbacks else {}),
         "evaluate_every": config.evaluate_every,
         "seed": config.seed,
         "dataset": prepared.dataset.fingerprint,

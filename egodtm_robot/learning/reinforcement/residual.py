@@ -9,7 +9,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
-from egodtm_robot.learning.reinforcement.features_extractor import BASE_ACTION
+from policies.actor import BASE_ACTION
 from policies.base import Policy, PolicyState
 
 

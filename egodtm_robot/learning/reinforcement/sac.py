@@ -21,6 +21,9 @@ class SACAlgorithm(Algorithm):
 
     kind: ClassVar[str] = "sac"
 
+    steps: PositiveInt = 20_000
+    """Steps of all environments together."""
+
     buffer_steps: PositiveInt = 200_000
     """Last steps of experience that are learned from. Each is kept with its features before and
     after it, so that wide tokens fill the memory and the states to resume from."""
@@ -37,7 +40,7 @@ class SACAlgorithm(Algorithm):
     target_rate: Annotated[float, Bounds(1e-6, 1)] = 0.005
     """Share of the critic that its slow copy takes over at each gradient step."""
 
-    initial_entropy_weight: Annotated[float, Bounds(1e-6, 10)] = 0.1
+    initial_entropy_weight: Annotated[float, Bounds(1e-6, 10)] = 0.002
     """Weight of the entropy at the start; it is learned."""
 
     critic_hidden: list[int] | None = None

@@ -6,7 +6,7 @@ was killed repeats the segment that it was in, to the same weights, bit for bit.
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ def learn(
     evaluate: Callable[[], tuple[int, int]],
     event_dir: Path,
     progress: Callable[[int, str], None],
+    callbacks: Sequence[BaseCallback] = (),
 ) -> list[AgentCheckpoint]:
     """Learn, or go on with what was stopped.
 
@@ -77,6 +78,7 @@ def learn(
         evaluate: tries the model, gives the number of episodes and that of successes.
         event_dir: folder of Stable-Baselines3's logger.
         progress: called now and then with the steps so far and a note.
+        callbacks: of Stable-Baselines3; one that stops learning ends it for good.
 
     Returns:
         The checkpoints, the first of which is the start, in order of steps.
@@ -87,6 +89,7 @@ def learn(
     """
     model.set_logger(configure(str(event_dir), ["tensorboard"]))
     checkpoints: list[AgentCheckpoint] = []
+    ended = False
 
     def keep(tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any]) -> None:
         episodes, successes = evaluate()
@@ -101,6 +104,7 @@ def learn(
                 **record,
                 "episodes_begun": environment.episodes_begun.tolist(),
                 "checkpoints": listed,
+                "ended": ended,
             },
         )
         if episodes:
@@ -115,20 +119,25 @@ def learn(
     else:
         record, tensors = found
         restore_model(model, tensors, record)
+        ended = bool(record.get("ended", False))  # absent from states of former versions
         environment.episodes_begun[:] = record["episodes_begun"]
         checkpoints += [
             AgentCheckpoint(step, out_dir / name, episodes, successes)
             for step, name, episodes, successes in record["checkpoints"]
         ]
-    while model.num_timesteps < steps:
+    while model.num_timesteps < steps and not ended:
         before = model.num_timesteps
         target = min((before // segment + 1) * segment, steps)
         # What came between, such as an evaluation, may have drawn from the global generators.
         restore_generators(model, tensors, record)
         model._last_obs = None  # all environments begin anew
         model.learn(
-            target - before, callback=_Report(progress), reset_num_timesteps=False, log_interval=8
+            target - before,
+            callback=[_Report(progress), *callbacks],
+            reset_num_timesteps=False,
+            log_interval=8,
         )
+        ended = model.num_timesteps < target  # a callback said so
         tensors, record = model_state(model)
         check_finite(
             {

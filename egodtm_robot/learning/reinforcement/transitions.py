@@ -8,11 +8,11 @@ import numpy as np
 
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.learning.dataset import CachedFeatureDataset
-from egodtm_robot.learning.reinforcement.features_extractor import BASE_ACTION
 from egodtm_robot.learning.reinforcement.residual import residual_of
 from egodtm_robot.learning.reinforcement.reward import RewardConfig, step_rewards
 from envs.options import EnvironmentConfig
 from envs.registry import make_environment
+from policies.actor import BASE_ACTION
 from policies.base import Policy
 
 

@@ -447,6 +447,7 @@ def _pour(rng: np.random.Generator, room: Room, u: np.ndarray) -> Performance | 
         stream_pose,
         None,
         flowing.astype(float),
+        label="object",
     )
     return Performance(
         action="pour",

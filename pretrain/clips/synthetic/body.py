@@ -44,16 +44,16 @@ def arms(room: Room, side: Side, path: HandPath, stand: tuple[float, float]) -> 
     upper = pose(_towards(unit(shoulders - elbow), path.wrist[:, :3, 0]), elbow)
     skin = (*room.skin, 1.0)
     nothing = (0.1, 0.1, 0.1)
-    things = [Thing([Part("forearm", nothing, np.eye(4), -1, skin)], lower)]
+    things = [Thing([Part("forearm", nothing, np.eye(4), -1, skin)], lower, label="person")]
     if room.sleeve is None:
-        things.append(Thing([Part("upper arm", nothing, np.eye(4), -1, skin)], upper))
+        part = Part("upper arm", nothing, np.eye(4), -1, skin)
+        things.append(Thing([part], upper, label="person"))
     else:
         paint = room.sleeve
         name = f"sleeve {room.sleeve_length}"
-        things.append(Thing([Part(name, nothing, np.eye(4), paint.surface, paint.color)], lower))
-        things.append(
-            Thing([Part("upper sleeve", nothing, np.eye(4), paint.surface, paint.color)], upper)
-        )
+        for shape, poses in ((name, lower), ("upper sleeve", upper)):
+            part = Part(shape, nothing, np.eye(4), paint.surface, paint.color)
+            things.append(Thing([part], poses, label="person"))
     return things
 
 
@@ -119,19 +119,27 @@ def holding_hand(
     return path, pose(about("z", yaw), points)
 
 
-View = Literal["head", "shoulder"]
+View = Literal["head", "shoulder", "wrist", "third"]
 
 
 @dataclass
 class Head:
-    """Where the camera is: poses (T, 4, 4), and its vertical field of view in degrees."""
+    """Where the camera is.
+
+    Attributes:
+        poses: float (T, 4, 4).
+        field_of_view: vertical, degrees.
+        view: what carries it.
+        worn: the arm that it is worn on, if it is.
+    """
 
     poses: np.ndarray
     field_of_view: float
     view: View
+    worn: Side | None = None
 
 
-def _project(poses: np.ndarray, field_of_view: float, points: np.ndarray) -> np.ndarray:
+def project(poses: np.ndarray, field_of_view: float, points: np.ndarray) -> np.ndarray:
     """Image coordinates (T, n, 2), 0 to 1 from left and top, of points (T, n, 3); NaN behind."""
     local = transform(inverse(poses)[:, None], points)
     scale = np.tan(np.deg2rad(field_of_view) / 2)
@@ -191,22 +199,22 @@ def watch(
             field_of_view = rng.uniform(40, 60) + wider
         middle = (points.min(axis=(0, 1)) + points.max(axis=(0, 1))) / 2
         aim = 0.65 * middle + 0.35 * focus + rng.normal(0, 0.05, 3)
-        eyes = eye + _drift(rng, count, 0.018)
-        gaze = aim + _drift(rng, count, 0.025)
+        eyes = eye + drift(rng, count, 0.018)
+        gaze = aim + drift(rng, count, 0.025)
         rotation = frame(gaze - eyes, np.array([0.0, 0.0, 1.0]))
-        rotation = rotation @ about("z", rng.normal(0, 0.05) + _drift(rng, count, 0.012)[:, 0])
+        rotation = rotation @ about("z", rng.normal(0, 0.05) + drift(rng, count, 0.012)[:, 0])
         poses = pose(rotation, eyes)
-        seen = _project(poses, field_of_view, points)
+        seen = project(poses, field_of_view, points)
         if not ((seen > 0.05).all() and (seen < 0.95).all()):
             continue
         # There is no trunk: arms that end in mid-air are a last resort.
-        ends = _project(poses, field_of_view, np.broadcast_to(shoulders, (count, *shoulders.shape)))
+        ends = project(poses, field_of_view, np.broadcast_to(shoulders, (count, *shoulders.shape)))
         if attempt >= 22 or not ((ends > 0.0) & (ends < 1.0)).all(-1).any():
             return Head(poses, float(field_of_view), view)
     return None
 
 
-def _drift(rng: np.random.Generator, count: int, size: float) -> np.ndarray:
+def drift(rng: np.random.Generator, count: int, size: float) -> np.ndarray:
     """A smooth random way (T, 3)."""
     speed = rng.normal(0, size, 3)
     bend = rng.normal(0, size * 0.5, 3)

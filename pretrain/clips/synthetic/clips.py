@@ -1,13 +1,15 @@
 """Makes one clip of a seed: room, action, head, drawing, boxes, texts."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
+from egodtm_robot.core.training.identity import ADDED_LATER
 from pretrain.clips.clip import HAND, LEFT, NO_SIDE, RIGHT, Boxes, Clip
+from pretrain.clips.dense import DenseKind, Label
 from pretrain.clips.statements import Sight, Statement, motion, region, relations
 from pretrain.clips.synthetic import hand
 from pretrain.clips.synthetic.actions import ACTIONS, HandPath, Performance
@@ -24,6 +26,14 @@ from pretrain.clips.synthetic.poses import pose, quaternions, transform
 from pretrain.clips.synthetic.room import FIRST_TRACK, Domain, Room, RoomMaker
 from pretrain.clips.synthetic.stage import Drawing, Part, Picture, Stage, Thing
 from pretrain.clips.synthetic.textures import make_bank
+from pretrain.clips.synthetic.views import (
+    ViewKind,
+    ViewsConfig,
+    come_from_afar,
+    look_on,
+    person,
+    wear,
+)
 
 VERSION = 5
 """Of what a seed draws; clips of different versions do not belong in one store."""
@@ -37,7 +47,14 @@ LICENCE = "Apache-2.0 and MIT"
 SOURCE = "synthetic"
 
 _ATTEMPTS = 120
+_LABELS: dict[str, Label] = {"knob": "knob", "switch": "button", "button": "button"}
+"""Of parts of furniture that move; the others are fronts."""
+
 _SMALL = ("knob", "switch", "button")
+
+# A stream of random numbers that never meets that of a scene, whose attempts are fewer: the same
+# seed has the same room and action in every view.
+_VIEW = 1_000
 
 
 @dataclass
@@ -59,6 +76,14 @@ class SyntheticClipConfig:
     shoulder_share: float = 0.35
     """Share of clips seen from behind and above the wearer instead of from the head."""
 
+    views: ViewsConfig = field(default_factory=ViewsConfig, metadata=ADDED_LATER)
+    """Weights of the views: ``head``, ``wrist`` (worn on an acting forearm) and ``third`` (from
+    beside the person)."""
+
+    dense: list[DenseKind] = field(default_factory=list, metadata=ADDED_LATER)
+    """Further truth that is stored with the clips, any of ``segmentation`` (by class, handles and
+    knobs among them), ``normals`` and ``points`` (the same surface point in two frames)."""
+
     actions: list[str] | None = None
     """Only these actions; null for all."""
 
@@ -66,6 +91,12 @@ class SyntheticClipConfig:
         for action in self.actions or ():
             if action not in ACTIONS:
                 raise UnknownNameError("action", action, tuple(ACTIONS))
+        if len(set(self.dense)) < len(self.dense):
+            raise ConfigurationError(f"Expected each kind of dense once, got {self.dense}.")
+        if "points" in self.dense and self.frames < 2:
+            raise ConfigurationError(
+                f"Expected at least 2 frames for dense=[points], got frames={self.frames}."
+            )
         if self.frames < 1 or self.resolution < 8 or self.maps < 4:
             raise ConfigurationError(
                 "Expected at least 1 frame of 8 pixels and maps of 4, got "
@@ -97,7 +128,7 @@ class SyntheticClips:
         self.split = split
         self._stream = (VERSION, SPLITS.index(split))
         self.bank = make_bank(np.random.default_rng(self._stream))
-        self.stage = Stage(self.bank, config.resolution, config.maps)
+        self.stage = Stage(self.bank, config.resolution, config.maps, config.dense)
         self._maker = RoomMaker(self.bank)
 
     def close(self) -> None:
@@ -108,16 +139,25 @@ class SyntheticClips:
         """The clip of a seed; the same in every process."""
         names = list(self.config.actions or ACTIONS)
         order = np.random.default_rng([*self._stream, seed]).permutation(names)
+        view = self.config.views.choose(np.random.default_rng([*self._stream, seed, _VIEW]))
         for attempt in range(_ATTEMPTS):
             rng = np.random.default_rng([*self._stream, seed, attempt])
             # The same action in several rooms before another, so that all are about as frequent.
             action = str(order[attempt // 10 % len(order)])
-            clip = self._try(rng, seed, action)
+            eye = np.random.default_rng([*self._stream, seed, _VIEW, attempt])
+            clip = self._try(rng, eye, seed, action, view)
             if clip is not None:
                 return clip
         raise RuntimeError(f"Found no clip for seed {seed} of split {self.split}.")
 
-    def _try(self, rng: np.random.Generator, seed: int, action: str) -> Clip | None:
+    def _try(
+        self,
+        rng: np.random.Generator,
+        eye: np.random.Generator,
+        seed: int,
+        action: str,
+        view: ViewKind,
+    ) -> Clip | None:
         config = self.config
         domain: Domain = "kitchen"
         if config.domain == "other" or (config.domain == "mixed" and rng.random() < 0.5):
@@ -128,13 +168,22 @@ class SyntheticClips:
         performance = ACTIONS[action](rng, room, times)
         if performance is None:
             return None
+        if view == "wrist":
+            performance = come_from_afar(eye, performance)
         paths, idle = self._hands(rng, room, performance)
         points = _points_to_see(room, performance)
-        close = performance.mover is not None and room.movers[performance.mover].kind in _SMALL
-        head = watch(rng, performance, points, config.shoulder_share, close)
+        if view == "wrist":
+            head = wear(eye, performance)
+        elif view == "third":
+            head = look_on(eye, performance, points)
+        else:
+            close = performance.mover is not None and room.movers[performance.mover].kind in _SMALL
+            head = watch(rng, performance, points, config.shoulder_share, close)
         if head is None:
             return None
         picture = self._picture(room, performance, paths, head)
+        if view == "third":
+            picture.things += person(eye, room, performance.stand, config.frames)
         drawing = self.stage.draw(picture)
         boxes = _boxes(room, performance, paths, drawing)
         if not _is_seen(performance, room, drawing):
@@ -172,10 +221,11 @@ class SyntheticClips:
         things = [Thing(room.parts, still)]
         for index, mover in enumerate(room.movers):
             values = performance.mover_values.get(index, np.full(count, room.values[index]))
-            things.append(Thing(mover.parts, mover.poses(values), mover.track))
+            label = _LABELS.get(mover.kind, "front")
+            things.append(Thing(mover.parts, mover.poses(values), mover.track, label=label))
         for index, item in enumerate(room.items):
             poses = performance.item_poses.get(index, np.broadcast_to(item.pose, (count, 4, 4)))
-            things.append(Thing([item.part], poses, item.track))
+            things.append(Thing([item.part], poses, item.track, label="object"))
             if room.blobs:
                 extent = item.kind.extent
                 things.append(_blob(poses, extent, room))
@@ -218,8 +268,8 @@ class SyntheticClips:
         moving = acting_tracks[0] if mover else subject_track
         first = min(1, last) if mover else 0
         ways = motion(sight, moving, first, last)[:2]
-        if performance.action == "touch" and not mover:
-            ways = ()
+        if (performance.action == "touch" and not mover) or head.worn is not None:
+            ways = ()  # what a worn camera comes to does not move
         others = {item.track: item.noun for item in room.items if item.track != subject_track}
         others.update(_landmarks(room, subject))
         said = relations(sight, subject_track, others)
@@ -287,7 +337,9 @@ class SyntheticClips:
                 "statements": [statement.to_json() for statement in statements],
                 "seed": seed,
                 "version": VERSION,
+                **_worn(head, drawing),
             },
+            **drawing.dense,
         )
 
 
@@ -329,7 +381,7 @@ def _blob(poses: np.ndarray, extent: np.ndarray, room: Room) -> Thing:
         )
         for wide in (0.95, 1.18)
     ]
-    return Thing(discs, flat, None, opacity)
+    return Thing(discs, flat, None, opacity, is_shadow=True)
 
 
 def _points_to_see(room: Room, performance: Performance) -> np.ndarray:
@@ -426,6 +478,14 @@ def _is_seen(performance: Performance, room: Room, drawing: Drawing) -> bool:
         if (area < least).any():
             return False
     return True
+
+
+def _worn(head: Head, drawing: Drawing) -> dict[str, str | float]:
+    """The arm that the camera is worn on, and the share of the picture that its hand takes."""
+    if head.worn is None:
+        return {}
+    share = (drawing.masks == SIDES.index(head.worn) + 1).mean()
+    return {"worn": head.worn, "worn_share": round(float(share), 4)}
 
 
 def _camera_pose(poses: np.ndarray) -> np.ndarray:

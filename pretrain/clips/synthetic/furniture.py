@@ -7,7 +7,7 @@ x and y, and so come out right on every large face.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -91,7 +91,7 @@ class Furniture:
     def place(self, where: np.ndarray) -> None:
         """Puts it at a pose (4, 4) in the world."""
         self.parts = [
-            Part(part.shape, part.size, where @ part.local, part.surface, part.color)
+            replace(part, local=where @ part.local, label=part.label or "furniture")
             for part in self.parts
         ]
         for mover in self.movers:
@@ -140,10 +140,14 @@ def _bar(
     out = np.array([0.0, -standoff, 0.0])
     inset = 0.12 * (b - a)
     return [
-        rod(a + out, b + out, radius, paint),
-        rod(a + inset, a + inset + out, radius * 0.8, paint),
-        rod(b - inset, b - inset + out, radius * 0.8, paint),
+        _as_handle(rod(a + out, b + out, radius, paint)),
+        _as_handle(rod(a + inset, a + inset + out, radius * 0.8, paint)),
+        _as_handle(rod(b - inset, b - inset + out, radius * 0.8, paint)),
     ]
+
+
+def _as_handle(part: Part) -> Part:
+    return replace(part, label="handle")
 
 
 _FORWARD = np.array([0.0, 1.0, 0.0])
@@ -193,8 +197,9 @@ def drawer_unit(
             box((w - 0.012, d / 2, -0.15 * half), (0.005, d / 2, half * 0.7), look.inside),
         ]
         if knobs:
-            own.append(rod((0, -0.008, 0), (0, -0.03, 0), 0.006, look.handle))
-            own.append(rod((0, -0.03, 0), (0, -0.042, 0), 0.016, look.handle, "cylinder"))
+            knob = rod((0, -0.03, 0), (0, -0.042, 0), 0.016, look.handle, "cylinder")
+            own.append(_as_handle(rod((0, -0.008, 0), (0, -0.03, 0), 0.006, look.handle)))
+            own.append(_as_handle(knob))
             handle, grip, radius = pose(_POINTING, np.array([0, -0.034, 0])), "knob", 0.016
         else:
             length = min(0.07, 0.3 * width)

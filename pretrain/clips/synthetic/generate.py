@@ -19,6 +19,7 @@ from egodtm_robot.core.errors import (
 from egodtm_robot.core.processes.dispatch import run_tasks
 from egodtm_robot.core.processes.local import start_local
 from egodtm_robot.core.progress import Progress
+from egodtm_robot.core.training.identity import without_later_defaults
 from pretrain.clips.store import ClipStoreWriter
 from pretrain.clips.synthetic.clips import (
     LICENCE,
@@ -36,13 +37,16 @@ _BATCH = 32
 
 
 def store_attributes(config: SyntheticClipConfig, split: Split) -> dict[str, Any]:
-    """What identifies the clips of a store."""
+    """What identifies the clips of a store.
+
+    Settings that came later are left out at their default: stores of before are gone on with.
+    """
     return {
         "source": SOURCE,
         "version": VERSION,
         "split": split,
         "licence": LICENCE,
-        **dataclasses.asdict(config),
+        **without_later_defaults(config),
     }
 
 
@@ -121,11 +125,12 @@ def _open_shard(out: Path, shard: int, wanted: dict[str, Any]) -> int:
             stored, clips = writer.attributes, len(writer)
     except StoreNotFoundError:
         return 0
-    differing = [name for name in wanted if stored.get(name) != wanted[name]]
+    names = [*wanted, *(field.name for field in dataclasses.fields(SyntheticClipConfig))]
+    differing = [name for name in dict.fromkeys(names) if stored.get(name) != wanted.get(name)]
     if differing:
         raise ForeignStoreError(
             "Expected clips with "
-            + ", ".join(f"{name} {wanted[name]!r}" for name in differing)
+            + ", ".join(f"{name} {wanted.get(name)!r}" for name in differing)
             + f", but {out} holds clips with "
             + ", ".join(f"{name} {stored.get(name)!r}" for name in differing)
             + ". Choose another path, or ask for what it holds."
@@ -156,7 +161,9 @@ def _writer(job: _Job) -> ClipStoreWriter:
     except StoreNotFoundError:
         attributes = store_attributes(job.config, job.split)
         try:
-            return ClipStoreWriter.create(job.out, attributes, shard=job.shard)
+            return ClipStoreWriter.create(
+                job.out, attributes, shard=job.shard, dense=job.config.dense
+            )
         except StoreExistsError:  # by another run, just now
             return ClipStoreWriter.open(job.out, shard=job.shard)
 

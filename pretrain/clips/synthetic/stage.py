@@ -14,10 +14,12 @@ import mujoco
 import numpy as np
 
 from egodtm_robot.core.drawing.offscreen import OffscreenRenderer
+from pretrain.clips.dense import DenseKind, Label
 from pretrain.clips.synthetic.hand import SIDES, Side, hand_shape
 from pretrain.clips.synthetic.meshes import all_meshes
 from pretrain.clips.synthetic.poses import quaternions
 from pretrain.clips.synthetic.textures import Surface
+from pretrain.clips.synthetic.truth import FINER, Solids, class_number, dense_truth
 
 NEAR, FAR = 0.03, 12.0
 """Nearest and farthest distance that is drawn, meters."""
@@ -48,6 +50,7 @@ class Part:
         local: float (4, 4), its pose on the thing.
         surface: index in the bank of surfaces, -1 for none.
         color: red, green, blue, opacity.
+        label: what it is, a name in :data:`pretrain.clips.dense.CLASSES`; None for its thing's.
     """
 
     shape: str
@@ -55,6 +58,7 @@ class Part:
     local: np.ndarray
     surface: int
     color: tuple[float, float, float, float]
+    label: Label | None = None
 
 
 @dataclass
@@ -66,12 +70,16 @@ class Thing:
         poses: float (T, 4, 4), in the world.
         track: number in masks and boxes; None for the room.
         opacity: float (T,) that multiplies the colors' own, or None.
+        label: what its parts are, those that do not say themselves.
+        is_shadow: whether it lies on the room like paint, and is no surface of its own.
     """
 
     parts: list[Part]
     poses: np.ndarray
     track: int | None = None
     opacity: np.ndarray | None = None
+    label: Label = "room"
+    is_shadow: bool = False
 
 
 @dataclass
@@ -128,11 +136,13 @@ class Drawing:
         frames: uint8 (T, H, W, 3).
         depth: float32 (T, h, w), meters along the optical axis at the centers of the map's pixels.
         masks: uint8 (T, h, w), track + 1, 0 for the room.
+        dense: further truth by kind, see :mod:`pretrain.clips.dense`.
     """
 
     frames: np.ndarray
     depth: np.ndarray
     masks: np.ndarray
+    dense: dict[DenseKind, np.ndarray]
 
 
 class Stage:
@@ -142,9 +152,16 @@ class Stage:
         bank: surfaces; parts name them by index.
         resolution: side of the frames, pixels.
         map_resolution: side of depth maps and masks, pixels.
+        dense: kinds of further truth to draw.
     """
 
-    def __init__(self, bank: Sequence[Surface], resolution: int, map_resolution: int) -> None:
+    def __init__(
+        self,
+        bank: Sequence[Surface],
+        resolution: int,
+        map_resolution: int,
+        dense: Sequence[DenseKind] = (),
+    ) -> None:
         self.model = _compile(bank)
         self.data = mujoco.MjData(self.model)
         mujoco.mj_forward(self.model, self.data)
@@ -176,23 +193,60 @@ class Stage:
             self._tracks[self._bones[side]] = track + 1
         self._colors = OffscreenRenderer(self.model, resolution, resolution)
         self._maps = OffscreenRenderer(self.model, map_resolution, map_resolution)
+        self._dense = list(dense)
+        finer = FINER * map_resolution
+        self._solids = OffscreenRenderer(self.model, finer, finer) if dense else None
 
     def close(self) -> None:
         """Frees the graphics memory."""
         self._colors.close()
         self._maps.close()
+        if self._solids is not None:
+            self._solids.close()
 
     def draw(self, picture: Picture) -> Drawing:
         """Draws all frames of a clip."""
         self._set_scene(picture)
-        frames, depth, masks = [], [], []
+        frames, depth, masks, solids = [], [], [], []
         for index in range(picture.frames):
             self.set_frame(index)
             frames.append(self._colors.draw(self.data, "head")["rgb"])
             maps = self._maps.draw(self.data, "head", ("depth", "segmentation"))
             depth.append(maps["depth"])
             masks.append(self._tracks[maps["segmentation"]])
-        return Drawing(np.stack(frames), np.stack(depth), np.stack(masks))
+            if self._solids is not None:
+                solids.append(self._solids.draw_solids(self.data, "head"))
+        dense = dense_truth(self._read(picture, solids), self._dense) if solids else {}
+        return Drawing(np.stack(frames), np.stack(depth), np.stack(masks), dense)
+
+    def _read(self, picture: Picture, drawn: list[tuple[np.ndarray, np.ndarray]]) -> Solids:
+        """What the truth is worked out from; skin and nothing come behind all parts."""
+        things = picture.things
+        owners = [index for index, thing in enumerate(things) for _ in thing.parts]
+        parts = [part for thing in things for part in thing.parts]
+        labels = [
+            part.label or things[owner].label for part, owner in zip(parts, owners, strict=True)
+        ]
+        labels += ["hand", "room"]
+        # A shadow is a spot of the room, which is the first thing.
+        rigid = [0 if things[owner].is_shadow else owner for owner in owners]
+        depth = np.stack([one for one, _ in drawn])
+        part = np.stack([one for _, one in drawn])
+        first = self._first_geom
+        # Geoms are numbered through the model, skins by -2 - their number.
+        part = np.where(part >= first, part - first, np.where(part < -1, -2, -1))
+        return Solids(
+            depth=depth,
+            part=part,
+            label=np.array([class_number(label) for label in labels]),
+            thing=np.array([*rigid, -1, -1]),
+            is_box=np.array([*(one.shape == "box" for one in parts), False, False]),
+            half=np.array([*(one.size for one in parts), (0, 0, 0), (0, 0, 0)], dtype=float),
+            parts=self._world,
+            things=np.stack([thing.poses for thing in things], axis=1),
+            camera=picture.camera,
+            field_of_view=picture.field_of_view,
+        )
 
     def _set_scene(self, picture: Picture) -> None:
         model = self.model

@@ -22,7 +22,8 @@ from egodtm_robot.evaluation.results import FinishedRun
 from egodtm_robot.learning.reinforcement import training
 from egodtm_robot.learning.reinforcement.anchored_ppo import AnchoredPPO
 from egodtm_robot.learning.reinforcement.reinforcement_run import TrainRLConfig, train_rl
-from egodtm_robot.rollout import find_checkpoint
+from egodtm_robot.learning.run_checkpoint import LEARNED_POLICY, find_checkpoint
+from egodtm_robot.rollout import RolloutConfig, rollout
 from envs.registry import read_environment
 from policies.checkpoints import load_policy
 
@@ -41,6 +42,7 @@ SMALL = [
     "environments=2",
     "device=cpu",
     "videos=0",
+    "algorithm=ppo",
     "algorithm.num_envs=2",
     "algorithm.batch_size=32",
     "algorithm.steps=128",
@@ -111,6 +113,11 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     for one, other in zip(weights(folder).items(), weights(again_folder).items(), strict=True):
         np.testing.assert_equal(one, other)
     assert (folder / "outcomes.csv").read_bytes() == (again_folder / "outcomes.csv").read_bytes()
+    # The policy alone repeats the final episodes, without Stable-Baselines3 and without the clone.
+    rolled = rollout(RolloutConfig(str(folder), episodes=2, device="cpu", workers=0))
+    for row, episode in zip(outcomes, rolled["episode_results"], strict=True):
+        assert (row.episode_seed, row.success) == (episode["seed"], episode["success"])
+        np.testing.assert_allclose(row.progress, episode["progress"], atol=1e-4)
     moved = [
         name
         for name, array in weights(folder).items()
@@ -141,6 +148,25 @@ def test_the_actor_starts_as_the_clone_and_waits_for_the_critic(place: Path) -> 
     assert np.abs(expected).max() > 0.05
 
 
+def test_callbacks_are_called_and_may_end_the_run(place: Path, tmp_path: Path) -> None:
+    of = "_target_: stable_baselines3.common.callbacks"
+    saving = f"{{{of}.CheckpointCallback, save_freq: 16, save_path: {tmp_path / 'zips'}}}"
+    ending = f"{{{of}.StopTrainingOnMaxEpisodes, max_episodes: 1}}"
+    chosen = ["start=scratch", "evaluate_every=128", f"callbacks=[{saving},{ending}]"]
+    results, _ = train_rl(configure(place, "callbacks", *PPO, *chosen))
+    # Two environments end their first episodes after 40 steps each.
+    assert [entry["step"] for entry in results.checkpoints] == [0, 80]
+    assert len(list((tmp_path / "zips").iterdir())) == 2
+    with pytest.raises(ConfigurationError, match="frequency"):
+        train_rl(
+            configure(
+                place, "refused", "callbacks=[" + saving.replace("save_freq", "frequency") + "]"
+            )
+        )
+    with pytest.raises(ConfigurationError, match=r"callbacks\._target_"):
+        train_rl(configure(place, "refused", "callbacks=[{_target_: builtins.dict}]"))
+
+
 def test_bad_starts_and_other_settings_are_refused(place: Path) -> None:
     with pytest.raises(ConfigurationError, match="start=residual"):
         train_rl(configure(place, "refused", *SAC, "start=clone"))
@@ -168,5 +194,6 @@ def test_scratch_needs_no_clone_and_has_a_folder_of_its_own(
     assert not (place / "nothing").exists()
     assert run_folders(tmp_path) == [(tmp_path / folder).resolve()]
     assert train_rl(config)[0] == results
-    with pytest.raises(CheckpointError, match="one of train_rl"):
+    shutil.rmtree(folder / LEARNED_POLICY)
+    with pytest.raises(CheckpointError, match="earlier version"):
         find_checkpoint(folder)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from pretrain.evaluate.actions import Action, action_of
+from pretrain.clips.actions import Action, action_of
 from pretrain.evaluate.relevancy import (
     Relevancy,
     chance_precision_and_gain,

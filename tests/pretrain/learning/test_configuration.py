@@ -3,6 +3,7 @@
 import pytest
 
 from egodtm_robot.core.configuration import compose
+from egodtm_robot.core.errors import ConfigurationError
 from pretrain.learning.configuration import PretrainConfig
 
 
@@ -12,6 +13,10 @@ from pretrain.learning.configuration import PretrainConfig
         (["seed=3", "training.workers=0"], "synthetic/text_depth_seed3"),
         (["objective=region", "steps=3"], "synthetic-steps_3/region_seed0"),
         (
+            ["objective=dense", "training.stem_rate=0.6"],
+            "synthetic-training.stem_rate_0.6/dense_seed0",
+        ),
+        (
             ["data=store", "data.path=[a/b,c]", "initial=egodtm_tiny"],
             "store-data.path_a_b+c-initial_egodtm_tiny/text_depth_seed0",
         ),
@@ -20,3 +25,32 @@ from pretrain.learning.configuration import PretrainConfig
 def test_the_default_folder_tells_what_differs_from_the_defaults(overrides: list[str], name: str):
     config = compose(PretrainConfig, "pretrain", overrides)
     assert config.folder.as_posix() == f"runs/pretrain/egodtm_tiny/{name}"
+
+
+def test_a_dense_objective_brings_its_head_and_the_truth_that_clips_need():
+    config = compose(PretrainConfig, "pretrain", ["objective=dense", "training.stem_rate=0.5"])
+    assert config.model.dense_head.parts == ["segmentation", "normals", "correspondence"]
+    assert config.model.dense_head.source == "stem"
+    assert config.data.synthetic.dense == ["segmentation", "normals", "points"]
+    config.check_stem()
+
+    overrides = ["objective.dense.normals=1", "objective.dense.attach=patches"]
+    config = compose(PretrainConfig, "pretrain", overrides)
+    assert config.model.dense_head.parts == ["normals"]
+    assert config.model.dense_head.source == "patches"
+    assert config.data.synthetic.dense == ["normals"]
+    config.check_stem()
+
+    config = compose(PretrainConfig, "pretrain", [])
+    assert config.model.dense_head.parts == []
+    assert config.data.synthetic.dense == []
+
+
+def test_a_dense_objective_that_cannot_be_learned_is_refused():
+    config = compose(PretrainConfig, "pretrain", ["objective=dense"])
+    with pytest.raises(ConfigurationError, match="stem_rate above 0"):
+        config.check_stem()
+    with pytest.raises(ConfigurationError, match="stem with weights of its own"):
+        compose(PretrainConfig, "pretrain", ["objective=dense", "model.vision.stem=pixels"])
+    with pytest.raises(ConfigurationError, match=r"objective\.dense"):
+        compose(PretrainConfig, "pretrain", ["objective.dense.normals=-1"])

@@ -27,6 +27,8 @@ from pretrain.learning.trainer import BEST, LAST, Trainer, make_optimizer
 from pretrain.learning.training_config import TrainingConfig
 from pretrain.losses.objective import ObjectiveConfig, freeze_unused, objective_losses
 from pretrain.model import EgoDTM
+from pretrain.model.crop_decoder import CropConfig
+from pretrain.model.dense_head import DenseHeadConfig
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
 from fake_clips import make_store
@@ -107,6 +109,23 @@ def test_weight_decay_is_for_matrices_that_multiply():
     assert id(names["logit_scale"]) not in decayed | free
 
 
+def test_a_dense_head_learns_at_a_rate_of_its_own():
+    config = tiny_config()
+    config.dense_head = DenseHeadConfig(parts=["normals"], source="patches")
+    model = EgoDTM(config)
+    optimizer = make_optimizer(model, TrainingConfig(), head_rate=10.0)
+    head = {id(parameter) for parameter in model.dense_head.parameters()}
+    shares = {
+        id(parameter) in head: group["rate_share"]
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert shares == {True: 10.0, False: 1.0}
+    # It comes last: states of before number the others as they did.
+    order = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    assert set(order[-len(head) :]) == head
+
+
 def test_a_stem_learns_at_its_share_of_the_rate_or_not_at_all(tmp_path, finished):
     config = tiny_config()
     config.vision.stem = "efficientnet_lite0"
@@ -176,6 +195,12 @@ def test_an_objective_reaches_what_is_not_frozen_and_nothing_else(finished, weig
 def test_an_objective_without_its_decoder_or_weights_is_refused():
     with pytest.raises(ConfigurationError, match=r"model\.region_decoder\.enabled"):
         freeze_unused(EgoDTM(tiny_config()), ObjectiveConfig(region=1))
+    with pytest.raises(ConfigurationError, match=r"model\.region_decoder\.names"):
+        freeze_unused(EgoDTM(tiny_config(regions=True)), ObjectiveConfig(region_names=1))
+    with pytest.raises(ConfigurationError, match=r"model\.entity_decoder\.enabled"):
+        freeze_unused(EgoDTM(tiny_config()), ObjectiveConfig(entities=1))
+    with pytest.raises(ConfigurationError, match=r"objective\.text above 0"):
+        ObjectiveConfig(text=0, positives="action")
     with pytest.raises(ConfigurationError, match="above 0"):
         ObjectiveConfig(text=0, depth=0)
     with pytest.raises(UnknownNameError, match="caption"):
@@ -304,6 +329,35 @@ def test_a_damaged_state_costs_the_steps_since_the_one_before(tmp_path, finished
     assert seen == [8]
     for name, tensor in again.model.state_dict().items():
         assert torch.equal(tensor, weights[name]), name
+
+
+def test_heads_and_the_averaged_weights_go_on_to_the_bit(tmp_path, finished):
+    folder = finished[0]
+    config = dataclasses.replace(CONFIG, ema=0.9)
+    crop = CropConfig(
+        source="class", resolution=16, patch_size=4, width=16, layers=1, heads=2, masked=0.75
+    )
+    objective = ObjectiveConfig(text=0, depth=1, crop=1, crop_decoder=crop)
+
+    def trainer(out: Path) -> Trainer:
+        return make_trainer(folder, out, config, objective, scores=dict.fromkeys((4, 8), 0.0))
+
+    whole = trainer(tmp_path / "run")
+    history = whole.run().history
+    assert all(entry["crop"] > 0 for entry in history if "crop" in entry)
+    (tmp_path / "run" / "resume" / "state_0000008.safetensors").unlink()
+    again = trainer(tmp_path / "run")
+    again.run()
+    assert again.step == STEPS
+    for name, tensor in whole.trainee.state_dict().items():
+        assert torch.equal(again.trainee.state_dict()[name], tensor), name
+    for name, tensor in whole.average.tensors().items():
+        assert torch.equal(again.average.tensors()[name], tensor), name
+    # Kept are the averaged weights of the model alone.
+    kept, _ = load_checkpoint(tmp_path / "run" / LAST)
+    name = "visual.conv1.weight"
+    assert torch.equal(kept.state_dict()[name], whole.average.tensors()[name])
+    assert not torch.equal(kept.state_dict()[name], whole.model.state_dict()[name])
 
 
 def test_a_run_with_other_settings_is_not_gone_on_with(tmp_path, finished):

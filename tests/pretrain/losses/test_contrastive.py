@@ -123,3 +123,34 @@ def test_negatives_of_another_shape_are_refused():
     video, text = embeddings(3)
     with pytest.raises(ModelInputError, match=r"\(3, k, 6\), got \(2, 2, 6\)"):
         contrastive_loss(video, text, SCALE, negatives=torch.zeros(2, 2, 6))
+
+
+ACTIONS = torch.tensor([[1, 5, 6], [1, 6, 0], [2, 5, 0], [1, 5, 0], [0, 0, 0], [0, 0, 0]])
+"""Verb, then nouns. 0 shares a noun with 1 and another with 3; the verb of 2 is another; the
+actions of 4 and 5 are not known."""
+
+POSITIVES = [{0, 1, 3}, {0, 1}, {2}, {0, 3}, {4}, {5}]
+
+
+@pytest.mark.parametrize("elements", [6, 10_000])
+def test_action_positives_are_egonce(elements: int):
+    video, text = embeddings(6)
+    scale = 5.0
+    expected = 0.0
+    for queries, keys in ((video, text), (text, video)):
+        for i in range(6):
+            shares = [math.exp(scale * float(queries[i] @ key)) for key in keys]
+            expected -= math.log(sum(shares[j] for j in POSITIVES[i]) / sum(shares))
+    # Equal texts count for nothing here.
+    groups = torch.zeros(6, dtype=torch.int64)
+    found = contrastive_loss(
+        video, text, torch.tensor(scale), groups, elements=elements, actions=ACTIONS
+    )
+    assert float(found) == pytest.approx(expected / 12, abs=1e-9)
+
+
+def test_without_shared_actions_egonce_is_infonce():
+    video, text = embeddings(6)
+    unlike = torch.arange(1, 13).reshape(6, 2)
+    found = contrastive_loss(video, text, SCALE, actions=unlike)
+    torch.testing.assert_close(found, contrastive_loss(video, text, SCALE))

@@ -13,6 +13,7 @@ from pretrain.losses import (
     RegionTarget,
     contrastive_loss,
     depth_loss,
+    name_loss,
     region_loss,
 )
 from pretrain.model.depth_decoder import DepthPrediction
@@ -22,7 +23,7 @@ CLIPS = 6
 
 
 def losses(weights: torch.Tensor, rows: slice) -> torch.Tensor:
-    """The three losses of some rows of a fixed batch, by a model of one matrix."""
+    """The losses of some rows of a fixed batch, by a model of one matrix."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randn(CLIPS, 8, generator=generator, dtype=torch.float64)
     texts = torch.randn(CLIPS, 4, generator=generator, dtype=torch.float64)
@@ -42,6 +43,10 @@ def losses(weights: torch.Tensor, rows: slice) -> torch.Tensor:
         valid[rows, 0, 0, 0],
     )
     scale = torch.tensor(5.0, dtype=torch.float64)
+    actions = torch.tensor([[1, 5], [1, 5], [2, 5], [1, 5], [2, 6], [2, 5]])
+    # Two predictions and a noun a clip; two of three clips have one in the first process.
+    nouns = torch.tensor([3, 0, 4, 4, 3, 7])[:, None]
+    things = torch.stack([video, video.flip(1)], dim=1)
     return torch.stack(
         [
             contrastive_loss(video, text, scale, groups[rows], elements=7),
@@ -51,6 +56,8 @@ def losses(weights: torch.Tensor, rows: slice) -> torch.Tensor:
                 DepthLossConfig(gradient=1.0),
             ),
             region_loss([RegionPrediction(boxes, hidden[:, None, :2])], regions),
+            contrastive_loss(video, text, scale, elements=7, actions=actions[rows]),
+            name_loss(things, text[:, None], nouns[rows] > 0, nouns[rows], scale),
         ]
     )
 

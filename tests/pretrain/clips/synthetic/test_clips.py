@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -13,6 +14,7 @@ from pretrain.clips.clip import HAND, LEFT, RIGHT
 from pretrain.clips.synthetic import SPLITS, SyntheticClipConfig, SyntheticClips
 from pretrain.clips.synthetic.actions import ACTIONS
 from pretrain.clips.synthetic.captions import _DIRECTIONS, _VERBS
+from pretrain.clips.synthetic.views import ViewsConfig
 from pretrain.model.tokenizer import tokenize
 
 CONFIG = SyntheticClipConfig(resolution=64, map_resolution=64, domain="mixed")
@@ -186,7 +188,8 @@ def test_hands_have_their_side_and_touch_what_they_act_on(clips):
             assert gap < 0.06, (clip.key, clip.caption, frame)
 
 
-def test_statements_hold_by_boxes_masks_and_depth(clips):
+def check_statements(clips):
+    """Kinds of the statements, each of which holds by boxes, masks and depth."""
     checked = set()
     for clip in clips:
         for statement in clip.extra["statements"]:
@@ -225,7 +228,22 @@ def test_statements_hold_by_boxes_masks_and_depth(clips):
                 nearer = median_depth(clip, track, 0) < median_depth(clip, value, 0)
                 assert nearer == (kind == "nearer than")
                 assert f"{kind} the {noun_of(clip, value)}" in clip.caption
-    assert checked >= {"hand", "region", "motion", "to the left of", "nearer than"}
+    return checked
+
+
+def test_statements_hold_by_boxes_masks_and_depth(clips):
+    assert check_statements(clips) >= {"hand", "region", "motion", "to the left of", "nearer than"}
+
+
+def test_statements_hold_from_the_wrist_and_from_beside():
+    for view in ("wrist", "third"):
+        views = ViewsConfig(**{"head": 0.0, view: 1.0})
+        source = SyntheticClips(dataclasses.replace(CONFIG, views=views), "validation")
+        clips = [source.render(seed) for seed in range(16)]
+        source.close()
+        checked = check_statements(clips)
+        assert checked >= {"hand", "region", "to the left of", "nearer than"}
+        assert ("motion" in checked) == (view == "third")
 
 
 def heads(action, direction, hand, subject, other):
