@@ -85,7 +85,7 @@ class PublishedViTEncoder(PublishedEncoder):
     @classmethod
     def check_sources(cls, options: Mapping[str, Any]) -> None:
         """See :meth:`egodtm_robot.encoders.base.Encoder.check_sources`."""
-        family = options.get("family")
+        family = str(options.get("family"))
         if family in get_args(Family):
             image_model_file(IMAGE_MODELS[family], options.get("checkpoint"))
 
