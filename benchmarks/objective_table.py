@@ -184,7 +184,8 @@ def tables(scores: Scores, columns: dict[str, str]) -> str:
             [title, *(_cell(own, None, name) for own in rows.values())]
             for name, title in columns.items()
         ]
-        parts += [_markdown([texts, *(f"`{row}`" for row in rows)], means)]
+        seeds = ["seeds measured", *(str(len(own)) for own in rows.values())]
+        parts += [_markdown([texts, *(f"`{row}`" for row in rows)], [seeds, *means])]
         others = {row: own for row, own in rows.items() if row != REFERENCE}
         if theirs and others:
             differences = [

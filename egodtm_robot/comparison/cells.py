@@ -17,6 +17,7 @@ from egodtm_robot.comparison.grid_config import GridConfig, Row
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.configuration.instantiation import group_config, group_names
 from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError
+from egodtm_robot.encoders import check_encoder
 from egodtm_robot.evaluation.results import RESULTS_FILE
 from egodtm_robot.learning.cloning_run import TrainBCConfig
 
@@ -72,7 +73,8 @@ class Cell:
         """Refuse what the run would refuse once it had begun.
 
         Raises:
-            ConfigurationError: ``train_bc`` does not take these settings.
+            EgoDTMRobotError: ``train_bc`` does not take these settings, or the encoder's weights
+                are not there.
         """
         _check_settings(self._choices(config))
 
@@ -145,7 +147,7 @@ def check_cells(cells: Sequence[Cell], config: GridConfig) -> None:
 
 @functools.lru_cache(maxsize=1024)
 def _check_settings(settings: tuple[str, ...]) -> None:
-    compose(TrainBCConfig, "train_bc", settings)
+    check_encoder(compose(TrainBCConfig, "train_bc", settings).encoder)
 
 
 def _quoted(path: Path) -> str:

@@ -94,6 +94,20 @@ class Encoder(ABC):
             EncoderInputError: wrong shape or type.
         """
 
+    @classmethod  # noqa: B027
+    def check_sources(cls, options: Mapping[str, Any]) -> None:
+        """Refuse options whose weights cannot be had, without reading any.
+
+        A grid of runs asks it before the first run. By default there is nothing to look for.
+
+        Args:
+            options: what the class would be made with, those left out with their defaults.
+
+        Raises:
+            EgoDTMRobotError: the constructor's own word on a file that is not named or not there,
+                or on a package that is not installed.
+        """
+
     def expect_states(self, size: int) -> None:  # noqa: B027
         """Take the length of the environment's privileged state, before anything is encoded.
 

@@ -4,8 +4,8 @@ Later stages know more about what is seen and less about where; a policy needs t
 encoder reads any stage, or several, averaged to one grid of tokens.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 
@@ -20,6 +20,7 @@ from egodtm_robot.core.published_models.efficientnet import (
     empty_network,
     fill_randomly,
     fold_batch_norms,
+    imagenet_file,
     read_imagenet_weights,
 )
 from egodtm_robot.core.published_models.matching import load_matching
@@ -85,6 +86,12 @@ class EfficientNetLite0Encoder(ImageEncoder):
         self.resolution = resolution
         fold_batch_norms(network)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @classmethod
+    def check_sources(cls, options: Mapping[str, Any]) -> None:
+        """See :meth:`egodtm_robot.encoders.base.Encoder.check_sources`."""
+        if options.get("weights", "imagenet") == "imagenet":
+            imagenet_file()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Uint8 (b, 1, H, W, 3) -> (b, rows * columns, D)."""

@@ -1,7 +1,9 @@
 """EgoDTM's video encoder, frozen: egodtm-tiny as it ships, or any checkpoint of pretraining."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
@@ -13,7 +15,7 @@ from egodtm_robot.core.images import pair, pool_to_grid, resize, to_channels_fir
 from egodtm_robot.core.published_models.efficientnet import EfficientNetLite0
 from egodtm_robot.encoders.base import ImageEncoder
 from pretrain.checkpoints.families import FamilyName, Part
-from pretrain.checkpoints.loading import load_model
+from pretrain.checkpoints.loading import load_model, model_file
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.model import EgoDTM
 from pretrain.model.stem import stem_maps
@@ -65,6 +67,11 @@ class EgoDTMEncoder(ImageEncoder):
 
     kind = "egodtm"
 
+    @classmethod
+    def check_sources(cls, options: Mapping[str, Any]) -> None:
+        """See :meth:`egodtm_robot.encoders.base.Encoder.check_sources`."""
+        _weights_file(options.get("checkpoint"), options.get("family"))
+
     def __init__(
         self,
         checkpoint: str | None = None,
@@ -78,7 +85,7 @@ class EgoDTMEncoder(ImageEncoder):
     ) -> None:
         if output not in (None, *_OUTPUTS):
             raise UnknownNameError("output of the encoder", output, _OUTPUTS)
-        path = shipped_checkpoint() if checkpoint is None and family is None else checkpoint
+        path = _weights_file(checkpoint, family)
         loaded = load_model(path, family, history, "encoder.checkpoint")
         if loaded.description is not None:
             print(loaded.description, file=sys.stderr)
@@ -153,6 +160,12 @@ class EgoDTMEncoder(ImageEncoder):
         frames = pixels.permute(0, 2, 3, 1).to(torch.uint8).unflatten(0, images.shape[:2])
         features = self.network(frames)
         return features[:, None] if self._grid is None else pool_to_grid(features, self._grid)
+
+
+def _weights_file(checkpoint: str | None, family: FamilyName | None) -> Path:
+    if checkpoint is None and family is None:
+        return shipped_checkpoint()
+    return model_file(checkpoint, family, "encoder.checkpoint")
 
 
 class _StemNetwork(nn.Module):

@@ -203,6 +203,13 @@ class HuggingFaceEncoder(TransformersEncoder):
         )
         self.name = "huggingface"
 
+    @classmethod
+    def check_sources(cls, options: Mapping[str, Any]) -> None:
+        """See :meth:`egodtm_robot.encoders.base.Encoder.check_sources`."""
+        model, revision = str(options["model"]), options.get("revision")
+        load_config(model, revision, bool(options.get("trust_remote_code")))
+        load_processor_config(model, revision)
+
 
 def _load(
     path: str, revision: str | None, config: PretrainedConfig, trust_remote_code: bool

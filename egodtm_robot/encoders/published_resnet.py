@@ -1,7 +1,7 @@
 """R3M and VIP: residual networks trained on video of people, as their authors publish them."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 
@@ -10,6 +10,7 @@ from egodtm_robot.core.errors import UnknownNameError
 from egodtm_robot.core.published_models.image_models import (
     IMAGE_MODELS,
     filled,
+    image_model_file,
     read_image_model,
     telling_sizes,
 )
@@ -70,6 +71,13 @@ class PublishedResNetEncoder(PublishedEncoder):
             resolution=resolution,
             batch_size=batch_size,
         )
+
+    @classmethod
+    def check_sources(cls, options: Mapping[str, Any]) -> None:
+        """See :meth:`egodtm_robot.encoders.base.Encoder.check_sources`."""
+        family = str(options.get("family"))
+        if family in _FAMILIES:
+            image_model_file(IMAGE_MODELS[family], options.get("checkpoint"))
 
     def _features(self, pixels: torch.Tensor) -> torch.Tensor:
         feature_map = self._resnet(pixels[:, -1])

@@ -1,7 +1,7 @@
 """MVP, VC-1, ToBo, SPA and Theia: vision transformers, as their authors publish them."""
 
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -10,6 +10,7 @@ from egodtm_robot.core.errors import UnknownNameError
 from egodtm_robot.core.published_models.image_models import (
     IMAGE_MODELS,
     filled,
+    image_model_file,
     read_image_model,
     telling_sizes,
 )
@@ -80,6 +81,13 @@ class PublishedViTEncoder(PublishedEncoder):
             batch_size=batch_size,
             options={"heads": heads, "eps": model.eps},
         )
+
+    @classmethod
+    def check_sources(cls, options: Mapping[str, Any]) -> None:
+        """See :meth:`egodtm_robot.encoders.base.Encoder.check_sources`."""
+        family = str(options.get("family"))
+        if family in get_args(Family):
+            image_model_file(IMAGE_MODELS[family], options.get("checkpoint"))
 
     def _features(self, pixels: torch.Tensor) -> torch.Tensor:
         tokens = self._vit(pixels[:, -1])

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from egodtm_robot.core.configuration.instantiation import (
+    Choice,
     check_options,
     choose,
     group_config,
@@ -31,6 +32,19 @@ def encoder_config(name: str) -> dict[str, Any]:
     return group_config("encoder", name)
 
 
+def check_encoder(config: str | Mapping[str, Any]) -> None:
+    """Refuse an encoder whose options are wrong or whose weights cannot be had; none are read.
+
+    Args:
+        config: see :func:`make_encoder`.
+
+    Raises:
+        EgoDTMRobotError: what :func:`make_encoder` would say.
+    """
+    choice = _choose(config)
+    choice.target.check_sources(choice.options)
+
+
 def make_encoder(config: str | Mapping[str, Any]) -> Encoder:
     """Build an encoder.
 
@@ -48,9 +62,14 @@ def make_encoder(config: str | Mapping[str, Any]) -> Encoder:
         EncoderOptionError: the import path leads nowhere or to something that is no encoder, or an
             option is unknown or missing.
     """
-    choice = choose("encoder", config, EncoderOptionError, Encoder)
-    check_options("encoder", choice.target, choice.options, EncoderOptionError)
+    choice = _choose(config)
     encoder: Encoder = choice.target(**choice.options)
     if choice.name is not None:
         encoder.name = choice.name
     return encoder
+
+
+def _choose(config: str | Mapping[str, Any]) -> Choice:
+    choice = choose("encoder", config, EncoderOptionError, Encoder)
+    check_options("encoder", choice.target, choice.options, EncoderOptionError)
+    return choice

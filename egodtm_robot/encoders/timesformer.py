@@ -1,6 +1,7 @@
 """The TimeSformers of LaViLa, EgoVLP and EgoVLPv2, frozen."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import torch
@@ -10,7 +11,7 @@ from egodtm_robot.core.configuration import PositiveInt
 from egodtm_robot.core.errors import EncoderOptionError, UnknownNameError
 from egodtm_robot.core.images import central_squares, pair, pool_to_grid
 from egodtm_robot.encoders.base import ImageEncoder
-from pretrain.checkpoints.timesformers import FamilyName, read_timesformer
+from pretrain.checkpoints.timesformers import FamilyName, read_timesformer, timesformer_file
 from pretrain.model.dual_encoder import DualEncoder
 
 Output = Literal["patches", "class", "embedding"]
@@ -47,6 +48,11 @@ class TimeSformerEncoder(ImageEncoder):
     """
 
     kind = "timesformer"
+
+    @classmethod
+    def check_sources(cls, options: Mapping[str, Any]) -> None:
+        """See :meth:`egodtm_robot.encoders.base.Encoder.check_sources`."""
+        timesformer_file(options.get("checkpoint"), options.get("family"), "encoder.checkpoint")
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """Voltron, trained on video with sentences, as its authors publish it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -8,6 +9,7 @@ from egodtm_robot.core.configuration import PictureSide, PositiveInt
 from egodtm_robot.core.published_models.image_models import (
     IMAGE_MODELS,
     filled,
+    image_model_file,
     read_image_model,
     telling_sizes,
 )
@@ -68,6 +70,11 @@ class VoltronEncoder(PublishedEncoder):
             history=sizes.frames,
             options={"heads": sizes.heads},
         )
+
+    @classmethod
+    def check_sources(cls, options: Mapping[str, Any]) -> None:
+        """See :meth:`egodtm_robot.encoders.base.Encoder.check_sources`."""
+        image_model_file(IMAGE_MODELS["voltron"], options.get("checkpoint"))
 
     def _features(self, pixels: torch.Tensor) -> torch.Tensor:
         side = self._voltron.sizes.patch

@@ -31,6 +31,30 @@ class LoadedModel:
     description: str | None = None
 
 
+def model_file(
+    path: str | Path | None, family: FamilyName | None = None, where: str = "checkpoint"
+) -> Path:
+    """The file that :func:`load_model` would read.
+
+    Raises:
+        CheckpointError: none is named, or there is none.
+    """
+    title = None if family is None else FAMILIES[family].name
+    if path is None:
+        source = "" if family is None else f" Files: {FAMILIES[family].source}."
+        raise CheckpointError(
+            f"Expected {where}=FILE, weights of {title or 'a model'}, got none. They are not "
+            f"downloaded for you.{source}"
+        )
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise CheckpointError(
+            f"Expected weights at {path}, found no file. Name a checkpoint of pretrain.run "
+            "(.safetensors, beside its card) or a published file of EgoDTM, AVION or CLIP."
+        )
+    return path
+
+
 def load_model(
     path: str | Path | None,
     family: FamilyName | None = None,
@@ -53,19 +77,8 @@ def load_model(
         WeightsError: a published file cannot be read.
         CheckpointMismatchError: lists tensors that are missing, unexpected or of another shape.
     """
+    path = model_file(path, family, where)
     title = None if family is None else FAMILIES[family].name
-    if path is None:
-        source = "" if family is None else f" Files: {FAMILIES[family].source}."
-        raise CheckpointError(
-            f"Expected {where}=FILE, weights of {title or 'a model'}, got none. They are not "
-            f"downloaded for you.{source}"
-        )
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise CheckpointError(
-            f"Expected weights at {path}, found no file. Name a checkpoint of pretrain.run "
-            "(.safetensors, beside its card) or a published file of EgoDTM, AVION or CLIP."
-        )
     if path.suffix == ".safetensors" and path.with_suffix(".json").is_file():
         model, card = load_checkpoint(path)
         if family is not None:

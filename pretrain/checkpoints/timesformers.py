@@ -252,6 +252,30 @@ class PublishedTimeSformer:
         return ClipText(config, parts["text_projection"].shape[1])
 
 
+def timesformer_file(
+    path: str | Path | None, family: FamilyName | None = None, where: str = "checkpoint"
+) -> Path:
+    """The file that :func:`read_timesformer` would read.
+
+    Raises:
+        CheckpointError: none is named, or there is none.
+    """
+    expected = _families(family)
+    titles = ", ".join(one.title for one in expected)
+    if path is None:
+        raise CheckpointError(
+            f"Expected {where}=FILE, published weights of {titles}, got none. They are not "
+            f"downloaded for you. Files: {'; '.join(one.source for one in expected)}."
+        )
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise CheckpointError(
+            f"Expected {where} to name a file of {titles}, found none at {path}. Files: "
+            f"{'; '.join(one.source for one in expected)}."
+        )
+    return path
+
+
 def read_timesformer(
     path: str | Path | None, family: FamilyName | None = None, where: str = "checkpoint"
 ) -> PublishedTimeSformer:
@@ -269,27 +293,21 @@ def read_timesformer(
         CheckpointMismatchError: its names are those of no TimeSformer, or a tensor that tells a
             size is missing or of another shape.
     """
-    expected = list(FAMILIES.values()) if family is None else [FAMILIES[family]]
-    titles = ", ".join(one.title for one in expected)
-    if path is None:
-        raise CheckpointError(
-            f"Expected {where}=FILE, published weights of {titles}, got none. They are not "
-            f"downloaded for you. Files: {'; '.join(one.source for one in expected)}."
-        )
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise CheckpointError(
-            f"Expected {where} to name a file of {titles}, found none at {path}. Files: "
-            f"{'; '.join(one.source for one in expected)}."
-        )
+    path = timesformer_file(path, family, where)
+    expected = _families(family)
     published = as_timesformer(read_tensors(path), path)
     if published.family not in expected:
+        titles = ", ".join(one.title for one in expected)
         raise CheckpointError(
             f"Expected {where} to name a file of {titles}, {path} is one of "
             f"{published.family.title}. Choose {published.family.name} instead of {family}: "
             "preprocessing and activation differ between families."
         )
     return published
+
+
+def _families(family: FamilyName | None) -> list[TimeSformerFamily]:
+    return list(FAMILIES.values()) if family is None else [FAMILIES[family]]
 
 
 def as_timesformer(tensors: Mapping[str, torch.Tensor], path: Path) -> PublishedTimeSformer:

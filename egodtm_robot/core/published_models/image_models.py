@@ -18,7 +18,7 @@ from torch import nn
 
 from egodtm_robot.core.errors import CheckpointMismatchError, WeightsError
 from egodtm_robot.core.images import Interpolation
-from egodtm_robot.core.published_models.files import read_tensors
+from egodtm_robot.core.published_models.files import existing_file, read_tensors
 from egodtm_robot.core.published_models.matching import load_matching
 from egodtm_robot.core.published_models.preprocessing import Preprocessing
 
@@ -248,6 +248,21 @@ def recognize(names: Iterable[str]) -> str | None:
     return None
 
 
+def image_model_file(model: ImageModel, checkpoint: str | None) -> Path:
+    """The file of a family's weights.
+
+    Raises:
+        WeightsError: none is named, or there is none.
+    """
+    if checkpoint is None:
+        raise WeightsError(
+            f"Expected the file of {model.name}'s weights in encoder.checkpoint, got none. They "
+            f"are not part of this package: fetch {model.files} as {model.source} says (license: "
+            f"{model.license}), then set encoder.checkpoint=FILE."
+        )
+    return existing_file(Path(checkpoint).expanduser())
+
+
 def read_image_model(model: ImageModel, checkpoint: str | None) -> dict[str, torch.Tensor]:
     """The encoder's tensors of a published file, in float32 and without their prefix.
 
@@ -259,15 +274,9 @@ def read_image_model(model: ImageModel, checkpoint: str | None) -> dict[str, tor
         WeightsError: no file is named, or it cannot be read.
         CheckpointMismatchError: it is another model's.
     """
-    if checkpoint is None:
-        raise WeightsError(
-            f"Expected the file of {model.name}'s weights in encoder.checkpoint, got none. They "
-            f"are not part of this package: fetch {model.files} as {model.source} says (license: "
-            f"{model.license}), then set encoder.checkpoint=FILE."
-        )
     tensors = {
         name.removeprefix("module."): tensor
-        for name, tensor in read_tensors(Path(checkpoint).expanduser()).items()
+        for name, tensor in read_tensors(image_model_file(model, checkpoint)).items()
     }
     kind = recognize(tensors)
     if kind not in model.kinds:
