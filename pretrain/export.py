@@ -101,7 +101,6 @@ def export(config: ExportConfig) -> Path:
         parity = write_graph(graph, Path(config.out), config.format)
         print(f"compared with the original: {parity}")
         return Path(config.out)
-    model.drop_dense_head()
     dtype = PRECISIONS[config.precision]
     for name, tensor in model.state_dict().items():
         if not torch.isfinite(tensor.to(dtype)).all():

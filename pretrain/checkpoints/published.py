@@ -54,7 +54,6 @@ OPTIONAL_PARTS = (
     "region_decoder.",
     "region_decoder.name_embed.",
     "entity_decoder.",
-    "dense_head.",
 )
 """Parts that a checkpoint has whole or not at all."""
 

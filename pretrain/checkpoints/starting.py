@@ -54,9 +54,6 @@ def start_from(
         for part in OPTIONAL_PARTS:
             if not any(name.startswith(part) for name in model.state_dict()):
                 tensors = {n: t for n, t in tensors.items() if not n.startswith(part)}
-        if model.config.dense_head != ours.config.dense_head:
-            # It belongs to an objective, not to what is passed on.
-            tensors = {n: t for n, t in tensors.items() if not n.startswith("dense_head.")}
         tensors.pop("logit_scale")
         return initialize_from(model, tensors, str(path))
     if is_file:

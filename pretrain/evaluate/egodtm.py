@@ -60,7 +60,7 @@ class EgoDTMModel:
         weights = hash_tensors({name: t for name, t in tensors if not t.is_meta})
         # What serves training alone came after embeddings had been cached under the others.
         config = asdict(self.model.config)
-        del config["dense_head"]
+        del config["entity_decoder"], config["region_decoder"]["names"]
         return hash_parts(_KIND, _VERSION, config, weights)
 
     def to(self, device: torch.device) -> "EgoDTMModel":

@@ -1,6 +1,6 @@
 """The settings of a pretraining."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,40 +77,11 @@ class PretrainConfig:
                 f"Expected training.stem_rate=0 with model.vision.stem=pixels, which has no "
                 f"weights of its own, got {self.training.stem_rate}."
             )
-        dense = self.objective.dense
-        if dense.weights and dense.attach == "stem" and self.model.vision.stem == "pixels":
-            raise ConfigurationError(
-                "Expected a stem with weights of its own for objective.dense.attach=stem, got "
-                "model.vision.stem=pixels. Set objective.dense.attach=patches."
-            )
         self.objective.equip(self.model)
-        self._provide_dense()
-
-    def _provide_dense(self) -> None:
         dense = self.objective.dense
-        self.model.dense_head = replace(
-            self.model.dense_head,
-            parts=list(dense.weights),
-            source=dense.attach if dense.weights else "stem",
-            hidden=dense.hidden if dense.weights else 0,
-        )
         if dense.weights and self.data.kind == "synthetic":
             kinds = {*self.data.synthetic.dense, *dense.truth}
             self.data.synthetic.dense = [kind for kind in DENSE_KINDS if kind in kinds]
-
-    def check_stem(self) -> None:
-        """Refuse a head on a stem that does not learn.
-
-        Raises:
-            ConfigurationError: as said. Not before a run begins: presets have no rate of their own.
-        """
-        dense = self.objective.dense
-        if dense.weights and dense.attach == "stem" and not self.training.stem_rate:
-            raise ConfigurationError(
-                "Expected training.stem_rate above 0 with objective.dense.attach=stem, got 0: the "
-                "stem would not learn. Set training.stem_rate=0.6, or "
-                "objective.dense.attach=patches."
-            )
 
     def check_heads(self) -> None:
         """Refuse heads that have nothing to learn from, or nothing that learns.
@@ -119,22 +90,25 @@ class PretrainConfig:
             ConfigurationError: as said. Not before a run begins: a preset alone has no teacher and
                 no rate for the stem.
         """
-        stem = self.model.vision.stem != "pixels"
-        if self.objective.reads_stem and not stem:
-            raise ConfigurationError(
-                "Expected a model with a stem (model.vision.stem=efficientnet_lite0) for "
-                "objective.anchor, objective.crop_decoder.source=stem and "
-                "objective.distill_into=stem, got model.vision.stem=pixels."
-            )
-        if (self.objective.anchor or self.objective.only_stem) and not self.training.stem_rate:
-            raise ConfigurationError(
-                "Expected training.stem_rate above 0 for an objective that only the stem learns "
-                f"from, such as objective.anchor, got {self.training.stem_rate}."
-            )
         if (self.objective.distill > 0) != (self.teacher is not None):
             raise ConfigurationError(
                 "Expected a teacher and objective.distill above 0 together, got "
                 f"teacher={self.teacher} and objective.distill={self.objective.distill}."
+            )
+        stem = self.model.vision.stem != "pixels"
+        if self.objective.reads_stem and not stem:
+            raise ConfigurationError(
+                "Expected a model with a stem (model.vision.stem=efficientnet_lite0) for "
+                "objective.anchor, objective.crop_decoder.source=stem, "
+                "objective.distill_into=stem and objective.dense.attach=stem, got "
+                "model.vision.stem=pixels."
+            )
+        if self.objective.reads_stem and not self.training.stem_rate:
+            raise ConfigurationError(
+                "Expected training.stem_rate above 0 for objective.anchor, and for a crop, a "
+                "teacher or dense truth at the stem, got 0: the stem would not learn. Set "
+                "training.stem_rate=0.6, or objective.crop_decoder.source=class, "
+                "objective.distill_into=patches or objective.dense.attach=patches."
             )
 
     @property

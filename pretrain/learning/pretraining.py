@@ -51,7 +51,6 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
         return PretrainResults.load(run_dir) if accelerator.is_main_process else None, run_dir
     # Everything that can be known is checked before anything is written or takes time: clips are
     # drawn for minutes.
-    config.check_stem()
     config.check_heads()
     watched = watched_tasks(config)
     model = EgoDTM(config.model, seed=config.seed)
@@ -187,7 +186,7 @@ def _dense_spec(config: PretrainConfig) -> dict[str, Any]:
     if not dense.weights:
         return {}
     rows = vision.image_size // vision.patch_size
-    cells = rows * config.model.dense_head.cells
+    cells = rows * dense.cells
     return {
         "dense": dense.truth,
         "dense_cells": (cells, cells),

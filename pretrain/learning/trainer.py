@@ -145,7 +145,7 @@ class Trainer:
             self.heads = heads.to(accelerator.device)
         self.trainee: torch.nn.Module = self.model if self.heads is None else self.heads
         self.trained = [p for p in self.trainee.parameters() if p.requires_grad]
-        self.optimizer = make_optimizer(self.model, config, self.heads, objective.dense.head_rate)
+        self.optimizer = make_optimizer(self.model, config, self.heads)
         self.average = None if config.ema is None else WeightAverage(self.model, config.ema)
         self.states = TrainingStates(out_dir / _RESUME, self.identity)
 
@@ -351,10 +351,7 @@ class Trainer:
 
 
 def make_optimizer(
-    model: EgoDTM,
-    config: TrainingConfig,
-    heads: ModelWithHeads | None = None,
-    head_rate: float = 1.0,
+    model: EgoDTM, config: TrainingConfig, heads: ModelWithHeads | None = None
 ) -> torch.optim.AdamW:
     """AdamW on what is trained, with weight decay on matrices that multiply features.
 
@@ -363,8 +360,8 @@ def make_optimizer(
     Args:
         model: what is trained.
         config: rates.
-        heads: that are trained with it, at the rate of the rest.
-        head_rate: of the model's dense head, as a multiple of the rate.
+        heads: that are trained with it, at the rate of the rest; the dense head at its multiple of
+            that rate, :attr:`pretrain.losses.dense.DenseLossConfig.head_rate`.
     """
 
     def is_stem(name: str) -> bool:
@@ -378,17 +375,18 @@ def make_optimizer(
         return is_matrix(name, parameter) and not is_table and config.weight_decay > 0
 
     stem = [named for named in model.named_parameters() if is_stem(named[0])]
-    head = [named for named in model.named_parameters() if named[0].startswith("dense_head.")]
-    apart = {name for name, _ in [*stem, *head]}
-    rest = [named for named in model.named_parameters() if named[0] not in apart]
+    rest = [named for named in model.named_parameters() if not is_stem(named[0])]
     groups = [
         *parameter_groups(rest, config.weight_decay, decays=decays),
         *parameter_groups(stem, config.weight_decay, rate_share=config.stem_rate, decays=decays),
-        *parameter_groups(head, config.weight_decay, rate_share=head_rate, decays=decays),
     ]
     if heads is not None:
         own = [one for one in heads.named_parameters() if not one[0].startswith("model.")]
-        groups += parameter_groups(own, config.weight_decay, decays=decays)
+        slow = [one for one in own if not one[0].startswith("dense.")]
+        fast = [one for one in own if one[0].startswith("dense.")]
+        share = heads.objective.dense.head_rate
+        groups += parameter_groups(slow, config.weight_decay, decays=decays)
+        groups += parameter_groups(fast, config.weight_decay, rate_share=share, decays=decays)
     return torch.optim.AdamW(
         groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True
     )

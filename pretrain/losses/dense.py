@@ -53,6 +53,12 @@ class DenseLossConfig:
     """Learning rate of the head as a multiple of ``training.learning_rate``: what it hands back to
     the tokens is of use only once it has learned something itself."""
 
+    cells: int = 4
+    """Cells of the maps of classes and normals along a patch's side."""
+
+    embedding: int = 64
+    """Channels by which a point is found in another frame."""
+
     temperature: float = 0.1
     """Divides similarities of tokens in ``correspondence``."""
 
@@ -70,6 +76,11 @@ class DenseLossConfig:
                 "0 or more, and head_rate and temperature above 0 in objective.dense, got "
                 f"{', '.join(map(str, weights))}, {self.hidden}, {self.head_rate} and "
                 f"{self.temperature}."
+            )
+        if min(self.cells, self.embedding) < 1:
+            raise ConfigurationError(
+                "Expected cells and embedding of 1 or more in objective.dense, got "
+                f"{self.cells} and {self.embedding}."
             )
 
     @property

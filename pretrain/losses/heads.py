@@ -1,5 +1,6 @@
 """A model in training, with the heads of objectives that are no part of what it is."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ from torch import nn
 from egodtm_robot.core.errors import ConfigurationError
 from pretrain.losses.anchor import StemAnchor
 from pretrain.losses.crop import crop_loss, crop_patches, draw_crops
+from pretrain.losses.dense import dense_losses
 from pretrain.losses.features import feature_loss
 from pretrain.losses.objective import ObjectiveConfig
 from pretrain.model import EgoDTM, EgoDTMOutput, VideoFeatures
 from pretrain.model.crop_decoder import CropDecoder
+from pretrain.model.dense_head import DenseHead
 from pretrain.model.feature_translator import FeatureTranslator
 from pretrain.model.initialization import initialize_head
 from pretrain.model.stem import EfficientNetStem
@@ -50,9 +53,10 @@ class ModelWithHeads(nn.Module):
         stem, width = EfficientNetStem.channels, vision.width
         if objective.reads_stem and model.visual.stem is None:
             raise ConfigurationError(
-                "Expected a model with a stem for objective.anchor, or for a crop or a teacher at "
-                "the stem; set model.vision.stem=efficientnet_lite0, or "
-                "objective.crop_decoder.source=class or objective.distill_into=patches."
+                "Expected a model with a stem for objective.anchor, or for a crop, a teacher or "
+                "dense truth at the stem; set model.vision.stem=efficientnet_lite0, or "
+                "objective.crop_decoder.source=class, objective.distill_into=patches or "
+                "objective.dense.attach=patches."
             )
         # Built without values: torch would draw them from its global generator.
         with torch.device("meta"):
@@ -64,15 +68,27 @@ class ModelWithHeads(nn.Module):
             if teacher_channels is not None:
                 channels = stem if objective.distill_into == "stem" else width
                 self.teacher = FeatureTranslator(channels, teacher_channels, 2 * width)
-        for head in (self.crop, self.teacher):
+            self.dense = None
+            if objective.dense.weights:
+                dense = objective.dense
+                channels = stem if dense.attach == "stem" else width
+                self.dense = DenseHead(
+                    dense.weights, channels, dense.hidden, dense.cells, dense.embedding
+                )
+        for head in (self.crop, self.teacher, self.dense):
             if head is not None:
                 head.to_empty(device="cpu")
         self.anchor = StemAnchor() if objective.anchor else None
-        heads: tuple[nn.Module | None, ...] = (self.crop, self.teacher, self.anchor)
+        heads: tuple[nn.Module | None, ...] = (self.crop, self.teacher, self.anchor, self.dense)
         for place, one in enumerate(heads):
-            if one is not None:
-                draws = np.random.SeedSequence([seed, place]).generate_state(1)
-                initialize_head(one, torch.Generator().manual_seed(int(draws[0])))
+            if one is None:
+                continue
+            draws = np.random.SeedSequence([seed, place]).generate_state(1)
+            generator = torch.Generator().manual_seed(int(draws[0]))
+            if isinstance(one, DenseHead):
+                one.reset_parameters(generator)
+            else:
+                initialize_head(one, generator)
 
     def begin_step(self, step: int, process: int) -> None:
         """Draw what a step draws from its number alone, so that a resumed run draws the same."""
@@ -84,6 +100,7 @@ class ModelWithHeads(nn.Module):
         tokens: torch.Tensor | None = None,
         *,
         teacher: torch.Tensor | None = None,
+        dense: Mapping[str, torch.Tensor] | None = None,
         **parts: Any,
     ) -> EgoDTMOutput:
         """The model's output, with the losses of the heads in ``further``.
@@ -92,22 +109,20 @@ class ModelWithHeads(nn.Module):
             frames: uint8 (B, T, H, W, 3) RGB.
             tokens: see :meth:`EgoDTM.forward`.
             teacher: float32 (B, T, L, D), the teacher's tokens on the model's grid.
+            dense: truth by kind, see :class:`~pretrain.clips.dataset.ClipBatch`.
             **parts: of the output, see :meth:`EgoDTM.forward`.
         """
         size = self.model.config.vision.patch_size
         grid = (frames.shape[2] // size, frames.shape[3] // size)
-        features = None
+        features = patches = None
         if self.objective.reads_stem:
             assert self.model.visual.stem is not None
             features = self.model.visual.stem.features(frames)
-        if self.objective.only_stem and not self.objective.dense.weights:
+            patches = self.model.visual.stem.norm(features)
+        if self.objective.only_stem:
             assert features is not None
             output = _without_blocks(self.model, features, grid)
         else:
-            patches = None
-            if features is not None:
-                assert self.model.visual.stem is not None
-                patches = self.model.visual.stem.norm(features)
             output = self.model(frames, tokens, **parts, patches=patches)
         if self.anchor is not None:
             assert features is not None
@@ -121,6 +136,14 @@ class ModelWithHeads(nn.Module):
             assert seen is not None
             predicted = self.teacher(seen.flatten(0, 1), grid)
             output.further["distill"] = feature_loss(predicted, teacher.flatten(0, 1))
+        if self.dense is not None:
+            assert dense is not None
+            tokens_seen = output.video.patch_tokens
+            if self.objective.dense.attach == "stem":
+                assert patches is not None
+                tokens_seen = patches
+            predictions = self.dense(tokens_seen, grid)
+            output.further.update(dense_losses(predictions, dense, self.objective.dense))
         return output
 
     def _crop_loss(

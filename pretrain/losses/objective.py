@@ -20,7 +20,7 @@ from pretrain.losses import (
     region_target,
     text_groups,
 )
-from pretrain.losses.dense import DenseLossConfig, dense_losses
+from pretrain.losses.dense import DenseLossConfig
 from pretrain.model import EgoDTM, EgoDTMConfig, EgoDTMOutput
 from pretrain.model.crop_decoder import CropConfig
 
@@ -58,6 +58,7 @@ class ObjectiveConfig:
     distill_into: Literal["stem", "patches"] = "stem"
     """What learns from the teacher: the features of the ``stem``, or the ``patches`` behind the
     blocks."""
+
     region_names: float = 0.0
     """Weight of naming the objects behind these boxes: object queries are compared with the nouns
     of the text."""
@@ -87,6 +88,7 @@ class ObjectiveConfig:
     dense: DenseLossConfig = field(default_factory=DenseLossConfig)
     """What single tokens have to tell of the truth that only a simulator has: classes, surface
     normals, corresponding points."""
+
     crop_decoder: CropConfig = field(default_factory=CropConfig)
     """What a crop is rebuilt from, and how much of it is seen."""
 
@@ -135,13 +137,15 @@ class ObjectiveConfig:
     @property
     def has_heads(self) -> bool:
         """Whether there are heads that are no part of the model, :mod:`pretrain.losses.heads`."""
-        return any(self.weights[name] > 0 for name in _HEADS)
+        return bool(self.dense.weights) or any(self.weights[name] > 0 for name in _HEADS)
 
     @property
     def reads_stem(self) -> bool:
         """Whether a head reads the stem's features."""
-        at_stem = self.crop > 0 and self.crop_decoder.source == "stem"
-        return self.anchor > 0 or at_stem or (self.distill > 0 and self.distill_into == "stem")
+        at_stem = self.anchor > 0
+        at_stem |= self.crop > 0 and self.crop_decoder.source == "stem"
+        at_stem |= self.distill > 0 and self.distill_into == "stem"
+        return at_stem or (bool(self.dense.weights) and self.dense.attach == "stem")
 
     @property
     def only_stem(self) -> bool:
@@ -213,28 +217,9 @@ def freeze_unused(model: EgoDTM, objective: ObjectiveConfig) -> None:
             entities.name_embed.requires_grad_(False)
     if objective.only_stem:
         model.visual.requires_grad_(False)
-    freeze_beside_dense(model, objective)
-
-
-def freeze_beside_dense(model: EgoDTM, objective: ObjectiveConfig) -> None:
-    """Freeze the dense head if it is not trained; train the norm of a stem that it alone reads.
-
-    Raises:
-        ConfigurationError: the model's head has other parts or reads other tokens.
-    """
-    wanted, head = objective.dense, model.config.dense_head
-    if wanted.weights and (set(wanted.weights), wanted.attach) != (set(head.parts), head.source):
-        raise ConfigurationError(
-            f"Expected a model with a dense head for {', '.join(wanted.weights)} on "
-            f"{wanted.attach}, got {', '.join(head.parts) or 'none'} on {head.source}. Set "
-            "model.dense_head.parts and model.dense_head.source."
-        )
-    if not wanted.weights:
-        if model.dense_head is not None:
-            model.dense_head.requires_grad_(False)
-    elif objective.only_stem:
-        assert model.visual.stem is not None
-        model.visual.stem.requires_grad_(True)
+        if objective.dense.weights and model.visual.stem is not None:
+            # The dense head reads what the norm gives.
+            model.visual.stem.norm.requires_grad_(True)
 
 
 def objective_losses(
@@ -260,8 +245,8 @@ def objective_losses(
         regions=objective.finds_regions,
         names=_names(batch) if objective.names_things else None,
         entities=objective.finds_entities,
-        dense=bool(objective.dense.weights),
         **({} if batch.teacher is None else {"teacher": batch.teacher}),
+        **({} if batch.dense is None else {"dense": batch.dense}),
     )
     parts: dict[str, torch.Tensor] = {}
     if objective.text:
@@ -300,10 +285,6 @@ def objective_losses(
             parts["entities"] = projection_loss(found, output.video.grid, target_boxes)
         if objective.entity_names:
             parts["entity_names"] = _name_loss(output.entities.names, batch, output)
-    if objective.dense.weights:
-        assert output.dense is not None
-        assert batch.dense is not None
-        parts.update(dense_losses(output.dense, batch.dense, objective.dense))
     parts |= output.further
     weights = objective.weights
     total = torch.stack([weights[name] * loss for name, loss in parts.items()]).sum()

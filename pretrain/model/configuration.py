@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from egodtm_robot.core.errors import ConfigurationError
-from pretrain.model.dense_head import DenseHeadConfig
 
 Activation = Literal["gelu", "quick_gelu"]
 Stem = Literal["pixels", "efficientnet_lite0"]
@@ -253,8 +252,6 @@ class EgoDTMConfig:
     region_decoder: RegionDecoderConfig = field(default_factory=RegionDecoderConfig)
     """Region decoder."""
 
-    dense_head: DenseHeadConfig = field(default_factory=DenseHeadConfig)
-    """Head of the dense objectives."""
     entity_decoder: EntityDecoderConfig = field(default_factory=EntityDecoderConfig)
     """Entity decoder."""
 

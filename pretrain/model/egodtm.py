@@ -1,7 +1,7 @@
 """The model: video and text in one space, and the depth of what the video shows."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from egodtm_robot.core.errors import ConfigurationError
 from pretrain.model.configuration import EgoDTMConfig
-from pretrain.model.dense_head import DenseHead, DenseHeadConfig, DensePrediction
 from pretrain.model.depth_decoder import DepthDecoder, DepthOutput, DepthPrediction
 from pretrain.model.entity_decoder import EntityDecoder, EntityPrediction
 from pretrain.model.initialization import initialize
@@ -45,7 +44,6 @@ class EgoDTMOutput:
         logit_scale: factor of similarities in the contrastive loss.
         depths: before the decoder's first layer and after each; the last is the result.
         boxes: likewise, of the region decoder.
-        dense: of the dense head.
         further: losses of heads that are trained with the model and are no part of it, by name.
         names: float32 (M, J), of length 1, of the nouns that were asked for.
         entities: of the entity decoder.
@@ -56,7 +54,6 @@ class EgoDTMOutput:
     logit_scale: torch.Tensor
     depths: list[DepthPrediction] | None
     boxes: list[RegionPrediction] | None
-    dense: DensePrediction | None = None
     further: dict[str, torch.Tensor] = field(default_factory=dict)
     names: torch.Tensor | None = None
     entities: EntityPrediction | None = None
@@ -91,9 +88,6 @@ class EgoDTM(nn.Module):
                 if config.region_decoder.enabled
                 else None
             )
-            head = config.dense_head
-            width = self.visual.conv1.in_features if head.source == "stem" else config.vision.width
-            self.dense_head = DenseHead(head, width) if head.parts else None
             self.entity_decoder = (
                 EntityDecoder(config.entity_decoder, config.vision.width, config.joint_width)
                 if config.entity_decoder.enabled
@@ -121,11 +115,6 @@ class EgoDTM(nn.Module):
         grid = (frames.shape[2] // size, frames.shape[3] // size)
         embedding = _normalized(class_token @ self.image_projection)
         return VideoFeatures(class_token, patch_tokens, embedding, grid)
-
-    def drop_dense_head(self) -> None:
-        """Leave out what serves training alone."""
-        self.dense_head = None
-        self.config = replace(self.config, dense_head=DenseHeadConfig())
 
     def encode_text(self, tokens: torch.Tensor) -> torch.Tensor:
         """Encode ids int64 (B, 77) -> float32 (B, J), of length 1."""
@@ -168,7 +157,6 @@ class EgoDTM(nn.Module):
         depth: bool = True,
         regions: bool = False,
         patches: torch.Tensor | None = None,
-        dense: bool = False,
         names: torch.Tensor | None = None,
         entities: bool = False,
     ) -> EgoDTMOutput:
@@ -180,12 +168,9 @@ class EgoDTM(nn.Module):
             depth: whether to decode depth.
             regions: whether to decode boxes.
             patches: of the frames, see :meth:`encode_video`.
-            dense: whether to read the dense head's maps.
             names: int64 (M, 77) ids of nouns, or None.
             entities: whether to find entities.
         """
-        if dense and patches is None:
-            patches = self.visual.patches(frames)[0]
         video = self.encode_video(frames, patches)
         return EgoDTMOutput(
             video=video,
@@ -193,21 +178,9 @@ class EgoDTM(nn.Module):
             logit_scale=self.logit_scale.exp(),
             depths=self.decode_depth(video.patch_tokens, video.grid).predictions if depth else None,
             boxes=self.decode_regions(video.patch_tokens) if regions else None,
-            dense=self._read_dense(patches, video) if dense else None,
             names=None if names is None else self.encode_text(names),
             entities=self.find_entities(video.patch_tokens) if entities else None,
         )
-
-    def _read_dense(
-        self, stem_tokens: torch.Tensor | None, video: VideoFeatures
-    ) -> DensePrediction:
-        assert stem_tokens is not None
-        if self.dense_head is None:
-            raise ConfigurationError(
-                "Expected a model with a dense head; set weights in objective.dense."
-            )
-        on_stem = self.config.dense_head.source == "stem"
-        return self.dense_head(stem_tokens if on_stem else video.patch_tokens, video.grid)
 
 
 def _normalized(embeddings: torch.Tensor) -> torch.Tensor:

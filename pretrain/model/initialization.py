@@ -63,10 +63,6 @@ def initialize(model: "EgoDTM", generator: torch.Generator) -> None:
             config = model.config.text
             deviation = _text_deviation(rest, config.width, config.layers)
             nn.init.normal_(parameter, std=deviation, generator=generator)
-        elif part == "dense_head":
-            # A head that says nothing at first leaves the tokens as they were, and random answers
-            # would tear at a stem that has learned.
-            nn.init.normal_(parameter, std=0.01, generator=generator)
         elif "query_" in name:
             nn.init.normal_(parameter, generator=generator)
         else:

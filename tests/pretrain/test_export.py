@@ -19,7 +19,6 @@ from pretrain.checkpoints.video_graph import video_graph
 from pretrain.export import ExportConfig, export
 from pretrain.learning.results import own_names
 from pretrain.model import EgoDTM
-from pretrain.model.dense_head import DenseHeadConfig
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
 from tiny_model import tiny_config
@@ -56,21 +55,6 @@ def test_half_the_size_and_the_same_model_with_what_was_measured(run: Path, tmp_
         "best_step": 2,
     }
     assert card["made_by"] == "python pretrain/run.py steps=7"
-
-
-def test_a_dense_head_is_left_out_and_the_rest_stays(run: Path, tmp_path: Path):
-    config = tiny_config()
-    config.dense_head = DenseHeadConfig(parts=["normals"], source="patches")
-    original = EgoDTM(config, seed=1)
-    save_checkpoint(run / "checkpoints" / "best.safetensors", original, {"steps": 7})
-    out = tmp_path / "mine.safetensors"
-    export(ExportConfig(run_dir=str(run), out=str(out), precision="float32"))
-    model, card = load_checkpoint(out)
-    assert model.dense_head is None
-    assert card["model"]["dense_head"]["parts"] == []
-    assert not any(name.startswith("dense_head.") for name in model.state_dict())
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, original.state_dict()[name])
 
 
 def test_an_unfinished_run_is_refused(run: Path, tmp_path: Path):

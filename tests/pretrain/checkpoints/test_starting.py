@@ -12,7 +12,6 @@ from egodtm_robot.core.errors import CheckpointError, CheckpointMismatchError, W
 from pretrain.checkpoints import load_checkpoint, save_checkpoint, start_from
 from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.model import EgoDTM, EgoDTMConfig, TextConfig, VisionConfig
-from pretrain.model.dense_head import DenseHeadConfig
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
 from tiny_model import tiny_config
@@ -32,25 +31,6 @@ def test_the_checkpoint_of_the_package_goes_by_its_name():
     model = EgoDTM(shipped.config, seed=None).to_empty(device="cpu")
     assert start_from(model, "egodtm_tiny") == []
     assert same(model, shipped, ("logit_scale",))
-
-
-def test_a_dense_head_is_drawn_where_the_checkpoint_has_none_or_another(tmp_path: Path):
-    def model_with(*parts: str, seed: int) -> EgoDTM:
-        config = tiny_config()
-        config.dense_head = DenseHeadConfig(parts=list(parts), source="patches")
-        return EgoDTM(config, seed=seed)
-
-    save_checkpoint(tmp_path / "plain.safetensors", EgoDTM(tiny_config(), seed=1), {})
-    save_checkpoint(tmp_path / "head.safetensors", model_with("normals", seed=1), {})
-    new = {"dense_head.segmentation.weight", "dense_head.segmentation.bias"}
-    for name in ("plain", "head"):
-        model = model_with("segmentation", seed=2)
-        assert set(start_from(model, str(tmp_path / f"{name}.safetensors"))) == new
-        assert same(model, EgoDTM(tiny_config(), seed=1), ("dense_head.", "logit_scale"))
-    model = model_with("normals", seed=2)
-    assert start_from(model, str(tmp_path / "head.safetensors")) == []
-    assert same(model, model_with("normals", seed=1))
-    assert start_from(EgoDTM(tiny_config(), seed=3), str(tmp_path / "head.safetensors")) == []
 
 
 def test_a_decoder_that_the_checkpoint_lacks_stays_and_one_too_many_is_left_out(tmp_path: Path):

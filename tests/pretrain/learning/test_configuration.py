@@ -27,30 +27,32 @@ def test_the_default_folder_tells_what_differs_from_the_defaults(overrides: list
     assert config.folder.as_posix() == f"runs/pretrain/egodtm_tiny/{name}"
 
 
-def test_a_dense_objective_brings_its_head_and_the_truth_that_clips_need():
+def test_a_dense_objective_brings_the_truth_that_clips_need():
     config = compose(PretrainConfig, "pretrain", ["objective=dense", "training.stem_rate=0.5"])
-    assert config.model.dense_head.parts == ["segmentation", "normals", "correspondence"]
-    assert config.model.dense_head.source == "stem"
     assert config.data.synthetic.dense == ["segmentation", "normals", "points"]
-    config.check_stem()
+    config.check_heads()
 
     overrides = ["objective.dense.normals=1", "objective.dense.attach=patches"]
     config = compose(PretrainConfig, "pretrain", overrides)
-    assert config.model.dense_head.parts == ["normals"]
-    assert config.model.dense_head.source == "patches"
     assert config.data.synthetic.dense == ["normals"]
-    config.check_stem()
+    config.check_heads()
 
     config = compose(PretrainConfig, "pretrain", [])
-    assert config.model.dense_head.parts == []
     assert config.data.synthetic.dense == []
 
 
-def test_a_dense_objective_that_cannot_be_learned_is_refused():
-    config = compose(PretrainConfig, "pretrain", ["objective=dense"])
+@pytest.mark.parametrize(
+    "overrides",
+    [["objective=dense"], ["objective=distill", "teacher=any/model"], ["objective.crop=1"]],
+)
+def test_a_head_on_a_stem_that_does_not_learn_is_refused(overrides: list[str]):
     with pytest.raises(ConfigurationError, match="stem_rate above 0"):
-        config.check_stem()
-    with pytest.raises(ConfigurationError, match="stem with weights of its own"):
-        compose(PretrainConfig, "pretrain", ["objective=dense", "model.vision.stem=pixels"])
+        compose(PretrainConfig, "pretrain", overrides).check_heads()
+    pixels = compose(PretrainConfig, "pretrain", [*overrides, "model.vision.stem=pixels"])
+    with pytest.raises(ConfigurationError, match="Expected a model with a stem"):
+        pixels.check_heads()
+
+
+def test_a_negative_weight_of_dense_truth_is_refused():
     with pytest.raises(ConfigurationError, match=r"objective\.dense"):
         compose(PretrainConfig, "pretrain", ["objective.dense.normals=-1"])

@@ -25,10 +25,11 @@ from pretrain.clips.dataset import ClipDataset, Draw, SampleSpec
 from pretrain.learning.accelerator import make_accelerator
 from pretrain.learning.trainer import BEST, LAST, Trainer, make_optimizer
 from pretrain.learning.training_config import TrainingConfig
+from pretrain.losses.dense import DenseLossConfig
+from pretrain.losses.heads import ModelWithHeads
 from pretrain.losses.objective import ObjectiveConfig, freeze_unused, objective_losses
 from pretrain.model import EgoDTM
 from pretrain.model.crop_decoder import CropConfig
-from pretrain.model.dense_head import DenseHeadConfig
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
 from fake_clips import make_store
@@ -110,20 +111,16 @@ def test_weight_decay_is_for_matrices_that_multiply():
 
 
 def test_a_dense_head_learns_at_a_rate_of_its_own():
-    config = tiny_config()
-    config.dense_head = DenseHeadConfig(parts=["normals"], source="patches")
-    model = EgoDTM(config)
-    optimizer = make_optimizer(model, TrainingConfig(), head_rate=10.0)
-    head = {id(parameter) for parameter in model.dense_head.parameters()}
+    dense = DenseLossConfig(normals=1.0, attach="patches", head_rate=10.0)
+    heads = ModelWithHeads(EgoDTM(tiny_config()), ObjectiveConfig(dense=dense), 0, None)
+    optimizer = make_optimizer(heads.model, TrainingConfig(), heads)
+    head = {id(parameter) for parameter in heads.dense.parameters()}
     shares = {
         id(parameter) in head: group["rate_share"]
         for group in optimizer.param_groups
         for parameter in group["params"]
     }
     assert shares == {True: 10.0, False: 1.0}
-    # It comes last: states of before number the others as they did.
-    order = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
-    assert set(order[-len(head) :]) == head
 
 
 def test_a_stem_learns_at_its_share_of_the_rate_or_not_at_all(tmp_path, finished):

@@ -1,5 +1,7 @@
 """Dense losses against their formulas, and where their gradients go."""
 
+import dataclasses
+import importlib.util
 import math
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 import torch
 
 from egodtm_robot.core.errors import ConfigurationError, ModelInputError
+from egodtm_robot.core.published_models.efficientnet import WEIGHTS_PACKAGE
 from pretrain.clips.dataset import ClipDataset, Draw, SampleSpec
 from pretrain.clips.dense import CLASSES, DENSE_KINDS
 from pretrain.clips.store import ClipStore
@@ -19,15 +22,19 @@ from pretrain.losses.dense import (
     normal_error,
     search_error,
 )
+from pretrain.losses.heads import ModelWithHeads
 from pretrain.losses.objective import ObjectiveConfig, freeze_unused, objective_losses
 from pretrain.model import EgoDTM
-from pretrain.model.dense_head import DenseHead, DenseHeadConfig, DensePrediction
+from pretrain.model.dense_head import DenseHead, DensePrediction
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
 from fake_clips import make_dense_store
 from tiny_model import tiny_config
 
-PARTS = ["segmentation", "normals", "correspondence"]
+needs_weights = pytest.mark.skipif(
+    importlib.util.find_spec(WEIGHTS_PACKAGE) is None,
+    reason="the ImageNet weights are not installed",
+)
 EVERY = DenseLossConfig(segmentation=1.0, normals=0.5, correspondence=0.25)
 
 
@@ -101,7 +108,7 @@ def test_single_frames_have_no_pairs_but_gradients():
 
 
 def test_the_cells_of_a_token_lie_where_the_token_does():
-    head = DenseHead(DenseHeadConfig(parts=["normals"], cells=2), 5)
+    head = DenseHead(["normals"], 5, cells=2)
     tokens = torch.zeros(1, 1, 6, 5)
     tokens[0, 0, 4] = 1.0  # second row, second of three columns
     with torch.no_grad():
@@ -121,57 +128,59 @@ def batch(tmp_path_factory):
     return data.batch([Draw(index) for index in range(4)])
 
 
-def dense_model(source: str, stem: str) -> EgoDTM:
+def with_head(objective: ObjectiveConfig) -> ModelWithHeads:
     config = tiny_config()
-    config.vision.stem = stem
-    config.dense_head = DenseHeadConfig(parts=PARTS, source=source)
-    return EgoDTM(config, seed=0)
-
-
-@pytest.mark.parametrize("attach", ["stem", "patches"])
-def test_gradients_come_from_where_the_head_is_attached(batch, attach):
-    dense = DenseLossConfig(segmentation=1.0, normals=0.5, correspondence=0.25, attach=attach)
-    objective = ObjectiveConfig(text=0, depth=0, dense=dense)
-    model = dense_model(attach, "efficientnet_lite0" if attach == "stem" else "pixels")
+    if objective.dense.attach == "stem":
+        config.vision.stem = "efficientnet_lite0"
+    model = EgoDTM(config, seed=0)
     freeze_unused(model, objective)
-    losses = objective_losses(model, batch, objective, model.config)
+    if model.visual.stem is not None:
+        model.visual.stem.train_network(True)
+    return ModelWithHeads(model, objective, 0, None)
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize("attach", [pytest.param("stem", marks=needs_weights), "patches"])
+def test_gradients_come_from_where_the_head_is_attached(batch, attach, depth):
+    dense = dataclasses.replace(EVERY, attach=attach)
+    objective = ObjectiveConfig(text=0, depth=depth, dense=dense)
+    heads = with_head(objective)
+    losses = objective_losses(heads, batch, objective, heads.model.config)
     weighted = losses["segmentation"] + 0.5 * losses["normals"] + 0.25 * losses["correspondence"]
-    torch.testing.assert_close(losses["total"], weighted)
+    torch.testing.assert_close(losses["total"], weighted + depth * losses.get("depth", 0))
     losses["total"].backward()
     # All that is trained gets gradients: processes that train together wait for them.
-    for name, parameter in model.named_parameters():
+    for name, parameter in heads.named_parameters():
         assert (parameter.grad is not None) == parameter.requires_grad, name
-    reached = {name.rsplit(".", 3)[0] for name, p in model.named_parameters() if p.grad is not None}
-    blocks = any(name.startswith("visual.transformer") for name in reached)
-    assert blocks == (attach == "patches")
+    reached = [name for name, p in heads.named_parameters() if p.grad is not None]
+    blocks = any(name.startswith("model.visual.transformer") for name in reached)
+    assert blocks == (attach == "patches" or bool(depth))
+    assert any(name.startswith("dense.") for name in reached)
     if attach == "stem":
-        gradient = next(model.visual.stem.network.parameters()).grad
+        gradient = next(heads.model.visual.stem.network.parameters()).grad
         assert gradient.abs().sum() > 0
 
 
-def test_the_head_changes_nothing_else_of_a_model(batch):
-    plain, with_head = EgoDTM(tiny_config(), seed=0), dense_model("patches", "pixels")
-    for name, tensor in plain.state_dict().items():
-        assert torch.equal(tensor, with_head.state_dict()[name]), name
+def test_the_head_changes_nothing_of_a_model_and_says_little_at_first(batch):
+    objective = ObjectiveConfig(text=0, dense=dataclasses.replace(EVERY, attach="patches"))
+    heads = with_head(objective)
     with torch.no_grad():
-        a, b = plain(batch.frames), with_head(batch.frames, dense=True)
-    assert a.dense is None
-    torch.testing.assert_close(a.video.patch_tokens, b.video.patch_tokens)
-    torch.testing.assert_close(a.depths[-1].depth, b.depths[-1].depth)
-    with_head.drop_dense_head()
-    assert with_head.config == plain.config
-    assert with_head.state_dict().keys() == plain.state_dict().keys()
+        plain = heads.model(batch.frames)
+        found = heads(batch.frames, dense=batch.dense)
+    assert torch.equal(found.video.patch_tokens, plain.video.patch_tokens)
+    assert torch.equal(found.depths[-1].depth, plain.depths[-1].depth)
+    assert found.further["segmentation"].item() == pytest.approx(math.log(len(CLASSES)), abs=0.1)
 
 
 def test_models_and_weights_that_do_not_fit_are_refused():
-    with pytest.raises(ConfigurationError, match="dense head for segmentation"):
-        freeze_unused(EgoDTM(tiny_config()), ObjectiveConfig(dense=EVERY))
+    with pytest.raises(ConfigurationError, match=r"objective\.dense\.attach=patches"):
+        ModelWithHeads(EgoDTM(tiny_config()), ObjectiveConfig(dense=EVERY), 0, None)
     with pytest.raises(ConfigurationError, match=r"objective\.dense"):
         DenseLossConfig(temperature=0.0)
     with pytest.raises(ConfigurationError, match="head_rate"):
         DenseLossConfig(head_rate=0.0)
-    with pytest.raises(ConfigurationError, match="of the dense head"):
-        DenseHeadConfig(cells=0)
+    with pytest.raises(ConfigurationError, match="cells and embedding"):
+        DenseLossConfig(cells=0)
     assert ObjectiveConfig(text=0, depth=0, dense=EVERY).dense.truth == DENSE_KINDS
     with pytest.raises(ConfigurationError, match="one of them above 0"):
         ObjectiveConfig(text=0, depth=0)
