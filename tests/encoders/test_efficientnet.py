@@ -1,8 +1,9 @@
 """EfficientNet-Lite0: the published function, its stages, its random control."""
 
-import importlib.util
+import sys
 from collections.abc import Callable
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,10 +28,8 @@ from egodtm_robot.core.published_models.files import read_tensors
 from egodtm_robot.core.published_models.matching import load_matching
 from egodtm_robot.encoders.efficientnet import EfficientNetLite0Encoder
 
-needs_weights = pytest.mark.skipif(
-    importlib.util.find_spec(efficientnet.WEIGHTS_PACKAGE) is None,
-    reason="the ImageNet weights are not installed",
-)
+sys.path.append(str(Path(__file__).parents[1] / "fakes"))
+from imagenet_weights import needs_weights
 
 
 def images(count: int, size: int = 64, seed: int = 0) -> np.ndarray:

@@ -1,6 +1,5 @@
 """EgoDTM behind the encoder interface, with a tiny random checkpoint."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from egodtm_robot.core.errors import (
     UnknownNameError,
     WeightsError,
 )
-from egodtm_robot.core.published_models.efficientnet import WEIGHTS_PACKAGE
 from egodtm_robot.encoders import make_encoder
 from egodtm_robot.encoders.efficientnet import EfficientNetLite0Encoder
 from egodtm_robot.encoders.egodtm import EgoDTMEncoder
@@ -23,6 +21,7 @@ from pretrain.checkpoints import load_checkpoint, save_checkpoint, shipped
 from pretrain.model import EgoDTM
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
+from imagenet_weights import needs_weights
 from tiny_model import tiny_config
 
 OUTPUTS = {"patches": (4, 32), "class": (1, 32), "depth": (4, 9), "embedding": (1, 16)}
@@ -103,10 +102,7 @@ def test_patches_of_an_early_layer_are_those_of_its_block(checkpoint: str):
             EgoDTMEncoder(checkpoint, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec(WEIGHTS_PACKAGE) is None,
-    reason="the ImageNet weights are not installed",
-)
+@needs_weights
 def test_the_stem_gives_what_the_backbone_of_its_weights_gives(tmp_path: Path):
     config = tiny_config()
     config.vision.stem = "efficientnet_lite0"

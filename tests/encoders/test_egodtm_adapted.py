@@ -1,6 +1,6 @@
 """An encoder whose stem goes on learning on the frames of demonstrations."""
 
-import importlib.util
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -13,9 +13,6 @@ from egodtm_robot.core.errors import (
     ConfigurationError,
     EncoderOptionError,
 )
-from egodtm_robot.core.published_models.efficientnet import WEIGHTS_PACKAGE
-from egodtm_robot.demos.attributes import DemonstrationAttributes
-from egodtm_robot.demos.episode import Episode
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.deployment.encoder_graph import encoder_graph
 from egodtm_robot.encoders import adaptation, make_encoder
@@ -29,12 +26,11 @@ from pretrain.checkpoints import save_checkpoint
 from pretrain.model import EgoDTM
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
+from fake_stores import ATTRIBUTES, make_episode
+from imagenet_weights import needs_weights
 from tiny_model import tiny_config
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec(WEIGHTS_PACKAGE) is None,
-    reason="the ImageNet weights are not installed",
-)
+pytestmark = needs_weights
 SIZE = 32
 CAMERAS = ("left", "right")
 
@@ -49,36 +45,10 @@ def checkpoint(tmp_path_factory) -> str:
 
 
 def make_demonstrations(path: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> DemonstrationStore:
-    attributes = DemonstrationAttributes(
-        environment="EgoDTMKitchen/Microwave-v0",
-        task="microwave",
-        randomization="default",
-        visual="fixed",
-        model_hash="0" * 16,
-        mujoco_version="0",
-        expert_version="0",
-        noise=0.1,
-        seed=0,
-        cameras=CAMERAS,
-        resolution=(SIZE, SIZE),
-    )
+    attributes = dataclasses.replace(ATTRIBUTES, cameras=CAMERAS, resolution=(SIZE, SIZE))
     store = DemonstrationStore.create(path, attributes)
     for seed in seeds:
-        random = np.random.default_rng(seed)
-        store.append_episode(
-            Episode(
-                rgb={
-                    camera: random.integers(0, 256, (5, SIZE, SIZE, 3), dtype=np.uint8)
-                    for camera in CAMERAS
-                },
-                proprioception=random.normal(size=(5, 9)).astype(np.float32),
-                privileged=random.normal(size=(5, 15)).astype(np.float32),
-                actions=random.uniform(-1, 1, (5, 9)).astype(np.float32),
-                simulator_state=random.normal(size=(5, 20)),
-                reset={"offset": random.normal(size=3)},
-                seed=seed,
-            )
-        )
+        store.append_episode(make_episode(seed, attributes))
     return store
 
 

@@ -21,12 +21,16 @@ ATTRIBUTES = DemonstrationAttributes(
 )
 
 
-def make_episode(seed: int) -> Episode:
-    """An episode of 5 to 29 steps with images of 8 x 10 pixels."""
+def make_episode(seed: int, attributes: DemonstrationAttributes = ATTRIBUTES) -> Episode:
+    """An episode of 5 to 29 steps with images as the attributes say."""
     generator = np.random.default_rng(seed)
     steps = int(generator.integers(5, 30))
+    shape = (steps, *attributes.resolution, 3)
     return Episode(
-        rgb={"left": generator.integers(0, 256, (steps, 8, 10, 3), dtype=np.uint8)},
+        rgb={
+            camera: generator.integers(0, 256, shape, dtype=np.uint8)
+            for camera in attributes.cameras
+        },
         proprioception=generator.standard_normal((steps, 9)).astype(np.float32),
         privileged=generator.standard_normal((steps, 15)).astype(np.float32),
         actions=generator.uniform(-1, 1, (steps, 9)).astype(np.float32),

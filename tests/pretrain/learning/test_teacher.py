@@ -1,6 +1,5 @@
 """A teacher's tokens: computed once, kept beside the clips, learned from."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -12,7 +11,6 @@ import transformers
 
 from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import ConfigurationError, ForeignStoreError, WeightsError
-from egodtm_robot.core.published_models.efficientnet import WEIGHTS_PACKAGE
 from pretrain.clips import ClipStore
 from pretrain.clips.augmentation import Crop, crop_tokens
 from pretrain.clips.dataset import ClipDataset, Draw, SampleSpec
@@ -23,12 +21,9 @@ from pretrain.run import PretrainConfig, main
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
 from fake_clips import make_store
+from imagenet_weights import needs_weights
 from tiny_model import TINY_OVERRIDES
 
-needs_weights = pytest.mark.skipif(
-    importlib.util.find_spec(WEIGHTS_PACKAGE) is None,
-    reason="the ImageNet weights are not installed",
-)
 GRID = (2, 2)
 
 

@@ -1,7 +1,6 @@
 """Dense losses against their formulas, and where their gradients go."""
 
 import dataclasses
-import importlib.util
 import math
 import sys
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 import torch
 
 from egodtm_robot.core.errors import ConfigurationError, ModelInputError
-from egodtm_robot.core.published_models.efficientnet import WEIGHTS_PACKAGE
 from pretrain.clips.dataset import ClipDataset, Draw, SampleSpec
 from pretrain.clips.dense import CLASSES, DENSE_KINDS
 from pretrain.clips.store import ClipStore
@@ -29,12 +27,9 @@ from pretrain.model.dense_head import DenseHead, DensePrediction
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
 from fake_clips import make_dense_store
+from imagenet_weights import needs_weights
 from tiny_model import tiny_config
 
-needs_weights = pytest.mark.skipif(
-    importlib.util.find_spec(WEIGHTS_PACKAGE) is None,
-    reason="the ImageNet weights are not installed",
-)
 EVERY = DenseLossConfig(segmentation=1.0, normals=0.5, correspondence=0.25)
 
 

@@ -1,7 +1,6 @@
 """Heads that are trained with a model and are no part of it: anchor, crop, teacher."""
 
 import dataclasses
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pytest
 import torch
 
 from egodtm_robot.core.errors import ConfigurationError
-from egodtm_robot.core.published_models.efficientnet import WEIGHTS_PACKAGE
 from pretrain.losses.anchor import StemAnchor
 from pretrain.losses.crop import crop_loss, crop_patches, draw_crops
 from pretrain.losses.features import feature_loss, standardized
@@ -21,12 +19,9 @@ from pretrain.model.crop_decoder import CropConfig, CropDecoder
 from pretrain.model.initialization import initialize_head
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
+from imagenet_weights import needs_weights
 from tiny_model import tiny_config
 
-needs_weights = pytest.mark.skipif(
-    importlib.util.find_spec(WEIGHTS_PACKAGE) is None,
-    reason="the ImageNet weights are not installed",
-)
 CROP = CropConfig(resolution=16, patch_size=4, width=16, layers=1, heads=2, masked=0.75)
 
 
