@@ -21,6 +21,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from scipy import stats
@@ -32,6 +33,7 @@ from egodtm_robot.core.paired_means import paired_difference
 from egodtm_robot.core.processes.local import LocalRunner
 from egodtm_robot.core.processes.runner import LOCAL_RUNNER
 from egodtm_robot.core.processes.threads import available_cores
+from egodtm_robot.encoders.egodtm import Output
 
 SETTINGS = [
     "data.clips=8000",
@@ -120,6 +122,7 @@ def run_kitchen(
     seeds: Sequence[int],
     out: Path,
     environment: str,
+    output: Output,
     workers: int,
 ) -> Path:
     """Run the grid of one environment and kind of texts, or what is left of it."""
@@ -136,6 +139,7 @@ def run_kitchen(
         environments=[environment],
         protocols=["few"],
         seeds=list(seeds),
+        overrides=[f"encoder.output={output}"],
         run_dir=str(run_dir),
         runner={**LOCAL_RUNNER, "workers": workers, "threads": 1},
     )
@@ -246,6 +250,7 @@ def main() -> None:
     parser.add_argument("--texts", nargs="+", default=["narration", "caption"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--tasks", nargs="*", default=["franka_kitchen_light"])
+    parser.add_argument("--output", default="patches", choices=get_args(Output))
     parser.add_argument("--out", type=Path, default=Path("runs/objective_table"))
     parser.add_argument("--workers", type=int, default=available_cores())
     parser.add_argument("settings", nargs="*", metavar="SETTING=VALUE")
@@ -268,7 +273,15 @@ def main() -> None:
     run_commands([missing[:1], missing[1:]], runner)
     for environment in options.tasks:
         for texts in options.texts:
-            run_kitchen(options.objectives, texts, options.seeds, out, environment, options.workers)
+            run_kitchen(
+                options.objectives,
+                texts,
+                options.seeds,
+                out,
+                environment,
+                options.output,
+                options.workers,
+            )
     scores: Scores = {
         cell: read_evaluation(out / "evaluations" / folder(*cell, out).name)
         | read_kitchen(*cell, out)
