@@ -5,10 +5,13 @@
                                          [--out runs/objective_table] [SETTING=VALUE ...]
     python benchmarks/objective_table.py --table [--tasks ENVIRONMENT ...] [the same options]
 
-Without ``--table`` it trains what is missing: ``pretrain.run`` for every objective, kind of text
-and seed. With ``--table`` it measures every checkpoint by all evaluation tasks on held-out clips
-(``pretrain.evaluate``), and runs the grid of ``egodtm_robot.benchmark`` on the frozen encoders, in
-which a policy seed is evaluated with the pretraining seed of its number. It writes ``table.md`` and
+Without ``--table`` it trains what is missing: first one model on videos and texts alone
+(``start``), as the published methods start from LaViLa's weights, and then ``pretrain.run`` for
+every objective, kind of text and seed, from that model. With ``--table`` it measures every
+checkpoint by all evaluation tasks on held-out clips (``pretrain.evaluate``), and runs the grid of
+``egodtm_robot.benchmark`` on the frozen encoders, in which a policy seed is evaluated with the
+pretraining seed of its number. ``--output`` is what of the encoder a policy gets: ``patches``, or
+``stem`` where the stem is trained (``training.stem_rate``). It writes ``table.md`` and
 ``table.csv``. Either goes on where it was stopped. As many runs as cores have one core each.
 
 ``text_actions`` is ``objective=text objective.positives=action``. SETTINGs are those of
@@ -35,18 +38,36 @@ from egodtm_robot.core.processes.runner import LOCAL_RUNNER
 from egodtm_robot.core.processes.threads import available_cores
 from egodtm_robot.encoders.egodtm import Output
 
-SETTINGS = [
+MODEL = [
     "data.clips=8000",
-    "model.vision.stem=pixels",
+    "model.vision.stem=efficientnet_lite0",
     "model.vision.image_size=96",
     "objective.negatives=0",
-    "steps=120",
-    "training.image_share=0.7",
-    "training.image_batch_size=128",
-    "training.batch_size=32",
     "training.precision=bf16",
     "training.validate_every=1000",  # the end alone
     "training.threads=1",
+]
+"""What all runs have in common."""
+
+START = [
+    *MODEL,
+    "objective=text",
+    "objective.texts=narration",
+    "steps=400",
+    "training.image_share=0.72",
+    "training.image_batch_size=256",
+    "training.batch_size=64",
+    "seed=0",
+]
+"""The settings of the model that all rows begin with: twelve minutes of a core."""
+
+SETTINGS = [
+    *MODEL,
+    "steps=100",
+    "training.learning_rate=5e-4",
+    "training.image_share=0.6",
+    "training.image_batch_size=128",
+    "training.batch_size=32",
 ]
 """The settings of the table in docs/results/objectives.md: two minutes of a core each."""
 
@@ -82,11 +103,25 @@ def checkpoint(row: str, texts: str, seed: int | str, out: Path) -> Path:
     return folder(row, texts, seed, out) / "checkpoints" / "best.safetensors"
 
 
+def start(out: Path) -> CommandRun:
+    """The command of the model that all rows begin with."""
+    run_dir = out / "start"
+    return CommandRun(
+        "the pretraining start", "pretrain.run", (*START, f"run_dir={run_dir}"), run_dir
+    )
+
+
 def pretraining(row: str, texts: str, seed: int, out: Path, settings: Sequence[str]) -> CommandRun:
     """The command of one pretraining; it does nothing if the pretraining is finished."""
     run_dir = folder(row, texts, seed, out)
     chosen = OVERRIDES.get(row, [f"objective={row}"])
-    own = (f"objective.texts={texts}", f"seed={seed}", f"run_dir={run_dir}")
+    initial = out / "start" / "checkpoints" / "best.safetensors"
+    own = (
+        f"objective.texts={texts}",
+        f"seed={seed}",
+        f"initial={initial}",
+        f"run_dir={run_dir}",
+    )
     name = f"the pretraining {run_dir.name}"
     return CommandRun(name, "pretrain.run", (*chosen, *SETTINGS, *settings, *own), run_dir)
 
@@ -265,8 +300,7 @@ def main() -> None:
     runner = LocalRunner(workers=options.workers)
     if not options.table:
         runs = [pretraining(*cell, out, options.settings) for cell in cells]
-        # The first alone: it draws the clips, which the others would draw at the same time.
-        run_commands([runs[:1], runs[1:]], runner)
+        run_commands([[start(out)], runs], runner)
         return
     runs = [evaluation(*cell, out) for cell in cells]
     missing = [run for run in runs if not (run.folder / "results.json").is_file()]

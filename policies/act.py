@@ -129,15 +129,17 @@ class ACTPolicy(TokenPolicy):
         Without a generator it is the error of the policy as it acts, with the latent at zero.
         """
         wanted = self.action_statistics(batch.actions)
+        discount = self.config.chunk_discount
         if self.posterior is None or generator is None:
             predicted = self(batch.observation, None, generator)
-            return action_error(predicted, wanted, batch.valid, "l1"), {}
+            return action_error(predicted, wanted, batch.valid, "l1", discount), {}
         mean, log_variance = self.posterior(
             batch.observation[PROPRIOCEPTION][:, -1], wanted, batch.valid
         )
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         latent = mean + noise * (0.5 * log_variance).exp()
-        error = action_error(self(batch.observation, latent, generator), wanted, batch.valid, "l1")
+        predicted = self(batch.observation, latent, generator)
+        error = action_error(predicted, wanted, batch.valid, "l1", discount)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
         parts = {"l1": error, "kl": divergence}
         return error + self.config.kl_weight * divergence, parts

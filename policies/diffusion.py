@@ -128,7 +128,8 @@ class DiffusionPolicy(TokenPolicy):
         times = self.denoising.times(uniform)
         noised = self.denoising.noised(wanted, noise, times)
         said = self.denoiser(noised, times, self.observed(batch.observation, generator))
-        return action_error(said, wanted, batch.valid, self.config.loss), {}
+        loss, discount = self.config.loss, self.config.chunk_discount
+        return action_error(said, wanted, batch.valid, loss, discount), {}
 
     def plan(
         self, observation: Mapping[str, Tensor], generator: RowGenerators | None = None

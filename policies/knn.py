@@ -151,7 +151,8 @@ class KNNPolicy(Policy):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error of standardized actions, the same number as an MLP's."""
         predicted = self.action_statistics(self.plan(batch.observation))
-        return action_error(predicted, self.action_statistics(batch.actions), batch.valid), {}
+        wanted, discount = self.action_statistics(batch.actions), self.config.chunk_discount
+        return action_error(predicted, wanted, batch.valid, discount=discount), {}
 
     def resize_buffers(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Make room for the bank that a checkpoint holds."""

@@ -177,7 +177,8 @@ class MLPPolicy(Policy):
         """Mean error of standardized actions, squared or absolute."""
         predicted = self(batch.observation["embedded"].flatten(1), generator)
         wanted = self.action_statistics(batch.actions)
-        return action_error(predicted, wanted, batch.valid, self.config.loss), {}
+        loss, discount = self.config.loss, self.config.chunk_discount
+        return action_error(predicted, wanted, batch.valid, loss, discount), {}
 
     def plan(
         self, observation: Mapping[str, Tensor], generator: RowGenerators | None = None

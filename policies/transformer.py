@@ -79,7 +79,8 @@ class TransformerPolicy(TokenPolicy):
         """Mean error of standardized actions, absolute or squared."""
         wanted = self.action_statistics(batch.actions)
         predicted = self(batch.observation, generator)
-        return action_error(predicted, wanted, batch.valid, self.config.loss), {}
+        loss, discount = self.config.loss, self.config.chunk_discount
+        return action_error(predicted, wanted, batch.valid, loss, discount), {}
 
     def plan(
         self, observation: Mapping[str, Tensor], generator: RowGenerators | None = None

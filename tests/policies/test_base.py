@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from egodtm_robot.core.errors import PolicyOptionError
+from egodtm_robot.core.errors import ConfigurationError, PolicyOptionError
 from policies.base import INFERENCE_BATCH, Policy, PolicyConfig, action_error
 from policies.spec import FeatureShape, PolicySpec
 
@@ -137,3 +137,19 @@ def test_errors_past_an_episodes_end_do_not_count():
     predicted = torch.tensor([[1.0, 1.0, 9.0], [3.0, 9.0, 9.0]])[..., None]
     valid = torch.tensor([[True, True, False], [True, False, False]])
     assert float(action_error(predicted, wanted, valid)) == pytest.approx((1 + 1 + 9) / 3)
+
+
+def test_later_actions_of_a_chunk_weigh_less_by_the_discount():
+    wanted = torch.zeros(2, 3, 1)
+    predicted = torch.tensor([[1.0, 2.0, 4.0], [8.0, 9.0, 9.0]])[..., None]
+    valid = torch.tensor([[True, True, True], [True, False, False]])
+    error = action_error(predicted, wanted, valid, "l1", discount=0.5)
+    assert float(error) == pytest.approx((1 + 0.5 * 2 + 0.25 * 4 + 8) / (1 + 0.5 + 0.25 + 1))
+    first = action_error(predicted, wanted, valid, "l1", discount=0.0)
+    assert float(first) == pytest.approx((1 + 8) / 2)
+
+
+@pytest.mark.parametrize("discount", [-0.1, 1.1, float("nan")])
+def test_a_discount_is_from_0_to_1(discount):
+    with pytest.raises(ConfigurationError, match="chunk_discount from 0 to 1"):
+        PolicyConfig(chunk_discount=discount)

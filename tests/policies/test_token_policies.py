@@ -88,7 +88,7 @@ def test_actions_past_an_episodes_end_do_not_count(policy, noisy):
 def test_only_what_lies_within_an_episode_is_averaged(policy, monkeypatch):
     whole, masks = [], []
 
-    def spy(predicted, wanted, valid, loss="mse"):
+    def spy(predicted, wanted, valid, loss="mse", discount=1.0):
         whole.append((predicted, wanted))
         masks.append(valid)
         return predicted.mean()
@@ -98,6 +98,19 @@ def test_only_what_lies_within_an_episode_is_averaged(policy, monkeypatch):
     policy.loss(batch, torch.Generator())
     assert masks[0] is batch.valid
     assert whole[0][0].shape == whole[0][1].shape == (6, 4, 3)
+
+
+def test_later_actions_of_a_chunk_count_as_much_as_is_asked_for(policy, monkeypatch):
+    discounts = []
+
+    def spy(predicted, wanted, valid, loss="mse", discount=1.0):
+        discounts.append(discount)
+        return predicted.mean()
+
+    monkeypatch.setitem(type(policy).loss.__globals__, "action_error", spy)
+    policy.config.chunk_discount = 0.25
+    policy.loss(make_batch(policy), torch.Generator())
+    assert discounts == [0.25]
 
 
 def test_a_loss_without_a_generator_has_no_noise(policy):
