@@ -114,11 +114,11 @@ class ACTPolicy(TokenPolicy):
                 latent = memory.new_zeros(memory.shape[0], self.config.latent)
             memory = torch.cat((self.latent(latent)[:, None], memory), dim=1)
         for layer in self.encoder:
-            memory = layer(memory)
+            memory = layer(memory, generator=generator)
         memory = self.memory_norm(memory)
         tokens = self.queries.expand(memory.shape[0], -1, -1)
         for layer in self.decoder:
-            tokens = layer(tokens, memory)
+            tokens = layer(tokens, memory, generator=generator)
         return self.head(tokens)
 
     def loss(
@@ -134,7 +134,7 @@ class ACTPolicy(TokenPolicy):
             predicted = self(batch.observation, None, generator)
             return action_error(predicted, wanted, batch.valid, "l1", discount), {}
         mean, log_variance = self.posterior(
-            batch.observation[PROPRIOCEPTION][:, -1], wanted, batch.valid
+            batch.observation[PROPRIOCEPTION][:, -1], wanted, batch.valid, generator
         )
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         latent = mean + noise * (0.5 * log_variance).exp()
@@ -175,7 +175,11 @@ class ChunkPosterior(nn.Module):
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * config.latent))
 
     def forward(
-        self, proprioception: Tensor, actions: Tensor, valid: Tensor
+        self,
+        proprioception: Tensor,
+        actions: Tensor,
+        valid: Tensor,
+        generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance of the latent variable.
 
@@ -183,6 +187,7 @@ class ChunkPosterior(nn.Module):
             proprioception: standardized, (B, P).
             actions: standardized, (B, C, A).
             valid: bool (B, C); what lies past the episode's end is not seen.
+            generator: draws what the layers leave out in training; None leaves nothing out.
 
         Returns:
             (B, Z) each.
@@ -197,6 +202,6 @@ class ChunkPosterior(nn.Module):
         )
         present = torch.cat((valid.new_ones(len(valid), 2), valid), dim=1)
         for layer in self.layers:
-            tokens = layer(tokens, present=present)
+            tokens = layer(tokens, present=present, generator=generator)
         mean, log_variance = self.out(tokens[:, 0]).chunk(2, dim=1)
         return mean, log_variance

@@ -1,17 +1,18 @@
-"""Transformer layers without dropout, whose noise would have to be saved to resume to the bit.
+"""Transformer layers whose dropout is drawn from a generator, so that a run resumes to the bit.
 
 Layers normalize before attention and units (pre-norm), which trains without a warm-up of the
 learning rate (Xiong et al., On Layer Normalization in the Transformer Architecture, 2020).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from egodtm_robot.core.errors import ConfigurationError
+from egodtm_robot.core.training.identity import ADDED_LATER
 
 
 @dataclass
@@ -30,7 +31,15 @@ class TransformerConfig:
     feedforward: int = 128
     """Units between the two linear maps of a layer."""
 
+    dropout: float = field(default=0.0, metadata=ADDED_LATER)
+    """Share of what each part of a layer adds that is left out in training, drawn again each step
+    (Srivastava et al. 2014); 0.1 in ACT and in robomimic's transformer."""
+
     def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1:
+            raise ConfigurationError(
+                f"Expected policy.transformer.dropout >= 0 and below 1, got {self.dropout}."
+            )
         for name in ("width", "heads", "layers", "feedforward"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(
@@ -91,6 +100,7 @@ class TransformerLayer(nn.Module):
     def __init__(self, config: TransformerConfig, context: bool = False) -> None:
         super().__init__()
         width = config.width
+        self.dropout = config.dropout
         self.own_norm = nn.LayerNorm(width)
         self.own = Attention(width, config.heads)
         self.context_norm = nn.LayerNorm(width) if context else None
@@ -101,16 +111,37 @@ class TransformerLayer(nn.Module):
         )
 
     def forward(
-        self, tokens: Tensor, context: Tensor | None = None, present: Tensor | None = None
+        self,
+        tokens: Tensor,
+        context: Tensor | None = None,
+        present: Tensor | None = None,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Tokens (B, L, W) to the same shape; ``present`` bool (B, L) hides some from all."""
+        """Tokens to tokens.
+
+        Args:
+            tokens: (B, L, W).
+            context: (B, M, W), where the layer was made with one.
+            present: bool (B, L) hides some from all.
+            generator: draws what is left out in training mode; None leaves nothing out.
+
+        Returns:
+            (B, L, W).
+        """
         normed = self.own_norm(tokens)
-        tokens = tokens + self.own(normed, normed, present)
+        tokens = tokens + self._dropped(self.own(normed, normed, present), generator)
         if self.context is not None:
             assert self.context_norm is not None
             assert context is not None
-            tokens = tokens + self.context(self.context_norm(tokens), context)
-        return tokens + self.units(self.units_norm(tokens))
+            gathered = self.context(self.context_norm(tokens), context)
+            tokens = tokens + self._dropped(gathered, generator)
+        return tokens + self._dropped(self.units(self.units_norm(tokens)), generator)
+
+    def _dropped(self, added: Tensor, generator: torch.Generator | None) -> Tensor:
+        if not (self.dropout and self.training and generator is not None):
+            return added
+        kept = torch.rand(added.shape, generator=generator, device=added.device) >= self.dropout
+        return added * kept / (1 - self.dropout)
 
 
 class ActionHead(nn.Sequential):

@@ -127,7 +127,8 @@ class DiffusionPolicy(TokenPolicy):
             noise = torch.randn(wanted.shape, generator=generator, device=device)
         times = self.denoising.times(uniform)
         noised = self.denoising.noised(wanted, noise, times)
-        said = self.denoiser(noised, times, self.observed(batch.observation, generator))
+        observed = self.observed(batch.observation, generator)
+        said = self.denoiser(noised, times, observed, generator)
         loss, discount = self.config.loss, self.config.chunk_discount
         return action_error(said, wanted, batch.valid, loss, discount), {}
 
@@ -165,7 +166,13 @@ class MLPDenoiser(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.out = nn.Linear(width, chunk * actions)
 
-    def forward(self, noised: Tensor, times: Tensor, observed: Tensor) -> Tensor:
+    def forward(
+        self,
+        noised: Tensor,
+        times: Tensor,
+        observed: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         """(B, C, A), (B,) and (B, F) to (B, C, A)."""
         told = (observed, _time_numbers(times, _TIME_NUMBERS), noised.flatten(1))
         return self.out(self.layers(torch.cat(told, dim=1))).unflatten(1, self.shape)
@@ -206,13 +213,19 @@ class TransformerDenoiser(nn.Module):
         )
         self.head = ActionHead(config.width, actions)
 
-    def forward(self, noised: Tensor, times: Tensor, observed: Tensor) -> Tensor:
-        """(B, C, A), (B,) and (B, L, W) to (B, C, A)."""
+    def forward(
+        self,
+        noised: Tensor,
+        times: Tensor,
+        observed: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """(B, C, A), (B,) and (B, L, W) to (B, C, A); ``generator`` draws the layers' dropout."""
         time = self.time(_time_numbers(times, _TIME_NUMBERS))[:, None]
         memory = self.memory_norm(torch.cat((observed, time), dim=1))
         tokens = self.actions(noised) + self.places + time
         for layer in self.layers:
-            tokens = layer(tokens, memory)
+            tokens = layer(tokens, memory, generator=generator)
         return self.head(tokens)
 
 

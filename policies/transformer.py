@@ -70,7 +70,7 @@ class TransformerPolicy(TokenPolicy):
         queries = self.queries.expand(observed.shape[0], -1, -1)
         tokens = torch.cat((observed, queries), dim=1)
         for layer in self.layers:
-            tokens = layer(tokens)
+            tokens = layer(tokens, generator=generator)
         return self.head(tokens[:, -self.chunk :])
 
     def loss(

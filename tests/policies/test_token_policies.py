@@ -12,7 +12,7 @@ from policies.spec import FeatureShape, PolicySpec
 
 SPEC = PolicySpec(5, 3, {"left": FeatureShape(16, 8, (4, 4)), "right": FeatureShape(16, 8, (4, 4))})
 # Wide enough for the matrix products of real policies; those of fewer outputs round by position.
-SMALL = {"width": 16, "heads": 2, "layers": 2, "feedforward": 16}
+SMALL = {"width": 16, "heads": 2, "layers": 2, "feedforward": 16, "dropout": 0.2}
 VARIANTS = {
     "act": {"transformer": SMALL},
     "act_cvae": {"name": "act", "transformer": SMALL, "cvae": True, "latent": 3},
