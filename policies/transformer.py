@@ -1,4 +1,4 @@
-"""Attention over a history of frames: tokens and proprioception in, a chunk of actions out.
+"""Attention over frames: tokens and proprioception in, a chunk of actions out.
 
 The layout of a decoder-only policy such as robomimic's BC-Transformer (Mandlekar et al., arXiv
 2108.03298, in its later releases): everything is one sequence. The frames' tokens come first, and
@@ -24,8 +24,9 @@ from policies.tokens import TokenEmbedding
 class TransformerPolicyConfig(TokenPolicyConfig):
     """Settings of :class:`TransformerPolicy`."""
 
-    history: int = 4
-    """Frames that an action is computed from."""
+    history: int = 1
+    """Frames that an action is computed from. With few demonstrations more frames did worse: they
+    tell the last actions, which a policy then repeats (docs/results/policies.md)."""
 
     action_chunk: int = 4
     """Actions predicted at once."""
@@ -41,7 +42,7 @@ class TransformerPolicyConfig(TokenPolicyConfig):
 
 
 class TransformerPolicy(TokenPolicy):
-    """A transformer over the tokens of the last frames.
+    """A transformer over the tokens of one frame or of the last ones.
 
     Args:
         config: architecture.
