@@ -14,7 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from egodtm_robot.core.errors import ConfigurationError
-from policies.attention import ActionHead, TransformerConfig, TransformerLayer, sinusoids
+from policies.attention import (
+    ActionHead,
+    TransformerConfig,
+    TransformerLayer,
+    make_norm,
+    sinusoids,
+)
 from policies.base import Batch, PolicyConfig, action_error
 from policies.sampling import RowGenerators
 from policies.spec import PROPRIOCEPTION, PolicySpec
@@ -82,12 +88,12 @@ class ACTPolicy(TokenPolicy):
         self.encoder = nn.ModuleList(
             TransformerLayer(config.transformer) for _ in range(config.transformer.layers)
         )
-        self.memory_norm = nn.LayerNorm(width)
+        self.memory_norm = make_norm(config.transformer)
         self.queries = nn.Parameter(0.02 * torch.randn(self.chunk, width))
         self.decoder = nn.ModuleList(
             TransformerLayer(config.transformer, context=True) for _ in range(config.decoder_layers)
         )
-        self.head = ActionHead(width, spec.actions)
+        self.head = ActionHead(config.transformer, spec.actions)
         self.posterior = ChunkPosterior(config, spec, self.chunk) if config.cvae else None
         self.latent = nn.Linear(config.latent, width) if config.cvae else None
 
@@ -172,7 +178,7 @@ class ChunkPosterior(nn.Module):
         self.layers = nn.ModuleList(
             TransformerLayer(config.transformer) for _ in range(config.transformer.layers)
         )
-        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * config.latent))
+        self.out = nn.Sequential(make_norm(config.transformer), nn.Linear(width, 2 * config.latent))
 
     def forward(
         self,

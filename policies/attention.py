@@ -1,7 +1,8 @@
 """Transformer layers whose dropout is drawn from a generator, so that a run resumes to the bit.
 
 Layers normalize before attention and units (pre-norm), which trains without a warm-up of the
-learning rate (Xiong et al., On Layer Normalization in the Transformer Architecture, 2020).
+learning rate (Xiong et al., On Layer Normalization in the Transformer Architecture, 2020), or they
+do not normalize at all (:attr:`TransformerConfig.norm`).
 """
 
 import math
@@ -30,6 +31,12 @@ class TransformerConfig:
 
     feedforward: int = 128
     """Units between the two linear maps of a layer."""
+
+    norm: bool = field(default=True, metadata=ADDED_LATER)
+    """Whether tokens are normalized in front of attention, units and the head. What a policy reads
+    is few and exact numbers, such as where a handle is. LayerNorm divides them by how far they lie
+    from the demonstrations' mean, and a policy that has drifted off the demonstrations then answers
+    less well than one without (docs/results/policies.md). Deep transformers need it to train."""
 
     dropout: float = field(default=0.0, metadata=ADDED_LATER)
     """Share of what each part of a layer adds that is left out in training, drawn again each step
@@ -101,11 +108,11 @@ class TransformerLayer(nn.Module):
         super().__init__()
         width = config.width
         self.dropout = config.dropout
-        self.own_norm = nn.LayerNorm(width)
+        self.own_norm = make_norm(config)
         self.own = Attention(width, config.heads)
-        self.context_norm = nn.LayerNorm(width) if context else None
+        self.context_norm = make_norm(config) if context else None
         self.context = Attention(width, config.heads) if context else None
-        self.units_norm = nn.LayerNorm(width)
+        self.units_norm = make_norm(config)
         self.units = nn.Sequential(
             nn.Linear(width, config.feedforward), nn.GELU(), nn.Linear(config.feedforward, width)
         )
@@ -147,12 +154,17 @@ class TransformerLayer(nn.Module):
 class ActionHead(nn.Sequential):
     """From tokens (B, C, W) to standardized actions (B, C, A), near zero at the start."""
 
-    def __init__(self, width: int, actions: int) -> None:
-        last = nn.Linear(width, actions)
+    def __init__(self, config: TransformerConfig, actions: int) -> None:
+        last = nn.Linear(config.width, actions)
         with torch.no_grad():
             last.weight.mul_(0.01)
             last.bias.mul_(0.01)
-        super().__init__(nn.LayerNorm(width), last)
+        super().__init__(make_norm(config), last)
+
+
+def make_norm(config: TransformerConfig) -> nn.Module:
+    """What normalizes tokens (..., W), or passes them on."""
+    return nn.LayerNorm(config.width) if config.norm else nn.Identity()
 
 
 def sinusoids(positions: Tensor, width: int, longest: float) -> Tensor:

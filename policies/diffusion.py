@@ -13,7 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from egodtm_robot.core.errors import ConfigurationError
-from policies.attention import ActionHead, TransformerConfig, TransformerLayer, sinusoids
+from policies.attention import (
+    ActionHead,
+    TransformerConfig,
+    TransformerLayer,
+    make_norm,
+    sinusoids,
+)
 from policies.base import ActionLoss, Batch, PolicyConfig, action_error
 from policies.denoising import DIFFUSION_STEPS, Method, make_denoising
 from policies.sampling import RowGenerators
@@ -207,11 +213,11 @@ class TransformerDenoiser(nn.Module):
         self.time = nn.Sequential(
             nn.Linear(_TIME_NUMBERS, config.width), nn.SiLU(), nn.Linear(config.width, config.width)
         )
-        self.memory_norm = nn.LayerNorm(config.width)
+        self.memory_norm = make_norm(config)
         self.layers = nn.ModuleList(
             TransformerLayer(config, context=True) for _ in range(config.layers)
         )
-        self.head = ActionHead(config.width, actions)
+        self.head = ActionHead(config, actions)
 
     def forward(
         self,

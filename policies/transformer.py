@@ -61,7 +61,7 @@ class TransformerPolicy(TokenPolicy):
         self.layers = nn.ModuleList(
             TransformerLayer(config.transformer) for _ in range(config.transformer.layers)
         )
-        self.head = ActionHead(width, spec.actions)
+        self.head = ActionHead(config.transformer, spec.actions)
 
     def forward(
         self, frames: Mapping[str, Tensor], generator: torch.Generator | None = None

@@ -9,7 +9,7 @@ from policies.attention import TransformerConfig, TransformerLayer
 
 def make(dropout):
     torch.manual_seed(0)
-    layer = TransformerLayer(TransformerConfig(8, 2, 1, 16, dropout), context=True)
+    layer = TransformerLayer(TransformerConfig(8, 2, 1, 16, dropout=dropout), context=True)
     return layer.train()
 
 
@@ -50,3 +50,10 @@ def test_nothing_is_left_out(how):
 def test_a_share_that_leaves_nothing_is_refused(dropout):
     with pytest.raises(ConfigurationError, match=r"policy\.transformer\.dropout"):
         TransformerConfig(dropout=dropout)
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_tokens_are_normalized_where_asked_for(norm):
+    layer = TransformerLayer(TransformerConfig(8, 2, 1, 16, norm=norm), context=True)
+    assert any(isinstance(part, torch.nn.LayerNorm) for part in layer.modules()) == norm
+    assert any("norm" in name for name, _ in layer.named_parameters()) == norm

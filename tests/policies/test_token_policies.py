@@ -16,7 +16,7 @@ SMALL = {"width": 16, "heads": 2, "layers": 2, "feedforward": 16, "dropout": 0.2
 VARIANTS = {
     "act": {"transformer": SMALL},
     "act_cvae": {"name": "act", "transformer": SMALL, "cvae": True, "latent": 3},
-    "transformer": {"transformer": SMALL},
+    "transformer": {"transformer": {**SMALL, "norm": True}},
     "flow": {"name": "diffusion", "hidden": [16, 16]},
     "ddim": {"name": "diffusion", "hidden": [16, 16], "method": "ddim"},
     "denoising_transformer": {
