@@ -102,8 +102,9 @@ class MinariFormat(DemonstrationFormat):
     compression: Literal["gzip", "lzf"] | None = "gzip"
     """Write: how images are compressed; without loss, unlike Minari's own JPEG."""
 
-    name: str | None = None
-    """Write: name of the data set, as in ``group/name-v0``; null makes one of the task."""
+    dataset_id: str | None = None
+    """Write: what Minari is to call the data set, as in ``group/name-v0``; null makes it of the
+    task's name."""
 
     def open(self, path: Path) -> "MinariSource":
         """A data set; see :meth:`DemonstrationFormat.open`."""
@@ -165,10 +166,11 @@ class MinariFormat(DemonstrationFormat):
             if space in known:
                 known[space] = json.dumps(_with_whole_bounds(known[space]))
         metadata = {
-            "dataset_id": self.name or f"{safe_name(store.attributes.task).replace('/', '-')}-v0",
+            "dataset_id": f"{safe_name(store.attributes.task).replace('/', '-')}-v0",
             "observation_space": json.dumps(self._observation_space(store, columns)),
             "action_space": json.dumps(self._action_space(store)),
             **known,
+            **({} if self.dataset_id is None else {"dataset_id": self.dataset_id}),
             "total_episodes": len(parts),
             "total_steps": sum(part.facts["steps"] for part in parts),
             "data_format": "hdf5",
