@@ -12,38 +12,30 @@ if __name__ == "__main__":
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from egodtm_robot.core.configuration import Workers, command
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.storage import folder_bytes, format_bytes
 from egodtm_robot.demos.drawing import Modality, add_images
-from envs.registry import environment_record, read_environment
+from egodtm_robot.demos.recorded import DrawingConfig, drawn_environment
+from egodtm_robot.demos.store import DemonstrationStore
 
 
 @dataclass
 class RenderConfig:
     """What to draw again."""
 
-    env: dict[str, Any] = field(default_factory=dict)
-    """Cameras, resolution and quality; the environment and its presets are the store's."""
-
     demos: str = "???"
     """Folder of the store."""
+
+    env: DrawingConfig = field(default_factory=DrawingConfig)
+    """Cameras, resolution and quality; the environment and its presets are the store's."""
 
     modalities: list[Modality] = field(default_factory=lambda: ["rgb"])
     """Images to draw; segmentation gives the number of the object that each pixel shows."""
 
     workers: Workers = 2
     """Processes; 0 draws in the main one."""
-
-    def __post_init__(self) -> None:
-        """Refuse an environment that is not there, and options that it does not take.
-
-        Raises:
-            EgoDTMRobotError: see :func:`read_environment`.
-        """
-        self.env = environment_record(read_environment(self.env))
 
 
 @command(RenderConfig, "render")
@@ -52,7 +44,7 @@ def main(config: RenderConfig) -> None:
     path = Path(config.demos)
     written = add_images(
         path,
-        read_environment(config.env),
+        drawn_environment(DemonstrationStore.open(path).attributes, config.env),
         config.modalities,
         config.workers,
         progress=Progress,

@@ -126,13 +126,23 @@ def action_range(actions: np.ndarray, limits: ActionLimits = "extremes") -> Acti
 
 
 def names_of(origin: Origin | None, array: str, count: int) -> list[str] | None:
-    """What the data set calls the numbers of an array, where it says so as LeRobot does."""
-    features = {} if origin is None else origin.metadata.get("features", {})
-    column = "" if origin is None else origin.columns.get(array, "")
-    found = features.get(column, {}) if isinstance(features, dict) else {}
-    names = found.get("names") if isinstance(found, dict) else None
-    fits = isinstance(names, list) and len(names) == count
-    return [str(name) for name in names] if fits and names is not None else None
+    """What a data set of LeRobot calls the numbers of an array, where it says so.
+
+    Args:
+        origin: of the store.
+        array: of the store.
+        count: of the numbers; other numbers of names are passed over.
+    """
+    if origin is None:
+        return None
+    names: Any = origin.metadata
+    for key in ("info", "features", origin.columns.get(array, ""), "names"):
+        names = names.get(key) if isinstance(names, dict) else None
+    if isinstance(names, dict) and len(names) == 1:  # such as {"motors": [...]}
+        (names,) = names.values()
+    return (
+        [str(name) for name in names] if isinstance(names, list) and len(names) == count else None
+    )
 
 
 def _cameras(store: DemonstrationStore, names: Sequence[str]) -> dict[str, tuple[int, int]]:

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from egodtm_robot.core.errors import (
     UnknownNameError,
 )
 from egodtm_robot.core.graphs import Graph, GraphExportError, read_metadata, write_graph
-from egodtm_robot.demos.origin import Origin
+from egodtm_robot.demos.convert.contract import make_format
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.deployment.policy_graph import policy_graph
 from egodtm_robot.deployment.trained_policy import load_trained_policy
@@ -37,6 +38,7 @@ from policies.mlp import MLPPolicy, MLPPolicyConfig
 from policies.spec import FeatureShape, PolicySpec
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
+from fake_conversions import read, written
 from fake_foreign_stores import make_foreign_store
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "robot.md"
@@ -311,9 +313,17 @@ def test_a_run_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
         export(ExportPolicyConfig(checkpoint=str(tmp_path), out=str(tmp_path / "policy.onnx")))
 
 
-def test_names_of_actions_are_taken_where_a_data_set_has_them() -> None:
-    metadata = {"features": {"action": {"names": ["x", "y"]}}}
-    origin = Origin("lerobot", "v3.0", "arm", columns={"actions": "action"}, metadata=metadata)
-    assert names_of(origin, "actions", 2) == ["x", "y"]
-    assert names_of(origin, "actions", 3) is None
-    assert names_of(dataclasses.replace(origin, metadata={}), "actions", 2) is None
+@pytest.mark.parametrize("names", [["x", "y", "grip"], {"motors": ["x", "y", "grip"]}])
+def test_names_of_actions_are_those_of_the_data_set(tmp_path: Path, names: Any) -> None:
+    format = make_format({"name": "lerobot", "images": "image", "fps": 10.0})
+    data = written(format, make_foreign_store(tmp_path / "arm", 1), tmp_path / "data")
+    (data / "meta/egodtm_robot.json").unlink()
+    info = json.loads((data / "meta/info.json").read_text())
+    info["features"]["action"]["names"] = names
+    (data / "meta/info.json").write_text(json.dumps(info))
+    origin = read(format, data, tmp_path / "store").attributes.origin
+    assert origin is not None
+    assert names_of(origin, "actions", 3) == ["x", "y", "grip"]
+    assert names_of(origin, "actions", 2) is None
+    assert names_of(origin, "proprioception", 4) is None
+    assert names_of(dataclasses.replace(origin, metadata={}), "actions", 3) is None

@@ -85,9 +85,16 @@ class ComposedRun:
 class Composer:
     """Composes configurations of one primary file; made by :func:`composer`."""
 
-    def __init__(self, primary: str, loader: ConfigLoader) -> None:
+    def __init__(self, primary: str, loader: ConfigLoader, schema: object) -> None:
         self._primary = primary
         self._loader = loader
+        values = OmegaConf.to_container(OmegaConf.create(schema))  # type: ignore[call-overload]
+        assert isinstance(values, dict)
+        self._settings = {
+            str(name)
+            for name, value in values.items()
+            if isinstance(value, bool | int | float | str)
+        }
 
     def runs(self, overrides: Sequence[str], sweep: bool = False) -> list[ComposedRun]:
         """Compose every run that a command line asks for, before any of them starts.
@@ -156,6 +163,10 @@ class Composer:
         return parsed
 
     def _compose(self, overrides: list[Override]) -> tuple[DictConfig, dict[str, str]]:
+        # Hydra would take a setting that another command has a group of the same name for as a
+        # choice of that group: ``export format=onnx`` beside ``convert format=lerobot``.
+        alike = [override for override in overrides if self._is_called_as_a_group(override)]
+        overrides = [override for override in overrides if override not in alike]
         choices = self._checked_choices(overrides)
         lines = [str(override.input_line) for override in overrides]
         if any(override.is_add() or override.is_force_add() for override in overrides):
@@ -172,7 +183,19 @@ class Composer:
         chosen = {str(group): str(name) for group, name in composed.hydra.runtime.choices.items()}
         with open_dict(composed):
             del composed["hydra"]
+        for override in alike:
+            try:
+                OmegaConf.update(composed, override.key_or_group, override.value(), merge=False)
+            except OmegaConfBaseException as error:
+                raise ConfigurationError(one_line(error)) from error
         return composed, {group: chosen[group] for group in chosen if "hydra/" not in group}
+
+    def _is_called_as_a_group(self, override: Override) -> bool:
+        """Whether a plain setting of the command is set whose name is a group of other commands."""
+        name = override.key_or_group
+        return (
+            name in self._settings and bool(self.group_choices(name)) and not override.is_delete()
+        )
 
     def _checked_choices(self, overrides: list[Override]) -> list[str]:
         """The overrides that choose from groups, as they were written."""
@@ -193,6 +216,15 @@ class Composer:
 
     def _check_keys(self, overrides: list[Override], choices: list[str]) -> None:
         """Name the override whose key is not there, if a composition failed because of one."""
+        own = self.groups()
+        for override in overrides:
+            group = override.key_or_group
+            if group not in own and self.group_choices(group):
+                raise ConfigurationError(
+                    f"Expected a setting of this command, got a choice of {group}, which it has no "
+                    f"group for. Its groups are: {', '.join(own) or 'none'}. --help shows them and "
+                    "its settings."
+                )
         try:
             # The groups decide which keys there are.
             base = hydra.compose(self._primary, choices)
@@ -246,7 +278,7 @@ def composer(
     try:
         with hydra.initialize_config_module(_CONFIG_PACKAGE, version_base=_VERSION_BASE):
             loader = GlobalHydra.instance().config_loader()
-            yield Composer(primary or config_name, loader)
+            yield Composer(primary or config_name, loader, schema)
     finally:
         _UserFolder.folder = None
         restore_gh_from_backup(outer)

@@ -124,7 +124,7 @@ class DemonstrationFormat(ABC):
 
     def summary(self, parts: Sequence[Part]) -> str:
         """What is to be known of the data set that was written, such as what a codec has lost."""
-        return "exact"
+        return "images exact"
 
     def estimate_bytes(self, store: DemonstrationStore) -> int:
         """Disk that writing takes at most: by default parts and data set, uncompressed."""

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,16 +53,39 @@ def columns_below(group: Any, without: Sequence[str] = ()) -> dict[str, tuple[np
     return found
 
 
-@contextmanager
-def reading(what: str) -> Any:
-    """Names the data set in what goes wrong while its bytes are read."""
-    try:
-        yield
-    except (OSError, KeyError, RuntimeError) as error:
-        raise ConversionError(
-            f"Expected {what} to be readable, got {error}. The file is damaged or incomplete: copy "
-            "it again."
-        ) from error
+def text_columns(layout: Mapping[str, tuple[np.dtype, tuple]], what: str) -> list[str]:
+    """Names of the arrays that hold text, which a store keeps in the notes of an episode.
+
+    Args:
+        layout: see :func:`columns_below`.
+        what: is read, for messages.
+
+    Raises:
+        ConversionError: an array holds neither numbers nor text.
+    """
+    h5py = convert_package("h5py", "hdf5")
+    found = []
+    for name, (dtype, _) in layout.items():
+        if dtype.kind in "biuf":
+            continue
+        if dtype.kind != "S" and h5py.check_string_dtype(dtype) is None:
+            raise ConversionError(
+                f"Expected numbers or text in {name!r} of {what}, got {dtype}. Remove the array."
+            )
+        found.append(name)
+    return found
+
+
+def read_texts(group: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Arrays of text, as JSON can hold them."""
+    return {name: _plain(group[name][()]) for name in names if name in group}
+
+
+def write_texts(group: Any, texts: Mapping[str, Any]) -> None:
+    """What :func:`read_texts` gave."""
+    h5py = convert_package("h5py", "hdf5")
+    for name, text in texts.items():
+        group.create_dataset(name, data=text, dtype=h5py.string_dtype(), track_times=False)
 
 
 def write_array(group: Any, name: str, values: np.ndarray, compression: Compression) -> None:

@@ -1,16 +1,26 @@
 """Fills a store from a data set of another toolkit."""
 
-from collections.abc import Callable, Generator
-from contextlib import closing
+import shutil
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from egodtm_robot.core.errors import ResumeMismatchError, StoreNotFoundError
+from egodtm_robot.core.errors import (
+    InvalidEpisodeError,
+    ResumeMismatchError,
+    StoreNotFoundError,
+)
 from egodtm_robot.core.processes.maps import ordered_map
 from egodtm_robot.core.storage import check_free_space
 from egodtm_robot.core.storage.locking import UNTIL_FREE
 from egodtm_robot.demos.attributes import DemonstrationAttributes
-from egodtm_robot.demos.convert.contract import DemonstrationFormat
+from egodtm_robot.demos.convert.contract import (
+    ConversionError,
+    DemonstrationFormat,
+    DemonstrationSource,
+)
+from egodtm_robot.demos.convert.damage import reading
 from egodtm_robot.demos.episode import Episode
 from egodtm_robot.demos.store import DemonstrationStore, estimate_bytes
 
@@ -45,7 +55,7 @@ def import_demonstrations(
         DiskSpaceError: the disk has no room for the estimate.
     """
     with (
-        closing(format.open(source)) as opened,
+        closing(_open_source(format, source)) as opened,
         _open_store(out, opened.attributes) as store,
     ):
         first, total = store.num_episodes, len(opened.lengths)
@@ -59,22 +69,66 @@ def import_demonstrations(
         numbers = range(first, total)
         read: Generator[Episode, None, None]
         if opened.whole or workers == 0:
-            read = (opened.read(number) for number in numbers)
+            read = (_episode(opened, source, number) for number in numbers)
         else:
             read = ordered_map(_read, numbers, workers, _start, (format, source))
         with closing(read) as episodes:
             for episode in episodes:
-                store.append_episode(episode)
+                _append(store, episode, source)
                 if report is not None:
                     report(store.num_episodes)
     return DemonstrationStore.open(out)
 
 
-def _open_store(out: Path, wanted: DemonstrationAttributes) -> DemonstrationStore:
+def _open_source(format: DemonstrationFormat, path: Path) -> DemonstrationSource:
+    with reading(f"the data set {path}"):
+        opened = format.open(path)
+        empty = [number for number, steps in enumerate(opened.lengths) if steps < 1]
+        if empty:
+            raise ConversionError(
+                f"Expected at least one step in each episode of {path}, got none in episode "
+                f"{empty[0]}. Remove it from the data set."
+            )
+        _ = opened.attributes, opened.rows  # damage shows before anything is written
+    return opened
+
+
+def _episode(opened: DemonstrationSource, path: Path, number: int) -> Episode:
+    with reading(f"episode {number} of {path}"):
+        return opened.read(number)
+
+
+def _append(store: DemonstrationStore, episode: Episode, source: Path) -> None:
+    number = store.num_episodes
+    try:
+        store.append_episode(episode)
+    except InvalidEpisodeError as error:
+        reason = error.__cause__ or error  # what is behind it knows no seed, nor does the user
+        raise ConversionError(
+            f"Expected episode {number} of {source} to be like those before it and whole. {reason} "
+            "Repair the episode in the data set, or remove it there."
+        ) from error
+
+
+@contextmanager
+def _open_store(out: Path, wanted: DemonstrationAttributes) -> Iterator[DemonstrationStore]:
+    """The store to be filled. One that was made for it and got nothing is removed again."""
+    store, made = _find_store(out, wanted)
+    try:
+        with store:
+            yield store
+    except Exception:
+        if made and DemonstrationStore.open(out).num_episodes == 0:
+            shutil.rmtree(out)
+        raise
+
+
+def _find_store(out: Path, wanted: DemonstrationAttributes) -> tuple[DemonstrationStore, bool]:
+    """The store there, or a new one, and whether it is new."""
     try:
         store = DemonstrationStore.open(out, "a", timeout_s=UNTIL_FREE)
     except StoreNotFoundError:
-        return DemonstrationStore.create(out, wanted, timeout_s=UNTIL_FREE)
+        return DemonstrationStore.create(out, wanted, timeout_s=UNTIL_FREE), True
     if store.attributes != wanted:
         store.close()
         raise ResumeMismatchError(
@@ -82,7 +136,7 @@ def _open_store(out: Path, wanted: DemonstrationAttributes) -> DemonstrationStor
             f"made of {store.attributes.environment} with other settings or other metadata. Choose "
             "another folder with out=..., or remove that one."
         )
-    return store
+    return store, False
 
 
 # A worker process keeps its data set open between calls.
@@ -90,9 +144,8 @@ _worker: dict[str, Any] = {}
 
 
 def _start(format: DemonstrationFormat, source: Path) -> None:
-    _worker["source"] = format.open(source)
+    _worker.update(opened=_open_source(format, source), source=source)
 
 
 def _read(index: int) -> Episode:
-    episode: Episode = _worker["source"].read(index)
-    return episode
+    return _episode(_worker["opened"], _worker["source"], index)

@@ -23,19 +23,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike
 from PIL import Image
 
 from egodtm_robot.core.configuration import Bounds, PositiveInt
 from egodtm_robot.core.storage.atomic_files import write_atomically
 from egodtm_robot.demos.attributes import DemonstrationAttributes, foreign_attributes
 from egodtm_robot.demos.convert import lerobot_statistics as statistics
-from egodtm_robot.demos.convert.contract import (
-    ConversionError,
-    DemonstrationFormat,
-    DemonstrationSource,
-    Part,
-)
+from egodtm_robot.demos.convert.columnar import ColumnarFormat, ColumnarSource
+from egodtm_robot.demos.convert.contract import ConversionError, Part
 from egodtm_robot.demos.convert.mp4 import (
     Codec,
     join_videos,
@@ -44,12 +39,10 @@ from egodtm_robot.demos.convert.mp4 import (
     square_error,
     write_video,
 )
-from egodtm_robot.demos.convert.packages import convert_package
 from egodtm_robot.demos.convert.record import (
     RECORD_NAME,
     Record,
     episode_record,
-    exported_columns,
     record_of,
 )
 from egodtm_robot.demos.convert.roles import (
@@ -95,14 +88,17 @@ _NAMES = {
 _IMAGES = "observation.images."
 _SUCCESS = "next.success"
 _TEXT_TYPES = ("string", "language")
+_TIME_TOLERANCE = 0.1
+"""How far the time between two steps may be from what the frame rate says, as a share of it."""
 _VIDEO_BYTES_A_PIXEL = 0.375
 """For the estimate of disk; more than ``crf=10`` takes of real pictures."""
 
 
 @dataclass
-class LeRobotFormat(DemonstrationFormat):
+class LeRobotFormat(ColumnarFormat):
     """LeRobot's data sets of version 3."""
 
+    packages = ("pyarrow.parquet", "av")
     kind = "lerobot"
 
     actions: str = "action"
@@ -140,11 +136,12 @@ class LeRobotFormat(DemonstrationFormat):
 
     def open(self, path: Path) -> "LeRobotSource":
         """A data set; see :meth:`DemonstrationFormat.open`."""
+        self.check_packages()
         return LeRobotSource(path, self)
 
     def check_store(self, store: DemonstrationStore) -> None:
         """Refuse a store without frame rate, or whose images no codec takes."""
-        _check_packages()
+        super().check_store(store)
         self._fps(store)
         for camera in self._cameras(store):
             height, width = store.array(f"rgb/{camera}").spec.row_shape[:2]
@@ -154,20 +151,28 @@ class LeRobotFormat(DemonstrationFormat):
                     f"of camera {camera!r}. Write them as pictures: format.images=image."
                 )
 
+    @staticmethod
+    def default_column(name: str) -> str:
+        """See :class:`ColumnarFormat`."""
+        if name.startswith("rgb/"):
+            return _IMAGES + name.removeprefix("rgb/")
+        # LeRobot allows no slash in a name.
+        return _NAMES.get(name, name.replace("/", "."))
+
     def write_part(self, store: DemonstrationStore, index: int, folder: Path) -> dict[str, Any]:
         """Write the rows and videos of one episode."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         features = self._features(store)
-        arrays = store.episode(index, list(self._columns(store)))
+        arrays = store.episode(index, list(self.columns(store)))
         fps = self._fps(store)
         notes = store.notes(index).get("text_columns", {})
         rows: dict[str, pa.Array] = {}
         stats: dict[str, statistics.Statistics] = {}
         squares: dict[str, float] = {}
         steps = int(np.diff(store.episode_offsets[index : index + 2])[0])
-        for name, column in self._columns(store).items():
+        for name, column in self.columns(store).items():
             values = arrays[name]
             kind = features[column]["dtype"]
             if kind == "video":
@@ -216,7 +221,7 @@ class LeRobotFormat(DemonstrationFormat):
         total = {name: statistics.together([s[name] for s in stats]) for name in stats[0]}
         _write_json(out / _STATS, total)
         _write_tasks(self._tasks(store), out)
-        record = record_of(store, self._columns(store))
+        record = record_of(store, self.columns(store))
         record["images"] = self._losses(parts)
         record["episodes"] = [episode_record(store, part.index) for part in parts]
         _write_json(out / _RECORD, record)
@@ -236,7 +241,7 @@ class LeRobotFormat(DemonstrationFormat):
     def estimate_bytes(self, store: DemonstrationStore) -> int:
         """Parts and data set; videos by more than they mostly take."""
         total = 0.0
-        for name in self._columns(store):
+        for name in self.columns(store):
             spec = store.array(name).spec
             share = 1.0
             if name.startswith("rgb/") and self.images == "video":
@@ -246,17 +251,14 @@ class LeRobotFormat(DemonstrationFormat):
 
     # -- what is written -----------------------------------------------------------------------
 
-    def _columns(self, store: DemonstrationStore) -> dict[str, str]:
-        return exported_columns(store, self.kind, _default_column, self.cameras)
-
     def _cameras(self, store: DemonstrationStore) -> list[str]:
-        return [name.removeprefix("rgb/") for name in self._columns(store) if name[:4] == "rgb/"]
+        return [name.removeprefix("rgb/") for name in self.columns(store) if name[:4] == "rgb/"]
 
     def _features(self, store: DemonstrationStore) -> dict[str, dict[str, Any]]:
         """The ``features`` of info.json."""
-        known = self._source_info(store).get("features", {})
+        known = self.metadata(store).get("info", {}).get("features", {})
         features: dict[str, dict[str, Any]] = {}
-        for name, column in self._columns(store).items():
+        for name, column in self.columns(store).items():
             spec = store.array(name).spec
             if name.startswith("rgb/"):
                 names = ["height", "width", "channels"]
@@ -329,7 +331,7 @@ class LeRobotFormat(DemonstrationFormat):
         attributes = store.attributes
         origin = attributes.origin
         frames = sum(part.facts["steps"] for part in parts)
-        info = self._source_info(store) | {
+        info = self.metadata(store).get("info", {}) | {
             "codebase_version": VERSION,
             "robot_type": attributes.environment_kind if origin is None else origin.robot_type,
             "fps": self._fps(store),
@@ -346,13 +348,6 @@ class LeRobotFormat(DemonstrationFormat):
         info.setdefault("splits", {"train": f"0:{len(parts)}"})
         return info
 
-    def _source_info(self, store: DemonstrationStore) -> dict[str, Any]:
-        """The info.json of the data set that a store came from, if it was one of this format."""
-        origin = store.attributes.origin
-        if origin is None or origin.format != self.kind:
-            return {}
-        return dict(origin.metadata.get("info", {}))
-
     def _losses(self, parts: Sequence[Part]) -> dict[str, dict[str, Any]]:
         found = {}
         for column in parts[0].facts["squares"]:
@@ -368,7 +363,7 @@ class LeRobotFormat(DemonstrationFormat):
         return found
 
 
-class LeRobotSource(DemonstrationSource):
+class LeRobotSource(ColumnarSource):
     """A data set of LeRobot, open for reading.
 
     Args:
@@ -377,7 +372,6 @@ class LeRobotSource(DemonstrationSource):
     """
 
     def __init__(self, path: Path, options: LeRobotFormat) -> None:
-        _check_packages()
         self.path = Path(path)
         self._info = self._read_info()
         self._features: dict[str, dict[str, Any]] = self._info["features"]
@@ -388,11 +382,8 @@ class LeRobotSource(DemonstrationSource):
         self._record_episodes = values["episodes"] if self._record and values else []
         self._roles = self._assign(options)
 
-    @cached_property
-    def attributes(self) -> DemonstrationAttributes:
-        """See :class:`DemonstrationSource`."""
-        if self._record is not None:
-            return self._record.attributes
+    def own_attributes(self) -> DemonstrationAttributes:
+        """See :class:`ColumnarSource`."""
         info = {k: v for k, v in self._info.items() if not k.startswith("total_")}
         columns = self._roles.columns | {"task_index": "task_index"}
         metadata: dict[str, Any] = {"info": info}
@@ -420,11 +411,6 @@ class LeRobotSource(DemonstrationSource):
     def lengths(self) -> list[int]:
         """See :class:`DemonstrationSource`."""
         return [int(episode["length"]) for episode in self._episodes]
-
-    @property
-    def rows(self) -> Mapping[str, tuple[Sequence[int], DTypeLike]]:
-        """See :class:`DemonstrationSource`."""
-        return self._roles.rows if self._record is None else self._record.rows
 
     def read(self, index: int) -> Episode:
         """See :class:`DemonstrationSource`."""
@@ -472,7 +458,7 @@ class LeRobotSource(DemonstrationSource):
                 f"Expected a LeRobot data set at {self.path}, but there is no {_INFO}. Name the "
                 "folder that holds meta, data and videos."
             )
-        info: dict[str, Any] = _read_json(self.path / _INFO)
+        info = _read_json(self.path / _INFO)
         version = str(info.get("codebase_version", "none"))
         if not version.startswith("v3."):
             raise ConversionError(
@@ -480,9 +466,16 @@ class LeRobotSource(DemonstrationSource):
                 "Convert the data set with the tools of lerobot first, of v2.1 with: "
                 "python -m lerobot.scripts.convert_dataset_v21_to_v30 --repo-id=..."
             )
-        for key in ("fps", "features"):
-            if not info.get(key):
-                raise ConversionError(f"Expected {key!r} in {self.path / _INFO}, got none.")
+        for key, kind in (("fps", int | float), ("features", dict)):
+            if not isinstance(info.get(key), kind) or not info[key]:
+                raise ConversionError(
+                    f"Expected {key!r} in {self.path / _INFO}, got {info.get(key, 'none')!r}. "
+                    "Copy the file again, or repair it."
+                )
+        if info["fps"] <= 0:
+            raise ConversionError(
+                f"Expected 'fps' above 0 in {self.path / _INFO}, got {info['fps']}."
+            )
         return info
 
     def _read_episodes(self) -> list[dict[str, Any]]:
@@ -652,12 +645,13 @@ class LeRobotSource(DemonstrationSource):
         )
         times = episode[f"videos/{name}/from_timestamp"] + table.column("timestamp").to_numpy()
         what = f"images {name!r} of episode {index}"
+        if len(times) > 1 and abs(float(np.median(np.diff(times))) * fps - 1) > _TIME_TOLERANCE:
+            raise ConversionError(
+                f"Expected the steps of episode {index} in {self.path} to be 1/{fps:g} s apart, as "
+                f"info.json says, got timestamps {float(np.median(np.diff(times))):.4f} s apart. "
+                "Repair 'fps' in info.json, or the timestamps."
+            )
         return _checked_images(read_frames(file, times, fps, what), self._image_shape(name), what)
-
-
-def _check_packages() -> None:
-    for package in ("pyarrow.parquet", "av"):
-        convert_package(package, LeRobotFormat.kind)
 
 
 # -- Arrow and NumPy -----------------------------------------------------------------------------
@@ -689,8 +683,8 @@ def _numpy(column: "pa.ChunkedArray", shape: tuple[int, ...], what: str) -> np.n
         values = values.storage
     if values.null_count or len(values) != np.prod(shape):
         raise ConversionError(
-            f"Expected {what} with {shape} numbers, got {len(values)} and {values.null_count} "
-            "empty ones. The episode is ragged: repair or remove it."
+            f"Expected {what} with {shape} numbers, as info.json says, got {len(values)} and "
+            f"{values.null_count} empty ones. The episode is ragged: repair or remove it."
         )
     return np.array(values.to_numpy(zero_copy_only=False)).reshape(shape)
 
@@ -894,9 +888,13 @@ def _open_parquet(file: Path) -> Any:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConversionError(f"Expected JSON in {file}, got {error}. Copy it again.") from error
+    if not isinstance(found, dict):
+        raise ConversionError(
+            f"Expected a mapping in {file}, got {type(found).__name__}. Copy it again."
+        )
     return found
 
 
@@ -911,13 +909,6 @@ def _text_schema(origin: Origin | None) -> "pa.Schema":
     assert origin is not None
     content = base64.b64decode(origin.metadata["text_schema"])
     return pa.ipc.read_schema(pa.py_buffer(content))
-
-
-def _default_column(name: str) -> str:
-    if name.startswith("rgb/"):
-        return _IMAGES + name.removeprefix("rgb/")
-    # LeRobot allows no slash in a name.
-    return _NAMES.get(name, name.replace("/", "."))
 
 
 def _named(given: Sequence[str] | None, default: str, features: Mapping[str, Any]) -> Sequence[str]:

@@ -21,23 +21,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike
 from PIL import Image
 
 from egodtm_robot.demos.attributes import DemonstrationAttributes, foreign_attributes
-from egodtm_robot.demos.convert.contract import (
-    ConversionError,
-    DemonstrationFormat,
-    DemonstrationSource,
-    Part,
-)
+from egodtm_robot.demos.convert.columnar import ColumnarFormat, ColumnarSource
+from egodtm_robot.demos.convert.contract import ConversionError, Part
+from egodtm_robot.demos.convert.damage import reading
 from egodtm_robot.demos.convert.hdf5 import (
     columns_below,
     join_parts,
     open_hdf5,
     plain_attributes,
-    reading,
+    read_texts,
+    text_columns,
     write_array,
+    write_texts,
 )
 from egodtm_robot.demos.convert.packages import convert_package
 from egodtm_robot.demos.convert.record import (
@@ -46,7 +44,6 @@ from egodtm_robot.demos.convert.record import (
     decode_array,
     encode_array,
     episode_record,
-    exported_columns,
     record_of,
 )
 from egodtm_robot.demos.convert.roles import (
@@ -80,9 +77,10 @@ _SPACES = ("observation_space", "action_space")
 
 
 @dataclass
-class MinariFormat(DemonstrationFormat):
+class MinariFormat(ColumnarFormat):
     """Minari's data sets in HDF5."""
 
+    packages = ("h5py",)
     kind = "minari"
 
     actions: str = "actions"
@@ -102,27 +100,30 @@ class MinariFormat(DemonstrationFormat):
     compression: Literal["gzip", "lzf"] | None = "gzip"
     """Write: how images are compressed; without loss, unlike Minari's own JPEG."""
 
-    name: str | None = None
-    """Write: name of the data set, as in ``group/name-v0``; null makes one of the task."""
+    dataset_id: str | None = None
+    """Write: what Minari is to call the data set, as in ``group/name-v0``; null makes it of the
+    task's name."""
 
     def open(self, path: Path) -> "MinariSource":
         """A data set; see :meth:`DemonstrationFormat.open`."""
         return MinariSource(path, self)
 
-    def check_store(self, store: DemonstrationStore) -> None:
-        """Refuse to write without h5py."""
-        convert_package("h5py", self.kind)
-        self._columns(store)
+    @staticmethod
+    def default_column(name: str) -> str:
+        """See :class:`ColumnarFormat`."""
+        if name.startswith("rgb/"):
+            return f"{_OBSERVATIONS}/{name.removeprefix('rgb/')}"
+        return _NAMES.get(name, f"infos/{name.removeprefix('extra/')}")
 
     def write_part(self, store: DemonstrationStore, index: int, folder: Path) -> dict[str, Any]:
         """Write one episode."""
         h5py = convert_package("h5py", self.kind)
-        columns = self._columns(store)
+        columns = self.columns(store)
         arrays = store.episode(index, list(columns))
         steps = int(np.diff(store.episode_offsets)[index])
         record = episode_record(store, index)
         final = record["notes"].get("final", {})
-        known = self._metadata(store).get("one_more")
+        known = self.metadata(store).get("one_more")
         with h5py.File(folder / "episode.hdf5", "w", libver="latest") as file:
             episode = file.create_group("episode", track_order=True)
             for name, column in columns.items():
@@ -141,8 +142,7 @@ class MinariFormat(DemonstrationFormat):
             ):
                 if column not in columns.values():
                     write_array(episode, column, default, None)
-            for column, lines in record["notes"].get("texts", {}).items():
-                episode.create_dataset(column, data=lines, dtype=h5py.string_dtype())
+            write_texts(episode, record["notes"].get("texts", {}))
             for name, value in record["notes"].get("attributes", {}).items():
                 episode.attrs[name] = value
             episode.attrs["id"] = index
@@ -157,18 +157,19 @@ class MinariFormat(DemonstrationFormat):
         data.mkdir(parents=True)
         names = [f"episode_{part.index}" for part in parts]
         join_parts(parts, data / _MAIN, names, attributes={})
-        columns = self._columns(store)
+        columns = self.columns(store)
         record = record_of(store, columns)
         record["episodes"] = [part.facts["record"] for part in parts]
-        known = dict(self._metadata(store).get("metadata", {}))
+        known = dict(self.metadata(store).get("metadata", {}))
         for space in _SPACES:
             if space in known:
                 known[space] = json.dumps(_with_whole_bounds(known[space]))
         metadata = {
-            "dataset_id": self.name or f"{safe_name(store.attributes.task).replace('/', '-')}-v0",
+            "dataset_id": f"{safe_name(store.attributes.task).replace('/', '-')}-v0",
             "observation_space": json.dumps(self._observation_space(store, columns)),
             "action_space": json.dumps(self._action_space(store)),
             **known,
+            **({} if self.dataset_id is None else {"dataset_id": self.dataset_id}),
             "total_episodes": len(parts),
             "total_steps": sum(part.facts["steps"] for part in parts),
             "data_format": "hdf5",
@@ -178,15 +179,6 @@ class MinariFormat(DemonstrationFormat):
         (data / _METADATA).write_text(json.dumps(metadata, sort_keys=True))
         # Beside Minari's own file, whose unknown keys it passes over but does not keep.
         (data / f"{RECORD_NAME}.json").write_text(json.dumps(record, sort_keys=True))
-
-    def _columns(self, store: DemonstrationStore) -> dict[str, str]:
-        return exported_columns(store, self.kind, _default_column, self.cameras)
-
-    def _metadata(self, store: DemonstrationStore) -> dict[str, Any]:
-        origin = store.attributes.origin
-        if origin is None or origin.format != self.kind:
-            return {}
-        return dict(origin.metadata)
 
     def _observation_space(
         self, store: DemonstrationStore, columns: Mapping[str, str]
@@ -205,7 +197,7 @@ class MinariFormat(DemonstrationFormat):
         return _box(spec.row_shape, np.dtype(spec.dtype), bound)
 
 
-class MinariSource(DemonstrationSource):
+class MinariSource(ColumnarSource):
     """A data set of Minari, open for reading.
 
     Args:
@@ -253,11 +245,8 @@ class MinariSource(DemonstrationSource):
         self._record_episodes = values["episodes"] if self._record else []
         self._roles = self._assign(options)
 
-    @cached_property
-    def attributes(self) -> DemonstrationAttributes:
-        """See :class:`DemonstrationSource`."""
-        if self._record is not None:
-            return self._record.attributes
+    def own_attributes(self) -> DemonstrationAttributes:
+        """See :class:`ColumnarSource`."""
         computed = ("total_episodes", "total_steps", "jpeg_encoding", "dataset_size")
         kept = {k: v for k, v in self._metadata.items() if k not in computed}
         for space in _SPACES:
@@ -282,11 +271,6 @@ class MinariSource(DemonstrationSource):
         """See :class:`DemonstrationSource`."""
         with reading(f"the episodes of {self.path}"):
             return [int(self._file[name][self._actions].shape[0]) for name in self._names]
-
-    @property
-    def rows(self) -> Mapping[str, tuple[Sequence[int], DTypeLike]]:
-        """See :class:`DemonstrationSource`."""
-        return self._roles.rows if self._record is None else self._record.rows
 
     def read(self, index: int) -> Episode:
         """See :class:`DemonstrationSource`."""
@@ -321,7 +305,7 @@ class MinariSource(DemonstrationSource):
         if _SUCCESS in episode and episode[_SUCCESS].dtype == np.bool_:
             success = bool(column(_SUCCESS).any())
         attributes = plain_attributes(episode.attrs)
-        texts = {name: _texts(episode[name][()]) for name in self._texts if name in episode}
+        texts = read_texts(episode, self._texts)
         notes: dict[str, Any] = {"attributes": attributes, "final": final}
         if texts:
             notes["texts"] = texts
@@ -353,13 +337,14 @@ class MinariSource(DemonstrationSource):
 
     def _assign(self, options: MinariFormat) -> Roles:
         columns, images = [], []
-        self._texts, self._one_more = [], set()
+        self._one_more: set[str] = set()
         steps = self.lengths[0]
-        for name, (dtype, shape) in self._layout.items():
-            if name in self._pictures:
-                dtype, shape = np.dtype(np.uint8), (shape[0], *self._pictures[name])
-            if dtype.kind not in "biuf":
-                self._texts.append(name)
+        layout = dict(self._layout)
+        for name, shape in self._pictures.items():
+            layout[name] = (np.dtype(np.uint8), (layout[name][1][0], *shape))
+        self._texts = text_columns(layout, str(self.path))
+        for name, (dtype, shape) in layout.items():
+            if name in self._texts:
                 continue
             if len(shape) < 1:
                 continue
@@ -397,12 +382,6 @@ def _decoded(cells: Any, what: str) -> np.ndarray:
         raise ConversionError(
             f"Expected JPEG images in {what}, got one that does not decode ({error})."
         ) from error
-
-
-def _texts(values: Any) -> list[str]:
-    return [
-        one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in values
-    ]
 
 
 def _boxes(space: Mapping[str, Any], below: str) -> list[tuple[str, Mapping[str, Any]]]:
@@ -460,9 +439,3 @@ def _box(shape: Sequence[int], dtype: np.dtype, bound: float = np.inf) -> dict[s
         "low": np.full(shape, low).tolist(),
         "high": np.full(shape, high).tolist(),
     }
-
-
-def _default_column(name: str) -> str:
-    if name.startswith("rgb/"):
-        return f"{_OBSERVATIONS}/{name.removeprefix('rgb/')}"
-    return _NAMES.get(name, f"infos/{name.removeprefix('extra/')}")

@@ -7,21 +7,16 @@ anything in them, see :mod:`.restricted_pickle`; they are not written, since who
 it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from egodtm_robot.demos.attributes import DemonstrationAttributes, foreign_attributes
-from egodtm_robot.demos.convert.contract import (
-    ConversionError,
-    DemonstrationFormat,
-    DemonstrationSource,
-)
+from egodtm_robot.demos.convert.columnar import ColumnarSource
+from egodtm_robot.demos.convert.contract import ConversionError, DemonstrationFormat
 from egodtm_robot.demos.convert.record import encode_array
 from egodtm_robot.demos.convert.restricted_pickle import load_arrays
 from egodtm_robot.demos.convert.roles import (
@@ -63,7 +58,7 @@ class R3MPathsFormat(DemonstrationFormat):
         return R3MPathsSource(path, self)
 
 
-class R3MPathsSource(DemonstrationSource):
+class R3MPathsSource(ColumnarSource):
     """A pickle of paths, in memory.
 
     Args:
@@ -81,18 +76,18 @@ class R3MPathsSource(DemonstrationSource):
                 f"Expected a list of paths in {self.path}, got {type(paths).__name__}."
             )
         for number, one in enumerate(paths):
-            if not isinstance(one, dict) or options.actions not in one:
+            found = one.get(options.actions) if isinstance(one, dict) else None
+            if not isinstance(found, np.ndarray) or found.ndim < 1:
                 raise ConversionError(
-                    f"Expected a dictionary with {options.actions!r} as path {number} of "
-                    f"{self.path}, got {type(one).__name__}."
+                    f"Expected a dictionary with an array {options.actions!r} as path {number} of "
+                    f"{self.path}, got {type(one).__name__} with {type(found).__name__}."
                 )
         self._paths = [_flat(one) for one in paths]
         self._lengths = [len(one[options.actions]) for one in self._paths]
         self._roles = self._assign(options)
 
-    @cached_property
-    def attributes(self) -> DemonstrationAttributes:
-        """See :class:`DemonstrationSource`."""
+    def own_attributes(self) -> DemonstrationAttributes:
+        """See :class:`ColumnarSource`."""
         origin = Origin(
             format=R3MPathsFormat.kind,
             version="1",
@@ -109,11 +104,6 @@ class R3MPathsSource(DemonstrationSource):
     def lengths(self) -> list[int]:
         """See :class:`DemonstrationSource`."""
         return self._lengths
-
-    @property
-    def rows(self) -> Mapping[str, tuple[Sequence[int], DTypeLike]]:
-        """See :class:`DemonstrationSource`."""
-        return self._roles.rows
 
     def read(self, index: int) -> Episode:
         """See :class:`DemonstrationSource`."""
@@ -147,6 +137,12 @@ class R3MPathsSource(DemonstrationSource):
         # What has a row for every step in every path; the rest belongs to a path as a whole.
         lengths = list(zip(self._paths, self._lengths, strict=True))
         asked = {*(options.proprioception or ["observations"]), *(options.privileged or [])}
+        for name in asked:
+            if name in first and not isinstance(first[name], np.ndarray):
+                raise ConversionError(
+                    f"Expected an array {name!r} in path 0 of {self.path}, got "
+                    f"{type(first[name]).__name__}."
+                )
         self._columns, images = [], []
         for name, values in first.items():
             if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":

@@ -8,29 +8,22 @@ https://github.com/real-stanford/diffusion_policy)::
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import zarr
 from numcodecs import Blosc  # type: ignore[import-untyped]
-from numpy.typing import DTypeLike
 
 from egodtm_robot.demos.attributes import DemonstrationAttributes, foreign_attributes
-from egodtm_robot.demos.convert.contract import (
-    ConversionError,
-    DemonstrationFormat,
-    DemonstrationSource,
-    Part,
-)
+from egodtm_robot.demos.convert.columnar import ColumnarFormat, ColumnarSource
+from egodtm_robot.demos.convert.contract import ConversionError, Part
 from egodtm_robot.demos.convert.record import (
     RECORD_NAME,
     Record,
     episode_record,
-    exported_columns,
     record_of,
 )
 from egodtm_robot.demos.convert.roles import (
@@ -51,7 +44,7 @@ _CHUNK_BYTES = 2e6
 
 
 @dataclass
-class ReplayBufferFormat(DemonstrationFormat):
+class ReplayBufferFormat(ColumnarFormat):
     """diffusion_policy's replay buffers."""
 
     kind = "diffusion_policy"
@@ -76,14 +69,17 @@ class ReplayBufferFormat(DemonstrationFormat):
         """A buffer, in a folder or a ZIP file; see :meth:`DemonstrationFormat.open`."""
         return ReplayBufferSource(path, self)
 
-    def check_store(self, store: DemonstrationStore) -> None:
-        """Every store can be written."""
-        self._columns(store)
+    @staticmethod
+    def default_column(name: str) -> str:
+        """See :class:`ColumnarFormat`."""
+        # The buffer's own code takes everything below data for an array: no slash makes a group.
+        short = name.removeprefix("rgb/").removeprefix("extra/")
+        return _NAMES.get(name, short.replace("/", "."))
 
     def write_part(self, store: DemonstrationStore, index: int, folder: Path) -> dict[str, Any]:
         """Write the arrays of one episode, each into a file of its own."""
-        columns = self._columns(store)
-        types = self._image_types(store)
+        columns = self.columns(store)
+        types = self.metadata(store).get("image_types", {})
         arrays = store.episode(index, list(columns))
         for number, (name, column) in enumerate(columns.items()):
             values = arrays[name].astype(types.get(column, arrays[name].dtype))
@@ -95,7 +91,7 @@ class ReplayBufferFormat(DemonstrationFormat):
         group = zarr.open_group(out, mode="w", zarr_format=2)
         data, meta = group.create_group("data"), group.create_group("meta")
         ends = np.cumsum([part.facts["steps"] for part in parts])
-        columns = self._columns(store)
+        columns = self.columns(store)
         for number, column in enumerate(columns.values()):
             files = [
                 np.load(part.folder / f"{number}.npy", mmap_mode="r", allow_pickle=False)
@@ -108,9 +104,7 @@ class ReplayBufferFormat(DemonstrationFormat):
         array[:] = ends
         record = record_of(store, columns)
         record["episodes"] = [episode_record(store, part.index) for part in parts]
-        origin = store.attributes.origin
-        if origin is not None and origin.format == self.kind:
-            group.attrs.update(origin.metadata.get("attributes", {}))
+        group.attrs.update(self.metadata(store).get("attributes", {}))
         group.attrs[RECORD_NAME] = record
 
     def _write_array(self, data: Any, column: str, files: Sequence[np.ndarray]) -> None:
@@ -139,17 +133,8 @@ class ReplayBufferFormat(DemonstrationFormat):
         if len(held):
             array[done:] = held
 
-    def _columns(self, store: DemonstrationStore) -> dict[str, str]:
-        return exported_columns(store, self.kind, _default_column, self.cameras)
 
-    def _image_types(self, store: DemonstrationStore) -> Mapping[str, str]:
-        origin = store.attributes.origin
-        if origin is None or origin.format != self.kind:
-            return {}
-        return dict(origin.metadata.get("image_types", {}))
-
-
-class ReplayBufferSource(DemonstrationSource):
+class ReplayBufferSource(ColumnarSource):
     """A replay buffer, open for reading.
 
     Args:
@@ -161,7 +146,13 @@ class ReplayBufferSource(DemonstrationSource):
         self.path = Path(path)
         self._group = self._open()
         self._data: dict[str, Any] = dict(self._group["data"].arrays())
-        ends = np.asarray(self._group["meta/episode_ends"][:]).astype(np.int64)
+        found = np.asarray(self._group["meta/episode_ends"])
+        if found.ndim != 1 or not np.array_equal(found, found.astype(np.int64)):
+            raise ConversionError(
+                f"Expected a list of whole numbers in meta/episode_ends of {self.path}, got "
+                f"{found.dtype} {found.shape}. Repair the buffer."
+            )
+        ends = found.astype(np.int64)
         self._offsets = np.concatenate([[0], ends])
         if len(ends) == 0 or (np.diff(self._offsets) < 1).any():
             raise ConversionError(
@@ -179,11 +170,8 @@ class ReplayBufferSource(DemonstrationSource):
         self._record_episodes = values["episodes"] if self._record else []
         self._roles = self._assign(options)
 
-    @cached_property
-    def attributes(self) -> DemonstrationAttributes:
-        """See :class:`DemonstrationSource`."""
-        if self._record is not None:
-            return self._record.attributes
+    def own_attributes(self) -> DemonstrationAttributes:
+        """See :class:`ColumnarSource`."""
         further = {k: v for k, v in self._group.attrs.asdict().items() if k != RECORD_NAME}
         cameras = self._roles.cameras
         origin = Origin(
@@ -208,11 +196,6 @@ class ReplayBufferSource(DemonstrationSource):
         """See :class:`DemonstrationSource`."""
         found: list[int] = np.diff(self._offsets).tolist()
         return found
-
-    @property
-    def rows(self) -> Mapping[str, tuple[Sequence[int], DTypeLike]]:
-        """See :class:`DemonstrationSource`."""
-        return self._roles.rows if self._record is None else self._record.rows
 
     def read(self, index: int) -> Episode:
         """See :class:`DemonstrationSource`."""
@@ -297,9 +280,3 @@ def _bytes_of(values: np.ndarray, name: str, index: int) -> np.ndarray:
             "round them first, or leave the camera out with format.cameras."
         )
     return found
-
-
-def _default_column(name: str) -> str:
-    # The buffer's own code takes everything below data for an array: no slash makes a group.
-    short = name.removeprefix("rgb/").removeprefix("extra/")
-    return _NAMES.get(name, short.replace("/", "."))

@@ -17,30 +17,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from egodtm_robot.demos.attributes import DemonstrationAttributes, foreign_attributes
-from egodtm_robot.demos.convert.contract import (
-    ConversionError,
-    DemonstrationFormat,
-    DemonstrationSource,
-    Part,
-)
+from egodtm_robot.demos.convert.columnar import ColumnarFormat, ColumnarSource
+from egodtm_robot.demos.convert.contract import ConversionError, Part
+from egodtm_robot.demos.convert.damage import reading
 from egodtm_robot.demos.convert.hdf5 import (
     columns_below,
     join_parts,
     json_attribute,
     open_hdf5,
     plain_attributes,
-    reading,
+    read_texts,
+    text_columns,
     write_array,
+    write_texts,
 )
 from egodtm_robot.demos.convert.packages import convert_package
 from egodtm_robot.demos.convert.record import (
     RECORD_NAME,
     Record,
     episode_record,
-    exported_columns,
     record_of,
 )
 from egodtm_robot.demos.convert.roles import (
@@ -63,9 +60,10 @@ _NAMES = {
 
 
 @dataclass
-class RobomimicFormat(DemonstrationFormat):
+class RobomimicFormat(ColumnarFormat):
     """robomimic's HDF5 files."""
 
+    packages = ("h5py",)
     kind = "robomimic"
 
     actions: str = "actions"
@@ -92,15 +90,17 @@ class RobomimicFormat(DemonstrationFormat):
         """A file; see :meth:`DemonstrationFormat.open`."""
         return RobomimicSource(path, self)
 
-    def check_store(self, store: DemonstrationStore) -> None:
-        """Refuse to write without h5py."""
-        convert_package("h5py", self.kind)
-        self._columns(store)
+    @staticmethod
+    def default_column(name: str) -> str:
+        """See :class:`ColumnarFormat`."""
+        if name.startswith("rgb/"):
+            return f"obs/{name.removeprefix('rgb/')}_image"
+        return _NAMES.get(name, name)
 
     def write_part(self, store: DemonstrationStore, index: int, folder: Path) -> dict[str, Any]:
         """Write one demonstration."""
         h5py = convert_package("h5py", self.kind)
-        columns = self._columns(store)
+        columns = self.columns(store)
         arrays = store.episode(index, list(columns))
         steps = int(np.diff(store.episode_offsets)[index])
         record = episode_record(store, index)
@@ -115,6 +115,7 @@ class RobomimicFormat(DemonstrationFormat):
                 write_array(demo, "rewards", ends * float(record["success"]), None)
             if "dones" not in columns.values():
                 write_array(demo, "dones", ends.astype(np.int64), None)
+            write_texts(demo, record["notes"].get("texts", {}))
             for name, value in record["notes"].get("attributes", {}).items():
                 demo.attrs[name] = value
             demo.attrs["num_samples"] = steps
@@ -124,9 +125,9 @@ class RobomimicFormat(DemonstrationFormat):
     def merge(self, store: DemonstrationStore, parts: Sequence[Part], out: Path) -> None:
         """Join the demonstrations."""
         h5py = convert_package("h5py", self.kind)
-        known = self._metadata(store)
+        known = self.metadata(store)
         names = known.get("demos") or [f"demo_{part.index}" for part in parts]
-        record = record_of(store, self._columns(store))
+        record = record_of(store, self.columns(store))
         data = known.get("attributes") or {"env_args": json.dumps(self._env_args(store))}
         data |= {
             "total": sum(part.facts["steps"] for part in parts),
@@ -140,15 +141,6 @@ class RobomimicFormat(DemonstrationFormat):
                     values = np.array(demos, dtype="S")
                     file.require_group("mask").create_dataset(name, data=values, track_times=False)
 
-    def _columns(self, store: DemonstrationStore) -> dict[str, str]:
-        return exported_columns(store, self.kind, _default_column, self.cameras)
-
-    def _metadata(self, store: DemonstrationStore) -> dict[str, Any]:
-        origin = store.attributes.origin
-        if origin is None or origin.format != self.kind:
-            return {}
-        return dict(origin.metadata)
-
     def _env_args(self, store: DemonstrationStore) -> dict[str, Any]:
         """What robomimic makes an environment from: type 2 is a Gymnasium environment."""
         attributes = store.attributes
@@ -159,7 +151,7 @@ class RobomimicFormat(DemonstrationFormat):
         }
 
 
-class RobomimicSource(DemonstrationSource):
+class RobomimicSource(ColumnarSource):
     """A file of robomimic, open for reading.
 
     Args:
@@ -183,11 +175,8 @@ class RobomimicSource(DemonstrationSource):
         self._record = Record.find(values, self.lengths)
         self._roles = self._assign(options)
 
-    @cached_property
-    def attributes(self) -> DemonstrationAttributes:
-        """See :class:`DemonstrationSource`."""
-        if self._record is not None:
-            return self._record.attributes
+    def own_attributes(self) -> DemonstrationAttributes:
+        """See :class:`ColumnarSource`."""
         attributes = plain_attributes(self._data.attrs)
         attributes.pop(RECORD_NAME, None)
         environment = json_attribute(self._data.attrs, "env_args", str(self.path)) or {}
@@ -215,11 +204,6 @@ class RobomimicSource(DemonstrationSource):
     def lengths(self) -> list[int]:
         """See :class:`DemonstrationSource`."""
         return [len(self._actions(demo)) for demo in self._demos]
-
-    @property
-    def rows(self) -> Mapping[str, tuple[Sequence[int], DTypeLike]]:
-        """See :class:`DemonstrationSource`."""
-        return self._roles.rows if self._record is None else self._record.rows
 
     def read(self, index: int) -> Episode:
         """See :class:`DemonstrationSource`."""
@@ -249,8 +233,10 @@ class RobomimicSource(DemonstrationSource):
         if "rewards" in demo and demo["rewards"].shape == (steps,):
             # robomimic's data sets have a reward of 1 where the task is solved.
             success = bool((column("rewards") > 0).any())
-        notes = {"attributes": plain_attributes(demo.attrs)}
+        notes: dict[str, Any] = {"attributes": plain_attributes(demo.attrs)}
         notes["attributes"].pop(RECORD_NAME, None)
+        if self._texts:
+            notes["texts"] = read_texts(demo, self._texts)
         return self._roles.episode(
             lambda found: column(found.name),
             steps=steps,
@@ -281,13 +267,21 @@ class RobomimicSource(DemonstrationSource):
         return sorted(demos, key=_number)
 
     def _actions(self, demo: str) -> Any:
-        if "actions" not in self._data[demo]:
-            raise ConversionError(f"Expected 'actions' in {demo} of {self.path}, found none.")
-        return self._data[demo]["actions"]
+        found = self._data[demo].get("actions")
+        if not getattr(found, "shape", None):
+            raise ConversionError(
+                f"Expected an array 'actions' in {demo} of {self.path}, found "
+                f"{'none' if found is None else 'no rows'}. Repair the file, or remove the "
+                "demonstration."
+            )
+        return found
 
     def _assign(self, options: RobomimicFormat) -> Roles:
         columns = []
+        self._texts = text_columns(self._layout, str(self.path))
         for name, (dtype, shape) in self._layout.items():
+            if name in self._texts:
+                continue
             if len(shape) < 1:
                 raise ConversionError(
                     f"Expected a row for every step in {name!r} of {self.path}, got one number."
@@ -321,12 +315,6 @@ class RobomimicSource(DemonstrationSource):
             cameras=cameras,
             left_out=left_out,
         )
-
-
-def _default_column(name: str) -> str:
-    if name.startswith("rgb/"):
-        return f"obs/{name.removeprefix('rgb/')}_image"
-    return _NAMES.get(name, name)
 
 
 def _is_hand(name: str) -> bool:

@@ -3,7 +3,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -29,6 +29,7 @@ class ToyConfig:
     encoder: Any = field(default_factory=dict)
     seed: int = 0
     run_dir: str | None = "runs/toy"
+    format: Literal["plain", "packed"] = "plain"
 
     def __post_init__(self) -> None:
         self.env = environment_record(read_environment(self.env))
@@ -108,6 +109,13 @@ def test_overrides_in_groups_lists_and_nested_keys(run):
     assert os.listdir() == []
 
 
+def test_a_setting_may_be_called_as_a_group_of_another_command(run):
+    (config,) = run("format=packed", "seed=1")
+    assert (config.format, config.seed) == ("packed", 1)
+    configs = run("-m", "format=plain,packed")
+    assert [config.format for config in configs] == ["plain", "packed"]
+
+
 @pytest.mark.parametrize(
     ("argument", "parts"),
     [
@@ -135,6 +143,9 @@ def test_overrides_in_groups_lists_and_nested_keys(run):
         ("seed=1,2", ["several values (1,2)", "add -m"]),
         ("env.cameras=[left", ["Cannot read 'env.cameras=[left'", "key=value"]),
         ("seed", ["Cannot read 'seed'"]),
+        ("format=lerobot", ["UnknownNameError", "'lerobot'", "plain, packed"]),
+        ("format=[plain]", ["ConfigurationError: format"]),
+        ("policy=mlp", ["a choice of policy", "Its groups are: env."]),
     ],
 )
 def test_a_mistake_is_answered_with_one_line(run, capsys, argument, parts):

@@ -191,6 +191,32 @@ def test_room_is_asked_for_before_anything_is_written(stores, format, tmp_path, 
         read(format, data, tmp_path / "store")
 
 
+def test_a_first_episode_that_cannot_be_read_leaves_nothing(stores, format, tmp_path, monkeypatch):
+    """The next try may have other settings, which a store that is there would refuse."""
+    data = written(format, stores["foreign"], tmp_path / "data")
+    source = type(format.open(data))
+    right = source.read
+
+    def damaged(at):
+        def read_some(self, index):
+            if index == at:
+                raise KeyError("actions")
+            return right(self, index)
+
+        monkeypatch.setattr(source, "read", read_some)
+
+    damaged(0)
+    with pytest.raises(ConversionError, match="Expected episode 0 of .* got KeyError: 'actions'"):
+        read(format, data, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+    damaged(1)
+    with pytest.raises(ConversionError, match="Expected episode 1 of"):
+        read(format, data, tmp_path / "store")
+    assert DemonstrationStore.open(tmp_path / "store").num_episodes == 1
+    damaged(None)
+    assert_same(stores["foreign"], read(format, data, tmp_path / "store"))
+
+
 def test_nothing_is_named(format, tmp_path):
     with pytest.raises(ConversionError, match="Expected"):
         read(format, tmp_path / "nowhere", tmp_path / "store")

@@ -169,9 +169,42 @@ def spoil_parquet(data):
     file.write_bytes(file.read_bytes()[:-40])
 
 
+def spoil_feature(data):
+    info = json.loads((data / "meta/info.json").read_text())
+    del info["features"]["action"]["dtype"]
+    change_info(data, features=info["features"])
+
+
+def lose_column(data):
+    file = data / "meta/episodes/chunk-000/file-000.parquet"
+    name = "videos/observation.images.top/chunk_index"
+    pq.write_table(pq.read_table(file).drop_columns([name]), file)
+
+
+def change_actions(data):
+    info = json.loads((data / "meta/info.json").read_text())
+    info["features"]["action"]["shape"] = [5]
+    change_info(data, features=info["features"])
+
+
+def damage_video(data):
+    file = data / "videos/observation.images.top/chunk-000/file-000.mp4"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 1000] = bytes(1000)
+    file.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (spoil_feature, "Expected the data set .* readable, got KeyError: 'dtype'"),
+        (lose_column, "Expected episode 0 of .* readable, got KeyError: 'videos/"),
+        (change_actions, r"'action' of episode 0 .* with \(\d+, 5\) numbers, as info.json says"),
+        (damage_video, "video"),
+        (lambda data: change_info(data, fps="many"), "Expected 'fps' in .*, got 'many'"),
+        (lambda data: change_info(data, fps=-3), "Expected 'fps' above 0"),
+        (lambda data: change_info(data, fps=15), "to be 1/15 s apart, .* 0.1000 s apart"),
+        (lambda data: change_info(data, features=["action"]), "Expected 'features' in"),
         (spoil_version, "Expected codebase_version v3.0 .* got v2.1"),
         (spoil_info, "Expected a LeRobot data set"),
         (spoil_video, "images 'observation.images.top' of episode 0 in a video that decodes"),
@@ -185,8 +218,9 @@ def spoil_parquet(data):
 )
 def test_what_is_damaged_is_named(data, tmp_path, spoil, message):
     spoil(data)
-    with pytest.raises(ConversionError, match=message):
+    with pytest.raises(ConversionError, match=message) as refused:
         read(VIDEO, data, tmp_path / "store")
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -159,9 +159,28 @@ def shorten(folder):
         file["episode_1/infos/qpos"] = values
 
 
+def spoil_metadata(folder):
+    (folder / "metadata.json").write_text("[1]")
+
+
+def spoil_space(folder):
+    path = folder / "metadata.json"
+    changes = {"observation_space": "{", "jpeg_encoding": True}
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def change_actions(folder):
+    with h5py.File(folder / "main_data.hdf5", "a") as file:
+        del file["episode_1/actions"]
+        file["episode_1/actions"] = np.zeros((LENGTHS[1], 5), np.float32)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (spoil_metadata, "Expected the data set .* readable, got AttributeError"),
+        (spoil_space, "Expected the data set .* readable, got JSONDecodeError"),
+        (change_actions, r"episode 1 of .* array 'actions'; got \(5,\)"),
         (spoil_format, "in HDF5 .* got 'arrow'"),
         (spoil_count, "Expected 3 episodes .* missing episode_2"),
         (spoil_file, "Expected a whole HDF5 file"),

@@ -165,7 +165,7 @@ def test_the_name_is_told(tmp_path):
         (pickle.dumps(paths())[:-100], "whole pickle"),
         (pickle.dumps({"a": 1}), "Expected a list of paths"),
         (pickle.dumps([]), "Expected a list of paths"),
-        (pickle.dumps([{"observations": np.zeros((2, 3))}]), "with 'actions' as path 0"),
+        (pickle.dumps([{"observations": np.zeros((2, 3))}]), "an array 'actions' as path 0"),
     ],
 )
 def test_what_is_no_list_of_paths_is_named(tmp_path, content, message):
@@ -181,6 +181,45 @@ def test_ragged_paths_are_named(tmp_path):
     data = dump(spoiled, tmp_path / "paths.pickle")
     with pytest.raises(ConversionError, match="Expected 7 rows of 'observations' in episode 1"):
         read(FORMAT, data, tmp_path / "store")
+
+
+def lose_images(path):
+    del path["images"]
+
+
+def make_actions_a_number(path):
+    path["actions"] = 3.0
+
+
+def change_actions(path):
+    path["actions"] = path["actions"][:, :2]
+
+
+def change_images(path):
+    path["images"] = path["images"][:, :6]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lose_images, "array 'images' in path 1"),
+        (make_actions_a_number, "array 'actions' as path 1 .* dict with float"),
+        (change_actions, r"episode 1 of .* array 'actions'; got \(2,\)"),
+        (change_images, r"episode 1 of .* of camera 'left_cap2', got \(6, 8\)"),
+    ],
+)
+def test_a_path_unlike_the_first_is_named(tmp_path, spoil, message):
+    spoiled = paths()
+    spoil(spoiled[1])
+    with pytest.raises(ConversionError, match=message):
+        read(FORMAT, dump(spoiled, tmp_path / "paths.pickle"), tmp_path / "store")
+
+
+def test_a_state_that_is_no_array_is_named(tmp_path):
+    spoiled = paths()
+    spoiled[0]["observations"] = spoiled[0]["observations"].tolist()
+    with pytest.raises(ConversionError, match="array 'observations' in path 0 .* got list"):
+        read(FORMAT, dump(spoiled, tmp_path / "paths.pickle"), tmp_path / "store")
 
 
 def test_pickles_are_not_written(tmp_path):

@@ -111,5 +111,12 @@ def test_what_is_damaged_is_named(data, tmp_path):
     with pytest.raises(ConversionError, match="data/action of .* readable in episode 1"):
         read(FORMAT, data, tmp_path / "store")
     del group["meta/episode_ends"]
+    group.create_array("meta/episode_ends", shape=(3,), dtype="float64")[:] = [4.5, 9, 12]
+    with pytest.raises(ConversionError, match="whole numbers in meta/episode_ends .* float64"):
+        read(FORMAT, data, tmp_path / "store")
+    (data / "data/action/.zarray").write_text("{")
+    with pytest.raises(ConversionError, match="Expected the data set .* readable"):
+        read(FORMAT, data, tmp_path / "other")
+    del group["meta/episode_ends"]
     with pytest.raises(ConversionError, match="no 'meta/episode_ends'"):
         read(FORMAT, data, tmp_path / "other")

@@ -154,13 +154,58 @@ def lose_data(file):
     del file["data"]
 
 
+def spoil_actions(file):
+    del file["data/demo_2/actions"]
+    file["data/demo_2/actions"] = 3.0
+
+
+def change_actions(file):
+    del file["data/demo_2/actions"]
+    file["data/demo_2/actions"] = np.zeros((7, 6))
+
+
+def change_images(file):
+    del file["data/demo_2/obs/agentview_image"]
+    file["data/demo_2/obs/agentview_image"] = np.zeros((7, 6, 6, 3), np.uint8)
+
+
+def spoil_number(file):
+    file["data/demo_2/actions"][1, 2] = np.nan
+
+
+def spoil_arguments(file):
+    file["data"].attrs["env_args"] = "[1]"
+
+
+def empty_episode(file):
+    demo = file["data/demo_2"]
+    for name in [name for name, found in arrays_below(demo)]:
+        values = demo[name][:0]
+        del demo[name]
+        demo[name] = values
+
+
+def arrays_below(group):
+    found = []
+    group.visititems(
+        lambda name, item: found.append((name, item)) if hasattr(item, "shape") else None
+    )
+    return found
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (spoil_actions, "Expected an array 'actions' in demo_2 .* no rows"),
+        (change_actions, r"episode 1 of .* \(7,\) .* array 'actions'; got \(6,\)"),
+        (change_images, r"episode 1 of .* \(8, 8\) of camera 'agentview', got \(6, 6\)"),
+        (spoil_number, "episode 1 of .* finite numbers in 'actions', got nan at step 1"),
+        (spoil_arguments, "Expected the data set .* readable, got AttributeError"),
+        (empty_episode, "at least one step .* none in episode 1"),
         (lose_array, "Expected an array 'obs/object' in demo_2"),
         (add_array, "found further ones: obs/force"),
         (shorten_array, "Expected 7 rows of 'obs/object' in episode 1.*ragged"),
-        (lose_actions, "Expected 'actions' in demo_2"),
+        (lose_actions, "Expected an array 'actions' in demo_2"),
         (lose_data, "with a group 'data'"),
     ],
 )
@@ -174,4 +219,33 @@ def test_what_is_damaged_is_named(data, tmp_path, spoil, message):
 def test_a_file_that_was_cut_short_is_named(data, tmp_path):
     data.write_bytes(data.read_bytes()[:5000])
     with pytest.raises(ConversionError, match="Expected a whole HDF5 file"):
+        read(FORMAT, data, tmp_path / "store")
+
+
+def test_damaged_bytes_are_named(data, tmp_path):
+    content = bytearray(data.read_bytes())
+    content[400:3000] = bytes(2600)
+    data.write_bytes(content)
+    with pytest.raises(ConversionError, match=r"readable|whole HDF5"):
+        read(FORMAT, data, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_text_is_kept_and_goes_back(data, tmp_path):
+    lines = ["reach", "grasp", "lift"]
+    with h5py.File(data, "a") as file:
+        for demo, steps in LENGTHS.items():
+            text = (lines * steps)[:steps]
+            file[f"data/{demo}"].create_dataset("skill", data=text, dtype=h5py.string_dtype())
+    store = read(FORMAT, data, tmp_path / "store")
+    assert store.notes(0)["texts"]["skill"] == (lines * 5)[:5]
+    out = written(FORMAT, store, tmp_path / "back.hdf5")
+    with h5py.File(out) as file:
+        assert file["data/demo_0/skill"].asstr()[:3].tolist() == lines
+
+
+def test_what_is_neither_number_nor_text_is_named(data, tmp_path):
+    with h5py.File(data, "a") as file:
+        file["data/demo_0/pairs"] = np.zeros(5, [("a", "f8"), ("b", "i4")])
+    with pytest.raises(ConversionError, match="numbers or text in 'pairs'"):
         read(FORMAT, data, tmp_path / "store")
