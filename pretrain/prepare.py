@@ -13,7 +13,9 @@ if __name__ == "__main__":
     prepare_command()
     with_clean_errors(lambda: require_package("av", "av", "python -m pretrain.prepare"))
 
+import csv
 import json
+import math
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from egodtm_robot.core.configuration import OutputFolder, PositiveInt, command
-from egodtm_robot.core.errors import ConfigurationError, StoreExistsError
+from egodtm_robot.core.errors import ConfigurationError, DatasetError, StoreExistsError
 from egodtm_robot.core.processes.runner import LOCAL_RUNNER, make_runner
 from egodtm_robot.core.storage import check_free_space
 from egodtm_robot.core.storage.atomic_files import write_atomically
@@ -199,10 +201,9 @@ def _check_disk(config: PrepareConfig, plan: Plan, out: Path, in_flight: int) ->
     """Refuse to begin what the disk cannot hold."""
     missing = sum(shard.clips for shard in plan.shards if read_assembled(out, shard.number) is None)
     decoding = config.decoding
-    rows, columns = frame_size(decoding.resolution, decoding.aspect)
-    raw = decoding.frames * rows * columns * 3
+    raw = decoding.frames * 3 * math.prod(frame_size(decoding.resolution, decoding.aspect))
     # Maps are kept twice, in the stage's file and in the store: float32, then 16 bit and validity.
-    maps = decoding.frames * decoding.depth_size**2 * 8
+    maps = decoding.frames * 8 * math.prod(frame_size(decoding.depth_size, decoding.aspect))
     waiting = min(missing, in_flight * plan.shard_clips)
     check_free_space(out, int(missing * (raw * _COMPRESSION + maps) + waiting * raw))
 
@@ -219,6 +220,13 @@ def main(config: PrepareConfig) -> None:
         print(f"{config.out}: {report['clips_out']} clips after {report['seconds']:.0f} s")
     else:
         print(f"{config.out}: {report['clips_out']} clips, nothing was to be done")
+    if report["failures"] and not report["clips_out"]:
+        with open(folder / "failures.csv", newline="") as file:
+            first = next(csv.DictReader(file))
+        raise DatasetError(
+            f"Expected at least one clip of {report['clips_in']} in {config.out}, got none. The "
+            f"first, {first['key']}, failed in {first['stage']}: {first['reason']}"
+        )
 
 
 if __name__ == "__main__":

@@ -90,7 +90,8 @@ def clustered_mean(
     taken = (shared**2).sum(axis=1)
     gram = shared.T @ shared if parts <= number else shared @ shared.T
     squares = (own**2).sum() - 2 * (own * taken).sum() + (gram**2).sum()
-    freedom = float((own.sum() - taken.sum()) ** 2 / squares)
+    # Strata that lie in one cluster each say nothing of how sure the variance is.
+    freedom = float((own.sum() - taken.sum()) ** 2 / squares) if squares > 0 else 1.0
     return ClusteredMean(value, variance, min(max(freedom, 1.0), number - 1), rows, number)
 
 

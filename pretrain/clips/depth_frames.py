@@ -76,25 +76,32 @@ class DepthFrames:
         self._calibration = CALIBRATIONS.get(calibration)
 
     def map(
-        self, number: int, size: tuple[int, int], crop: Shares | None, cells: int
+        self,
+        number: int,
+        size: tuple[int, int],
+        crop: Shares | None,
+        grid: tuple[int, int],
+        form: tuple[int, int] = (1, 1),
     ) -> np.ndarray:
-        """Depth of the square that a clip shows of one color picture.
+        """Depth of the rectangle that a clip shows of one color picture.
 
         A cell is the median of what the sensor saw in it.
 
         Args:
             number: of the color picture.
             size: its width and height.
-            crop: the part that was taken of it, see :meth:`Picture.square`.
-            cells: rows and columns of the map.
+            crop: the part that was taken of it, see :meth:`Picture.rectangle`.
+            grid: rows and columns of the map.
+            form: height and width of the clip's frames; only their ratio counts.
 
         Returns:
-            float32 (cells, cells), meters from the color camera; NaN where nothing was seen.
+            float32 (rows, columns), meters from the color camera; NaN where nothing was seen.
 
         Raises:
             DamagedVideoError: the depth picture is none that can be read.
         """
-        found = np.full((cells, cells), np.nan, np.float32)
+        rows, columns = grid
+        found = np.full(grid, np.nan, np.float32)
         file = self._folder.numbered.get(number)
         if file is None:
             return found
@@ -110,11 +117,11 @@ class DepthFrames:
                 f"Expected one channel of depth in {file}, got a picture of shape {depth.shape}."
             )
         column, row, meters = self._points(depth, size)
-        left, top, side = _square(size, crop)
-        x = np.floor((column - left) * cells / side)
-        y = np.floor((row - top) * cells / side)
-        inside = (x >= 0) & (x < cells) & (y >= 0) & (y < cells)
-        cell = (y[inside] * cells + x[inside]).astype(np.int64)
+        left, top, width, height = _rectangle(size, crop, form)
+        x = np.floor((column - left) * columns / width)
+        y = np.floor((row - top) * rows / height)
+        inside = (x >= 0) & (x < columns) & (y >= 0) & (y < rows)
+        cell = (y[inside] * columns + x[inside]).astype(np.int64)
         values = meters[inside]
         order = np.lexsort((values, cell))
         seen, first, count = np.unique(cell[order], return_index=True, return_counts=True)
@@ -142,9 +149,12 @@ class DepthFrames:
         return column, row, points[:, 2]
 
 
-def _square(size: tuple[int, int], crop: Shares | None) -> tuple[float, float, float]:
-    """Left, top and side of the square in the middle of a part of a picture, pixels."""
+def _rectangle(
+    size: tuple[int, int], crop: Shares | None, form: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Left, top, width and height of the largest rectangle of a form in the middle, pixels."""
     left, top, right, bottom = crop or (0.0, 0.0, 1.0, 1.0)
     width, height = (right - left) * size[0], (bottom - top) * size[1]
-    side = min(width, height)
-    return left * size[0] + (width - side) / 2, top * size[1] + (height - side) / 2, side
+    scale = min(width / form[1], height / form[0])
+    wide, high = form[1] * scale, form[0] * scale
+    return left * size[0] + (width - wide) / 2, top * size[1] + (height - high) / 2, wide, high

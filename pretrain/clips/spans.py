@@ -58,7 +58,8 @@ class DecodingConfig:
     """Of one decoder: 1 where many processes decode, 0 for one on each core."""
 
     depth_size: int = 56
-    """Rows and columns of depth maps that a source brings along: the grid trained on."""
+    """Short side of depth maps that a source brings along, cells: the grid trained on. They show
+    what the frames show."""
 
     def __post_init__(self) -> None:
         if min(self.frames, self.resolution, self.depth_size) < 1 or self.threads < 0:

@@ -34,7 +34,7 @@ from pretrain.evaluate.task import (
 
 Head = Literal["decoder", "linear", "dpt"]
 
-_BLIND = "mean_map"
+BLIND = "mean_map"
 """The mean depth of the training clips, whatever is seen: what the layout of such videos gives."""
 
 
@@ -192,7 +192,7 @@ class DepthProbe(ProbeTask):
         """Depth maps float32 (n, h, w) of each fitted head and of the mean map, by fold."""
         wanted = [head for head in ("linear", "dpt") if self.heads is None or head in self.heads]
         examples = DepthExamples(finite_column(records, "tokens"), truth)
-        maps = {name: np.full(truth.shape, np.nan, np.float32) for name in (*wanted, _BLIND)}
+        maps = {name: np.full(truth.shape, np.nan, np.float32) for name in (*wanted, BLIND)}
         for fold in self.folds(records):
             fit, validation = examples.select(fold.fit), examples.select(fold.validation)
             tokens = examples.tokens[fold.test]
@@ -200,7 +200,7 @@ class DepthProbe(ProbeTask):
                 maps["linear"][fold.test] = fit_linear_depth(fit, validation)(tokens)
             if "dpt" in wanted:
                 maps["dpt"][fold.test] = fit_convolutional_depth(fit, validation)(tokens)
-            maps[_BLIND][fold.test] = _mean_map(truth[fold.training])
+            maps[BLIND][fold.test] = _mean_map(truth[fold.training])
         return maps
 
 

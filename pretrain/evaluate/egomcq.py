@@ -15,6 +15,7 @@ from pretrain.evaluate.task import (
     EvaluationTask,
     Record,
     Scores,
+    TooFewError,
     check_finite,
     column,
     mean_estimate,
@@ -106,8 +107,15 @@ class EgoMcq(EvaluationTask):
         """The accuracy of either kind, and their mean.
 
         Raises:
+            TooFewError: no question could be made of the clips.
             EvaluationDataError: a similarity is not finite.
         """
+        if not records:
+            raise TooFewError(
+                f"{CHOICES} clips of different texts to make a question of",
+                "none such",
+                "Measure on more clips with data.clips, or name a file of questions.",
+            )
         check_finite(records, "similarity")
         chosen = [_nearest(record["similarity"], record["answer"]) for record in records]
         right = np.array(chosen) == column(records, "answer")

@@ -4,14 +4,14 @@ import functools
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.storage.atomic_files import write_atomically
-from pretrain.evaluate.model import VideoTextModel
+from pretrain.evaluate.model import ModelAnswerError, VideoTextModel
 
 if TYPE_CHECKING:
     from pretrain.evaluate.clips import EvaluationClips
@@ -33,6 +33,7 @@ class Embeddings:
         self._model: VideoTextModel | None = None
         self._pieces: dict[int, np.ndarray] = {}
         self._texts: dict[str, np.ndarray] = {}
+        self._width: int | None = None
 
     def videos(self, model: VideoTextModel, clips: Sequence[int]) -> np.ndarray:
         """Float32 (n, J) of n clips."""
@@ -59,24 +60,41 @@ class Embeddings:
             rows = self._kept(
                 model,
                 Path("texts", f"{hash_parts(part)}.npy"),
-                functools.partial(_encode_texts, model, part),
+                functools.partial(self._rows, model, "encode_text", part),
             )
             self._texts |= dict(zip(part, rows, strict=True))
         return np.stack([self._texts[text] for text in texts])
 
     def _encode_clips(self, model: VideoTextModel, clips: range) -> np.ndarray:
         if self._data.views == 1:
-            return _rows(model.encode_video(self._data.frames(clips)))
+            return self._rows(model, "encode_video", self._data.frames(clips))
         means = []
         for clip in clips:
             views = torch.stack(list(self._data.view_frames(clip)))
-            mean = _rows(model.encode_video(views)).mean(axis=0)
+            mean = self._rows(model, "encode_video", views).mean(axis=0)
             means.append(mean / max(float(np.linalg.norm(mean)), 1e-12))
         return np.stack(means)
 
+    def _rows(self, model: VideoTextModel, method: str, shown: Sequence[str] | torch.Tensor) -> Any:
+        """What a model makes of clips or texts, float32 (n, J).
+
+        Raises:
+            ModelAnswerError: it is of another form, or not as wide as its other embeddings.
+        """
+        rows = getattr(model, method)(shown).float().cpu().numpy()
+        wanted = (len(shown), self._width or rows.shape[-1])
+        if rows.shape != wanted:
+            raise ModelAnswerError(
+                f"Expected {method} of {model.name} to give embeddings of shape {wanted} for "
+                f"{len(shown)} inputs, as wide as its others; got {rows.shape}. See "
+                "pretrain/evaluate/model.py."
+            )
+        self._width = rows.shape[-1]
+        return rows
+
     def _take(self, model: VideoTextModel) -> None:
         if self._model is not model:
-            self._model, self._pieces, self._texts = model, {}, {}
+            self._model, self._pieces, self._texts, self._width = model, {}, {}, None
 
     def _kept(
         self, model: VideoTextModel, place: Path, compute: Callable[[], np.ndarray]
@@ -95,12 +113,3 @@ class Embeddings:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, buffer.getvalue())
         return rows
-
-
-def _encode_texts(model: VideoTextModel, texts: list[str]) -> np.ndarray:
-    return _rows(model.encode_text(texts))
-
-
-def _rows(embeddings: torch.Tensor) -> np.ndarray:
-    rows: np.ndarray = embeddings.float().cpu().numpy()
-    return rows

@@ -27,7 +27,7 @@ from pretrain.evaluate.model import VideoTextModel, make_video_text_model
 from pretrain.evaluate.outcomes import outcomes_file, write_outcomes
 from pretrain.evaluate.registry import make_tasks
 from pretrain.evaluate.tables import interval_lines
-from pretrain.evaluate.task import EvaluationTask, Scores
+from pretrain.evaluate.task import EvaluationTask, Record, Scores, TooFewError
 from pretrain.learning.accelerator import make_accelerator
 from pretrain.learning.training_config import TrainingConfig
 
@@ -155,18 +155,17 @@ def evaluate(config: EvaluateConfig) -> tuple[EvaluationResults, Path]:
             progress(done * len(data) // pieces)
 
     records = measure_tasks(model, tasks, data, accelerator, run_dir / RECORDS, on_piece)
-    scores = {task.name: task.score(records[task.name]) for task in tasks}
-    for name in [name for name, found in scores.items() if found is None]:
-        skipped[name] = "clips that it can ask about"
+    scores, too_few = _scores(config, tasks, records)
+    skipped |= too_few
     results = EvaluationResults(
         model={"name": model.name, "fingerprint": model.fingerprint},
         data={**part.description, "selection": data.selection, "shown": data.fingerprint},
         loader=asdict(config.loader),
         clips=len(data),
         tasks={
-            task.name: _plain(task, found, len(records[task.name]))
+            task.name: _plain(task, scores[task.name], len(records[task.name]))
             for task in tasks
-            if (found := scores[task.name]) is not None
+            if task.name in scores
         },
         skipped=skipped,
         seconds=round(time.perf_counter() - began, 3),
@@ -225,6 +224,37 @@ def _refuse_lacking(
             f"Expected {lack} for the task {name}, got {model.name} on {where}. Leave the task out "
             "of tasks."
         )
+
+
+def _scores(
+    config: EvaluateConfig,
+    tasks: Sequence[EvaluationTask],
+    records: Mapping[str, Sequence[Record]],
+) -> tuple[dict[str, Scores], dict[str, str]]:
+    """What each task found, and what those lack that say nothing.
+
+    Raises:
+        TooFewError: there is too little to ask for a task that was named, or for every one.
+        EvaluationDataError: see the tasks.
+    """
+    scores: dict[str, Scores] = {}
+    lacking: dict[str, str] = {}
+    refusal: TooFewError | None = None
+    for task in tasks:
+        try:
+            found = task.score(records[task.name])
+        except TooFewError as error:
+            if config.tasks != "all":
+                raise
+            lacking[task.name], refusal = error.needed, error
+            continue
+        if found is None:
+            lacking[task.name] = "clips that it can ask about"
+        else:
+            scores[task.name] = found
+    if refusal is not None and not scores:
+        raise refusal
+    return scores, lacking
 
 
 def _run_dir(config: EvaluateConfig, model: VideoTextModel, data: EvaluationClips) -> Path:

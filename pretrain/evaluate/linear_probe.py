@@ -12,7 +12,7 @@ from pretrain.evaluate.logistic_regression import choose_penalty, fit
 from pretrain.evaluate.model import PatchModel, VideoTextModel
 from pretrain.evaluate.probe_task import ProbeTask
 from pretrain.evaluate.recognition import accuracies, accuracies_by_clip, guessing
-from pretrain.evaluate.task import EvaluationDataError, Record, Scores, finite_column
+from pretrain.evaluate.task import EvaluationDataError, Record, Scores, TooFewError, finite_column
 
 Features = Literal["embedding", "patches"]
 
@@ -70,7 +70,8 @@ class LinearProbe(ProbeTask):
         """The accuracies on what was measured.
 
         Raises:
-            EvaluationDataError: there are too few scenes or classes, or a feature is not finite.
+            TooFewError: there are too few scenes or classes.
+            EvaluationDataError: a feature is not finite.
         """
         features = finite_column(records, "features").astype(np.float64)
         names = sorted({record["label"] for record in records})
@@ -80,9 +81,10 @@ class LinearProbe(ProbeTask):
         penalties = []
         for fold in self.folds(records):
             if len(set(labels[fold.fit].tolist())) < 2:
-                raise EvaluationDataError(
-                    f"Expected clips of at least two classes to fit on, got "
-                    f"{sorted({records[row]['label'] for row in fold.fit})}."
+                raise TooFewError(
+                    "clips of at least two classes to fit on",
+                    str(sorted({records[row]["label"] for row in fold.fit})),
+                    "Name a store of more classes with training.",
                 )
             penalty = choose_penalty(
                 features[fold.fit],

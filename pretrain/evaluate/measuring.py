@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
@@ -53,7 +54,9 @@ def measure_tasks(
         records = None if path is None else read_records(path)
         if records is None:
             items = range(number * PIECE, min((number + 1) * PIECE, sizes[task.name]))
-            records = task.measure(model, data, items)
+            # A model of the user's own need not know that nothing is trained here.
+            with torch.no_grad():
+                records = task.measure(model, data, items)
             if len(records) != len(items):
                 raise EvaluationTaskError(
                     f"Expected measure of the task {task.name} to give a record for each of "

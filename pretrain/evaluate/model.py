@@ -11,12 +11,16 @@ from typing import Any, Protocol, cast
 import torch
 
 from egodtm_robot.core.configuration.instantiation import check_options, choose
-from egodtm_robot.core.errors import ConfigurationError
+from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError
 
 GROUP = "video_text_model"
 """Folder of ``configs/`` that names models by their import paths."""
 
 _NEEDED = ("name", "fingerprint", "frames", "resolution", "encode_video", "to")
+
+
+class ModelAnswerError(EgoDTMRobotError, ValueError):
+    """A model answered in another form than the contract says."""
 
 
 class VideoTextModel(Protocol):

@@ -17,6 +17,7 @@ from pretrain.evaluate.task import (
     EvaluationTask,
     Record,
     Scores,
+    TooFewError,
     finite_column,
     identities,
     mean_estimate,
@@ -107,15 +108,17 @@ class MultiInstanceRetrieval(EvaluationTask):
         """Both measures in both directions.
 
         Raises:
-            EvaluationDataError: there is one sentence alone, an embedding is not finite, or the
+            TooFewError: there is one sentence alone.
+            EvaluationDataError: an embedding is not finite, or the
                 table of sentences is of other clips.
         """
         actions = [Action(r["verb"], frozenset(json.loads(r["nouns"])), "") for r in records]
         chosen = self._sentences(records)
         if len(chosen) < 2:
-            raise EvaluationDataError(
-                f"Expected at least two sentences to tell apart, got {len(chosen)} of "
-                f"{len(records)} clips. Measure on more clips with data.clips."
+            raise TooFewError(
+                "at least two sentences to tell apart",
+                f"{len(chosen)} of {len(records)} clips",
+                "Measure on more clips with data.clips.",
             )
         videos = finite_column(records, "video_embedding").astype(np.float64)
         texts = finite_column([records[row] for row in chosen], "text_embedding")

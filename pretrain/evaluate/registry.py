@@ -54,10 +54,15 @@ def make_tasks(configs: str | Sequence[str | Mapping[str, Any]]) -> list[Evaluat
     """Build several tasks; ``all`` stands for those of :func:`task_names`.
 
     Raises:
-        ConfigurationError: two tasks have one name, there are none, or see :func:`make_task`.
+        ConfigurationError: two tasks have one name, there are none, it is no list, or see
+            :func:`make_task`.
     """
     if isinstance(configs, str):
         configs = task_names() if configs == "all" else [configs]
+    if not isinstance(configs, Sequence):
+        raise ConfigurationError(
+            f"Expected tasks=all or a list of tasks such as tasks=[retrieval,depth], got {configs}."
+        )
     tasks = [make_task(config) for config in configs]
     names = [task.name for task in tasks]
     if not names or len(set(names)) < len(names):

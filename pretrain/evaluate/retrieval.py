@@ -9,10 +9,10 @@ from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
 from pretrain.evaluate.similarity import Similarity, similarity_fields
 from pretrain.evaluate.task import (
-    EvaluationDataError,
     EvaluationTask,
     Record,
     Scores,
+    TooFewError,
     finite_column,
     identities,
     mean_estimate,
@@ -61,14 +61,16 @@ class Retrieval(EvaluationTask):
         """Recall at 1 and 5 and mean average precision in both directions.
 
         Raises:
-            EvaluationDataError: there is one caption alone, or an embedding is not finite.
+            TooFewError: there is one caption alone.
+            EvaluationDataError: an embedding is not finite.
         """
         captions = [record["caption"] for record in records]
         numbers = {one: number for number, one in enumerate(dict.fromkeys(captions))}
         if len(numbers) < 2:
-            raise EvaluationDataError(
-                f"Expected at least two different captions to tell apart, got {len(numbers)} of "
-                f"{len(records)} clips. Measure on more clips with data.clips."
+            raise TooFewError(
+                "at least two different captions to tell apart",
+                f"{len(numbers)} of {len(records)} clips",
+                "Measure on more clips with data.clips.",
             )
         labels = np.array([numbers[one] for one in captions])
         similarity = Similarity(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pretrain.evaluate.task import EvaluationDataError
+from pretrain.evaluate.task import TooFewError
 
 FOLDS = 5
 
@@ -43,25 +43,27 @@ def scene_folds(scenes: Sequence[str], training: np.ndarray | None = None) -> It
         training: bool (n,), rows to fit on alone; None if there are none.
 
     Raises:
-        EvaluationDataError: there are too few scenes, or nothing to test.
+        TooFewError: there are too few scenes, or nothing to test.
     """
     names = np.array(scenes)
     if training is not None and training.any():
         rows = np.flatnonzero(training)
         parts = _parts(names[rows])
         if len(parts) < 2:
-            raise EvaluationDataError(
-                f"Expected training clips of at least two scenes, to choose settings on one of "
-                f"them, got {sorted(set(names[rows].tolist()))}."
+            raise TooFewError(
+                "training clips of at least two scenes, to choose settings on one of them",
+                str(sorted(set(names[rows].tolist()))),
+                "Name further stores in training.",
             )
         fit, validation = np.concatenate(parts[1:]), parts[0]
         yield Fold(np.sort(rows[fit]), rows[validation], np.flatnonzero(~training))
         return
     parts = _parts(names)
     if len(parts) < 3:
-        raise EvaluationDataError(
-            "Expected clips of at least three scenes, to fit, to choose settings and to measure "
-            f"on, got {sorted(set(names.tolist()))}. Name a store to fit on with training."
+        raise TooFewError(
+            "clips of at least three scenes, to fit, to choose settings and to measure on",
+            str(sorted(set(names.tolist()))),
+            "Name a store to fit on with training.",
         )
     for number, test in enumerate(parts):
         following = (number + 1) % len(parts)

@@ -35,6 +35,20 @@ class EvaluationDataError(EgoDTMRobotError, ValueError):
     """Clips, annotations or a model's answers that a task can't be scored on."""
 
 
+class TooFewError(EvaluationDataError):
+    """There is too little to ask: a single caption, class or scene. ``tasks=all`` goes on without.
+
+    Args:
+        needed: at least what, such as "at least two classes".
+        found: what there was.
+        advice: what to do about it, in sentences.
+    """
+
+    def __init__(self, needed: str, found: str, advice: str) -> None:
+        super().__init__(f"Expected {needed}, got {found}. {advice}")
+        self.needed = needed
+
+
 @dataclass(frozen=True)
 class Scores:
     """What a task found.

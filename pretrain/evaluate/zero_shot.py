@@ -16,6 +16,7 @@ from pretrain.evaluate.task import (
     EvaluationTask,
     Record,
     Scores,
+    TooFewError,
     column,
     finite_column,
     identities,
@@ -50,6 +51,12 @@ class ZeroShot(EvaluationTask):
         self.prompts = list(prompts)
         if not self.prompts:
             raise EvaluationDataError("Expected at least one prompt, such as '#C C {}', got none.")
+        for prompt in self.prompts:
+            if "{}" not in prompt:
+                raise EvaluationDataError(
+                    f"Expected prompts with {{}} in the text's place, such as '#C C {{}}', got "
+                    f"{prompt!r}: it would make all classes the same."
+                )
         self._named: tuple[EvaluationClips, dict[str, tuple[str, ...]]] | None = None
 
     def lacks_of_model(self, model: VideoTextModel) -> str | None:
@@ -117,14 +124,19 @@ class ZeroShot(EvaluationTask):
         """The accuracies.
 
         Raises:
-            EvaluationDataError: there is a single class, or a similarity is not finite.
+            TooFewError: there is a single class.
+            EvaluationDataError: a similarity is not finite.
         """
         ranks = finite_column(records, "rank")
         labels = column(records, "label").tolist()
         videos = [record["video"] for record in records]
         classes = records[0]["classes"]
         if classes < 2:
-            raise EvaluationDataError(f"Expected at least two classes, got {labels[0]} alone.")
+            raise TooFewError(
+                "at least two classes",
+                f"{labels[0]} alone",
+                "Measure on more clips with data.clips, or name all classes with classes.",
+            )
         numbers = accuracies(labels, ranks == 1, videos)
         by_clip = accuracies_by_clip(labels, ranks == 1)
         if classes > _TOP:

@@ -34,6 +34,7 @@ from pretrain.clips.spans import (
     Span,
     Video,
     decode_spans,
+    frame_size,
     open_video,
 )
 from pretrain.clips.store import ClipStore
@@ -157,14 +158,15 @@ def _with_depth(
     given = request.extra.get("depth")
     if given is None:
         return clip
-    if config.aspect != 1:
-        return Failure(
-            request.key,
-            "decode",
-            f"Expected decoding.aspect=1 for a source that brings depth, got {config.aspect}: its "
-            "maps are square. Leave the depth alone (source.depth), or keep squares.",
-        )
     if isinstance(video, StoredClip):
+        if config.aspect != 1:
+            return Failure(
+                request.key,
+                "decode",
+                "Expected decoding.aspect=1 for stored clips whose depth comes along, got "
+                f"{config.aspect}: their maps show all of a frame. Leave the depth alone "
+                "(source.depth=false), or keep squares.",
+            )
         if video.depth is not None:
             clip.depth = video.depth[clip.times.astype(int)]
             clip.depth_kind = video.depth_kind
@@ -177,13 +179,15 @@ def _with_depth(
         )
     try:
         sensor = DepthFrames(**given)
+        form = clip.frames.shape[1], clip.frames.shape[2]
+        grid = frame_size(config.depth_size, config.aspect)
         maps = []
         for time_s in clip.times:
             number = video.numbers[video.place(time_s)]
             with Image.open(video.numbered[number]) as image:
                 size = image.size
             crop = request.extra.get("crop")
-            maps.append(sensor.map(number, size, crop and tuple(crop), config.depth_size))
+            maps.append(sensor.map(number, size, crop and tuple(crop), grid, form))
     except (EgoDTMRobotError, OSError) as error:
         return Failure(request.key, "decode", str(error))
     clip.depth, clip.depth_kind = np.stack(maps), "metric"

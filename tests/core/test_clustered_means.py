@@ -90,6 +90,14 @@ def test_a_class_of_one_video_is_not_taken_for_sure():
     assert alone.variance - spread.variance == pytest.approx(0.15**2, rel=0.1)
 
 
+def test_classes_of_one_clip_each_have_an_interval_of_few_degrees_of_freedom():
+    found = clustered_mean(np.array([0.0, 1.0, 0.0]), ["a", "b", "c"], ["x", "y", "z"])
+    assert (found.degrees_of_freedom, found.clusters) == (1, 3)
+    low, high = clustered_interval(found, RIGHT)
+    assert 0 <= low < 0.1
+    assert 0.9 < high <= 1
+
+
 def test_errors_without_bounds_have_students_interval():
     values = np.random.default_rng(1).normal(0.3, 1, (8, 25))
     videos = [str(n) for n in np.repeat(np.arange(8), 25)]

@@ -2,6 +2,7 @@ import csv
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -456,6 +457,20 @@ def test_the_command_tells_what_it_did(overrides, capsys):
     assert "failures.csv" in told
     main(overrides(depth__fails="[square/1]"))
     assert "6 clips, nothing was to be done" in capsys.readouterr().out
+
+
+def test_a_preparation_of_which_nothing_is_left_fails_with_the_first_reason(
+    overrides, capsys, tmp_path
+):
+    arguments = [
+        "source=folder", f"source.videos={tmp_path}", f"out={tmp_path / 'out'}", "runner.workers=0",
+    ]  # fmt: skip
+    (tmp_path / "clips.csv").write_text("video,start,end,text\nno.mp4,0,1,a\nno.mp4,1,2,b\n")
+    with pytest.raises(SystemExit):
+        main(arguments)
+    error = capsys.readouterr().err
+    assert re.search("DatasetError: Expected at least one clip of 2 in .*, got none", error)
+    assert "no.mp4/0, failed in decode: Expected a video at" in error
 
 
 def test_clips_with_and_without_depth_share_a_shard(overrides, tmp_path):

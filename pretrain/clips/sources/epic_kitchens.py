@@ -83,7 +83,7 @@ class EpicKitchensSource:
                     raise AnnotationFileError(
                         f"Expected the narration {request.narration!r} of {row.place} among the "
                         f"sentences of {self.sentences}, which lacks it: the files are of "
-                        "different sets."
+                        "different sets. Name the sentences that were published with the table."
                     )
                 request.extra["sentence"] = sentences[request.narration]
             yield checked(request, row.place)

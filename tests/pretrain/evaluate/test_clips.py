@@ -11,6 +11,7 @@ from egodtm_robot.core.errors import DatasetError
 from pretrain.clips import ClipStore
 from pretrain.clips.dataset import ClipDataset, Draw, SampleSpec
 from pretrain.evaluate.clips import PIECE, EvaluationClips
+from pretrain.evaluate.model import ModelAnswerError
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
 from fake_clips import make_store
@@ -92,6 +93,20 @@ def test_each_embedding_is_computed_once_a_model(store):
     other = Counting()
     data.embed_videos(other, [0])
     assert other.videos == PIECE
+
+
+def test_embeddings_of_another_form_are_refused(store, monkeypatch):
+    data = EvaluationClips(store, resolution=24)
+    data.embed_videos(narrow := Counting(), [0])
+    monkeypatch.setattr(narrow, "encode_text", lambda texts: torch.ones(len(texts), 2))
+    with pytest.raises(
+        ModelAnswerError, match=r"encode_text .* \(1, 3\).*got \(1, 2\)"
+    ):
+        data.embed_texts(narrow, ["a red square"])
+    short = Counting()
+    monkeypatch.setattr(short, "encode_video", lambda frames: torch.ones(1, 3))
+    with pytest.raises(ModelAnswerError, match=r"\(32, 3\) for 32 inputs"):
+        data.embed_videos(short, [0])
 
 
 def test_embeddings_are_kept_by_the_fingerprints_of_model_and_clips(store, tmp_path):

@@ -14,7 +14,7 @@ from pretrain.clips.sources.tables import AnnotationFileError
 from pretrain.clips.store import ClipStore, ClipStoreWriter
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.egomcq import EgoMcq
-from pretrain.evaluate.task import EvaluationDataError
+from pretrain.evaluate.task import EvaluationDataError, TooFewError
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
 from fake_clips import make_clip
@@ -179,3 +179,11 @@ def test_questions_made_of_clips_have_one_true_answer(tmp_path):
     assert {asked.kind for asked in EgoMcq()._asked(plain)} <= {"inter"}
     few = EvaluationClips(plain.store, np.arange(4), resolution=32)
     assert EgoMcq().lacks(model, few) == "5 clips"
+
+
+def test_clips_of_one_text_ask_nothing(tmp_path):
+    clips = [dataclasses.replace(make_clip(seed), caption="#C C rests") for seed in range(6)]
+    task = EgoMcq()
+    assert task.size(open_clips(tmp_path / "store", clips)) == 0
+    with pytest.raises(TooFewError, match="Expected 5 clips of different texts"):
+        task.score([])

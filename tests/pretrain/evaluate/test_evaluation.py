@@ -222,6 +222,35 @@ def test_what_a_model_was_not_trained_for_is_left_out_or_refused_by_name(evaluat
     assert "Expected a model with boxes for the task regions, got tiny" in error
 
 
+def test_all_goes_on_without_what_there_is_too_little_for(evaluate, tmp_path, capsys):
+    make_store(tmp_path / "two", range(2))
+    results = evaluate(f"data.path={tmp_path / 'two'}", "data.clips=null")
+    assert set(results["tasks"]) >= {"depth", "retrieval", "regions"}
+    assert results["skipped"]["depth_probe"].startswith("clips of at least three scenes")
+    assert "depth_probe was not measured: it needs clips of at" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        evaluate(f"data.path={tmp_path / 'two'}", "data.clips=null", "tasks=[depth_probe]")
+    assert "TooFewError: Expected clips of at least three scenes" in capsys.readouterr().err
+
+
+def test_a_model_with_gradients_is_measured(evaluate, tmp_path, monkeypatch):
+    (tmp_path / "learning_model.py").write_text(
+        "import torch\n"
+        "class Learning(torch.nn.Linear):\n"
+        "    name, fingerprint, frames, resolution = 'learning', 'learning-1', 4, 32\n"
+        "    def __init__(self):\n"
+        "        super().__init__(3, 3)\n"
+        "    def encode_video(self, frames):\n"
+        "        return self(frames.float().mean(dim=(1, 2, 3)) / 255)\n"
+        "    def encode_text(self, texts):\n"
+        "        return self(torch.tensor([[len(t), t.count('red'), 1.0] for t in texts]))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    target = "video_text_model._target_=learning_model.Learning"
+    results = evaluate("video_text_model=custom", target, "tasks=[retrieval]")
+    assert results["tasks"]["retrieval"]["items"] == CLIPS
+
+
 def test_a_wrong_number_of_records_is_refused(evaluate, monkeypatch, capsys):
     whole = Retrieval.measure
 

@@ -72,6 +72,11 @@ def test_the_nearest_class_is_chosen_and_the_rank_of_the_true_one_kept(tmp_path)
     assert scores.facts["classes"] == len(names)
 
 
+def test_a_prompt_without_place_for_the_class_is_refused():
+    with pytest.raises(EvaluationDataError, match="got 'a video': it would make all"):
+        ZeroShot(prompts=["#C C {}", "a video"])
+
+
 def test_published_tables_name_all_classes_and_a_foreign_clip_is_refused(tmp_path):
     table = tmp_path / "EPIC_100_train.csv"
     table.write_text(EPIC + "a,take plate,0,2\nb,grab plate,0,2\nc,take plate,0,2\nd,wash,2,0\n")

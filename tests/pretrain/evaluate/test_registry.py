@@ -58,5 +58,7 @@ def test_mistakes_are_named():
         make_tasks(["retrieval", "my_parts.Mine"])
     with pytest.raises(ConfigurationError, match="at least one"):
         make_tasks([])
+    with pytest.raises(ConfigurationError, match="tasks=all or a list of tasks .* got None"):
+        make_tasks(None)
     with pytest.raises(ConfigurationError, match="Half lacks frames, resolution, encode_video"):
         make_video_text_model("my_parts.Half")

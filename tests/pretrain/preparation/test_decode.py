@@ -13,7 +13,7 @@ from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.depth_frames import DepthFrames
 from pretrain.clips.sources.base import ClipRequest, Failure
 from pretrain.clips.sources.store import StoreSource
-from pretrain.clips.spans import DecodingConfig
+from pretrain.clips.spans import DecodingConfig, frame_size
 from pretrain.preparation.decode import decode_requests, group_by_video
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
@@ -164,13 +164,43 @@ def test_depth_is_cut_as_the_picture_is(tmp_path):
     values = np.tile(np.arange(1, 97), (64, 1)) * 10
     folder = depth_folder(tmp_path / "depth", {0: values})
     sensor = DepthFrames(folder)
-    whole = sensor.map(0, (96, 64), None, 8)
+    whole = sensor.map(0, (96, 64), None, (8, 8))
     # The square in the middle of 96 x 64 begins at column 16; a cell is 8 wide.
     np.testing.assert_allclose(whole[0], [0.01 * (16 + 8 * c + 4.5) for c in range(8)], rtol=1e-5)
-    quarter = sensor.map(0, (96, 64), (0.0, 0.0, 0.5, 0.5), 4)
+    quarter = sensor.map(0, (96, 64), (0.0, 0.0, 0.5, 0.5), (4, 4))
     np.testing.assert_allclose(quarter[0], [0.01 * (8 + 8 * c + 4.5) for c in range(4)], rtol=1e-5)
+    # All of a picture that is half as wide again as it is high.
+    wide = sensor.map(0, (96, 64), None, (8, 12), (32, 48))
+    np.testing.assert_allclose(wide[0], [0.01 * (8 * c + 4.5) for c in range(12)], rtol=1e-5)
     with pytest.raises(UnknownNameError, match="fphab"):
         DepthFrames(folder, calibration="fhab")
+
+
+@pytest.mark.parametrize("aspect", [1.5, 0.5])
+def test_depth_of_frames_that_are_no_squares_shows_what_they_show(tmp_path, aspect):
+    color = tmp_path / "color"
+    color.mkdir()
+    ramp = np.tile(np.arange(96, dtype=np.uint8)[None, :, None] * 2, (64, 1, 3))
+    Image.fromarray(ramp).save(color / "0.png")
+    depth = depth_folder(tmp_path / "depth", {0: 20 * np.tile(np.arange(1, 97), (64, 1))})
+    asked = request(color, 0, 0.03, extra={"depth": {"folder": str(depth)}})
+    config = DecodingConfig(frames=1, resolution=16, aspect=aspect, depth_size=8)
+    (clip,) = decode_requests([asked], config)
+    assert isinstance(clip, AnnotatedClip)
+    assert clip.depth is not None
+    assert clip.frames.shape[1:3] == frame_size(16, aspect)
+    assert clip.depth.shape[1:] == frame_size(8, aspect)
+    # Gray and depth grow alike along the picture, so that either tells the place of a cell.
+    gray = clip.frames[0, :, :, 0].reshape(clip.depth.shape[1], 2, -1, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(clip.depth[0], 0.01 * gray + 0.02, atol=0.02)
+
+
+def test_stored_clips_with_depth_keep_their_form(tmp_path):
+    make_store(tmp_path / "clips", range(1))
+    (asked,) = StoreSource(str(tmp_path / "clips"), depth=True).read()
+    (failure,) = decode_requests([asked], DecodingConfig(resolution=32, aspect=1.5))
+    assert isinstance(failure, Failure)
+    assert "Expected decoding.aspect=1 for stored clips" in failure.reason
 
 
 def test_depth_of_a_second_camera_is_carried_over_to_the_color_picture(tmp_path):
@@ -178,7 +208,7 @@ def test_depth_of_a_second_camera_is_carried_over_to_the_color_picture(tmp_path)
     values = np.zeros((480, 640))
     values[245, 316] = 500
     folder = depth_folder(tmp_path / "depth", {0: values})
-    found = DepthFrames(folder, calibration="fphab").map(0, (1920, 1080), None, 540)
+    found = DepthFrames(folder, calibration="fphab").map(0, (1920, 1080), None, (540, 540))
     (row,), (column,) = np.nonzero(np.isfinite(found))
     # 25.7 mm to the side at 0.5 m are 71 pixels; the cameras' slight turn adds 1.4 to that and
     # takes back the 3.4 pixels that 1.2 mm downwards are.
