@@ -33,10 +33,8 @@ class TransformerConfig:
     """Units between the two linear maps of a layer."""
 
     norm: bool = field(default=True, metadata=ADDED_LATER)
-    """Whether tokens are normalized in front of attention, units and the head. What a policy reads
-    is few and exact numbers, such as where a handle is. LayerNorm divides them by how far they lie
-    from the demonstrations' mean, and a policy that has drifted off the demonstrations then answers
-    less well than one without (docs/results/policies.md). Deep transformers need it to train."""
+    """Whether tokens are normalized in front of attention, units and the head. Shallow policies did
+    better without (docs/results/policies.md); deep transformers need it to train."""
 
     dropout: float = field(default=0.0, metadata=ADDED_LATER)
     """Share of what each part of a layer adds that is left out in training, drawn again each step
