@@ -1,7 +1,7 @@
 """What a loader does to the same model's scores, as Markdown.
 
     python benchmarks/loaders.py STORE [--frames 4] [--presets a,b] [--checkpoint egodtm_tiny]
-        [--depth STORE] [--alignment scale_and_shift]
+        [--depth STORE] [--alignment scale_and_shift] [--presets-only]
 
 Every preset of ``configs/loader`` and single settings are set beside a reference: ``default`` with
 so many frames. Keep many frames of each clip, such as 32 (``pretrain.generate
@@ -113,6 +113,7 @@ def _main() -> None:
     parser.add_argument("--frames", type=int, default=4)
     parser.add_argument("--checkpoint", default="egodtm_tiny")
     parser.add_argument("--presets", default=",".join(group_names("loader")))
+    parser.add_argument("--presets-only", action="store_true")
     parser.add_argument("--depth", type=Path)
     parser.add_argument("--alignment", choices=list(ALIGNMENTS), default="scale_and_shift")
     parser.add_argument("--work", type=Path, default=Path("runs/loaders"))
@@ -134,6 +135,8 @@ def _main() -> None:
     print(f"| {' | '.join(head)} |\n{'|---' * len(head)}|")
     chosen = [name for name in arguments.presets.split(",") if name not in ("", "default")]
     listed = loaders(arguments.frames, chosen)
+    if arguments.presets_only:
+        listed = {name: one for name, one in listed.items() if name not in SINGLE}
     seen = listed["reference"].video_settings
     reference: Any = None
     usual: np.ndarray | None = None

@@ -58,10 +58,14 @@ def _main() -> None:
     random = np.random.default_rng(0).normal(size=(len(actions), len(sentences)))
     relevancy = Relevancy(actions, sentences)
 
-    began = time.perf_counter()
+    before = _peak()
+    began, used = time.perf_counter(), time.process_time()
     found = _both(random, relevancy)
-    seconds = time.perf_counter() - began
-    print(f"{len(actions)} clips, {len(sentences)} sentences: {seconds:.1f} s")
+    seconds, used = time.perf_counter() - began, time.process_time() - used
+    print(
+        f"{len(actions)} clips, {len(sentences)} sentences: {seconds:.1f} s, {used:.1f} s of "
+        f"processor time; {_peak() - before:.0f} MiB on top of {before:.0f} with the similarities"
+    )
     _show("random", found)
     worst = 0.0
     queries = ((actions, sentences, random), (sentences, actions, random.T))
@@ -75,7 +79,11 @@ def _main() -> None:
     # The oracle: relevancy itself, with noise that decides among equals.
     oracle = relevancy.rows(slice(None)) + 1e-6 * random
     _show("oracle", _both(oracle, relevancy))
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+
+
+def _peak() -> float:
+    """The most memory that this process has held, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _both(similarity: np.ndarray, relevancy: Relevancy) -> tuple[RelevancyScores, RelevancyScores]:

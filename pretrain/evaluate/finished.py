@@ -23,6 +23,7 @@ class FinishedTask:
         numbers: names of its numbers.
         facts: what they rest on.
         measured_as: version and options of the task.
+        file: of its outcomes.
         rows: of its outcomes, as texts.
     """
 
@@ -30,13 +31,28 @@ class FinishedTask:
     numbers: tuple[str, ...]
     facts: Mapping[str, Any]
     measured_as: Mapping[str, Any]
+    file: Path
     rows: list[dict[str, str]]
 
     def column(self, name: str) -> list[float] | None:
-        """What each row adds to a number, NaN where it does not count; None without such rows."""
+        """What each row adds to a number, NaN where it does not count; None without such rows.
+
+        Raises:
+            EvaluationDataError: a cell holds something else than a finite number.
+        """
         if not self.rows or name not in self.rows[0]:
             return None
-        return [_number(row[name]) for row in self.rows]
+        values = []
+        for line, row in enumerate(self.rows, start=2):
+            try:
+                values.append(_number(row[name]))
+            except ValueError:
+                raise EvaluationDataError(
+                    f"Expected finite numbers, or nothing, in column {name} of {self.file}, got "
+                    f"{row[name]!r} in line {line}. Start the evaluation again; what it has "
+                    "measured is kept."
+                ) from None
+        return values
 
 
 @dataclass(frozen=True)
@@ -91,26 +107,46 @@ def read_evaluation(path: Path) -> FinishedEvaluation:
             f"Expected results that name their loader and clips in {file}, which an earlier "
             "version wrote. Start the evaluation again; what it has measured is kept."
         )
-    tasks = {
-        name: FinishedTask(
-            headline=found["headline"]["name"],
-            numbers=tuple(found["numbers"]),
-            facts=found["facts"],
-            measured_as={"version": found["version"], **found["options"]},
-            rows=read_outcomes(path / found["outcomes"]),
+    try:
+        return FinishedEvaluation(
+            path=path,
+            model={name: str(results["model"][name]) for name in ("name", "fingerprint")},
+            selection=results["data"]["selection"],
+            loader={"name": results["loader"]["name"], **results["loader"]},
+            tasks={
+                name: FinishedTask(
+                    headline=found["headline"]["name"],
+                    numbers=tuple(found["numbers"]),
+                    facts=dict(found["facts"]),
+                    measured_as={"version": found["version"], **found["options"]},
+                    file=path / found["outcomes"],
+                    rows=read_outcomes(path / found["outcomes"]),
+                )
+                for name, found in results["tasks"].items()
+                if found["outcomes"] is not None
+            },
         )
-        for name, found in results["tasks"].items()
-        if found["outcomes"] is not None
-    }
-    return FinishedEvaluation(
-        path, results["model"], results["data"]["selection"], results["loader"], tasks
-    )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, EvaluationDataError):
+            raise
+        raise EvaluationDataError(
+            f"Expected whole results of python -m pretrain.evaluate in {file}, got some without "
+            f"what they need or in another form ({error!r}). Start the evaluation again; what it "
+            "has measured is kept."
+        ) from error
 
 
-def _number(text: str) -> float:
+def _number(text: str | None) -> float:
+    """What a cell holds; NaN of an empty one, which does not count.
+
+    Raises:
+        ValueError: it is no finite number.
+    """
     if text in ("True", "False"):
         return float(text == "True")
-    try:
-        return float(text) if text else math.nan
-    except ValueError:
+    if text == "":
         return math.nan
+    value = float(text or "nothing")
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value

@@ -8,7 +8,6 @@ import numpy as np
 
 from pretrain.clips.sources.language_queries import LanguageQuery
 from pretrain.clips.splits import paths
-from pretrain.clips.store import ClipStore
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.long_videos import (
     VIDEO_CLIPS,
@@ -34,6 +33,7 @@ from pretrain.evaluate.task import (
     check_finite,
     mean_estimate,
 )
+from pretrain.evaluate.training_clips import open_training_clips
 from pretrain.evaluate.vslnet_export import export_vslnet, write_predictions
 
 THRESHOLDS = (0.3, 0.5)
@@ -90,6 +90,11 @@ class LanguageQueries(EvaluationTask):
         self.training = paths(training)
         self.training_annotations = training_annotations
         self.export = None if export is None else Path(export)
+        if self.export is not None and self.export.exists() and not self.export.is_dir():
+            raise EvaluationDataError(
+                f"Expected export to be a folder that can be made: {self.export} is a file. Choose "
+                "another path."
+            )
         self._prepared: tuple[EvaluationClips, list[LongVideos]] | None = None
 
     def lacks_of_model(self, model: VideoTextModel) -> str | None:
@@ -195,9 +200,8 @@ class LanguageQueries(EvaluationTask):
                 else AnnotatedVideos(data, self.annotations)
             ]
             if self.training_annotations is not None:
-                store = ClipStore.open(self.training)
-                annotated = data.others(store), self.training_annotations
-                parts.append(AnnotatedVideos(*annotated, training=True))
+                clips = open_training_clips(data, self.training)
+                parts.append(AnnotatedVideos(clips, self.training_annotations, training=True))
             self._prepared = (data, parts)
         return self._prepared[1]
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from pretrain.clips.sources.language_queries import LanguageQuery, read_language_queries
+from pretrain.clips.spans import OVERHANG_S
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
 from pretrain.evaluate.task import EvaluationDataError, Record
@@ -124,9 +125,18 @@ class AnnotatedVideos(LongVideos):
     def __init__(self, data: EvaluationClips, annotations: str, training: bool = False) -> None:
         super().__init__(data, training)
         extras = data.read(range(len(data)), ["extra"])["extra"]
-        known = {extra.get("clip_uid") for extra in extras}
+        # Where the windows of each clip end: those of a video that is too short are not there.
+        ends: dict[str, float] = {}
+        for extra in extras:
+            if "window_s" in extra:
+                uid = extra["clip_uid"]
+                ends[uid] = max(ends.get(uid, 0.0), float(extra["window_s"][1]))
         every = read_language_queries(annotations)
-        self._asked = [query for query in every if query.clip_uid in known]
+        self._asked = [
+            query
+            for query in every
+            if query.clip_uid in ends and query.start_s <= ends[query.clip_uid] + OVERHANG_S
+        ]
         self._left_out = len(every) - len(self._asked)
         if not self._asked:
             raise EvaluationDataError(
@@ -139,7 +149,7 @@ class AnnotatedVideos(LongVideos):
 
     @property
     def queries(self) -> int:
-        """Those about clips of which there are windows."""
+        """Those whose answers begin where there are windows."""
         return len(self._asked)
 
     def _windows(self, model: VideoTextModel, clips: Sequence[int]) -> list[Record]:

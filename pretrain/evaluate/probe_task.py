@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from pretrain.clips.splits import paths
-from pretrain.clips.store import ClipStore
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.model import VideoTextModel
 from pretrain.evaluate.scene_folds import Fold, scene_folds
-from pretrain.evaluate.task import EvaluationDataError, EvaluationTask, Record, identities
+from pretrain.evaluate.task import EvaluationTask, Record, identities
+from pretrain.evaluate.training_clips import open_training_clips
 
 
 class ProbeTask(EvaluationTask):
@@ -76,12 +76,5 @@ class ProbeTask(EvaluationTask):
 
     def _training_clips(self, data: EvaluationClips) -> EvaluationClips:
         if self._opened is None or self._opened[0] is not data:
-            store = ClipStore.open(self.training)
-            same = {p.resolve() for p in store.paths} & {p.resolve() for p in data.store.paths}
-            if same:
-                raise EvaluationDataError(
-                    f"Expected other clips in training than those that are measured, got "
-                    f"{', '.join(map(str, sorted(same)))} in both."
-                )
-            self._opened = (data, data.others(store))
+            self._opened = (data, open_training_clips(data, self.training))
         return self._opened[1]

@@ -68,6 +68,9 @@ MODELS = {
     "registers": lambda: transformers.Dinov2WithRegistersModel(
         transformers.Dinov2WithRegistersConfig(**TINY)
     ),
+    "dinov3": lambda: transformers.DINOv3ViTModel(
+        transformers.DINOv3ViTConfig(**TINY, num_register_tokens=3)
+    ),
     "vit_mae": lambda: transformers.ViTMAEForPreTraining(
         transformers.ViTMAEConfig(**TINY, **DECODER)
     ),
@@ -149,6 +152,7 @@ def test_tokens_are_those_of_the_model_itself(saved: Any):
         ("siglip", "vision_model", "pooler_output"),
         ("dinov2", None, "pooler_output"),
         ("registers", None, "pooler_output"),
+        ("dinov3", None, "pooler_output"),
         ("vit", "vit", "class token"),
         ("resnet", None, "pooler_output"),
     ],

@@ -25,50 +25,10 @@ from egodtm_robot.encoders import encoder_config, make_encoder
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
 import published_files as files
 import slow_forwards as slow
+from published_files import LANGUAGE, SMALL
 
 IMAGENET = np.array([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])
 HALVES = np.array([[0.5] * 3, [0.5] * 3])
-LANGUAGE = (128, 1, 32)
-"""A DistilBERT of few words and one layer in place of six; its width is not ours to choose."""
-
-SMALL: dict[str, Callable[[], Any]] = {
-    "r3m": lambda: {
-        "r3m": files.random(
-            files.prefixed("module.convnet.", files.resnet((1, 2, 1, 1), False, 8))
-            | {"module.lang_rew.pred.0.weight": (4, 4), "module.lang_enc.model.a": (4,)}
-        ),
-        "r3m_opt": {"state": {}},
-    },
-    "vip": lambda: {
-        "vip": files.random(
-            files.prefixed(
-                "module.convnet.",
-                files.resnet((1, 1, 1, 1), True, 8) | {"fc.weight": (24, 256), "fc.bias": (24,)},
-            )
-        ),
-        "global_step": 3,
-    },
-    "mvp": lambda: {"model": files.random(files.vit(384, 1, grid=5))},
-    "vc1": lambda: {
-        "model": files.random(files.vit(128, 2, grid=4) | files.mae_decoder(32)),
-        "epoch": 1,
-    },
-    "tobo": lambda: {
-        "model": files.random(
-            files.vit(384, 1, grid=4) | files.mae_decoder(32, "decoder_embed_mae")
-        ),
-        "scaler": {"scale": 1.0},
-    },
-    "spa": lambda: files.random(
-        files.prefixed("model.img_backbone.", files.vit(128, 2, grid=4) | files.mae_decoder(32))
-        | {"model.img_backbone.upsample.0.conv.weight": (4, 4), "model.render_head.a": (3,)}
-    ),
-    "theia": lambda: files.random(files.theia(192, 2, grid=4)),
-    "voltron": lambda: (
-        files.random(files.voltron(128, 2, grid=4, language=LANGUAGE)),
-        {"state": {}},
-    ),
-}
 
 
 @pytest.fixture
@@ -76,16 +36,7 @@ def saved(tmp_path: Path) -> Callable[..., str]:
     """Writes what a family publishes, small and random, as the family's scripts write it."""
 
     def save(family: str, content: Any = None) -> str:
-        content = SMALL[family]() if content is None else content
-        flat = isinstance(content, dict) and all(
-            isinstance(value, torch.Tensor) for value in content.values()
-        )
-        path = tmp_path / f"{family}.{'safetensors' if flat else 'pth'}"
-        if flat:
-            save_file({name: tensor.contiguous() for name, tensor in content.items()}, path)
-        else:
-            torch.save(content, path)
-        return str(path)
+        return str(files.save_published(tmp_path, family, content))
 
     return save
 

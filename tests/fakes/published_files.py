@@ -4,9 +4,12 @@ Names and shapes are those of the public code, not of ours: what is listed here 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -212,3 +215,59 @@ def _typed(name: str, value: torch.Tensor) -> torch.Tensor:
     if name.endswith("num_batches_tracked"):
         return torch.zeros((), dtype=torch.long)
     return value.to(torch.uint8) if name == "prefix_mask" else value
+
+
+LANGUAGE = (128, 1, 32)
+"""A DistilBERT of few words and one layer in place of six; its width is not ours to choose."""
+
+SMALL: dict[str, Callable[[], Any]] = {
+    "r3m": lambda: {
+        "r3m": random(
+            prefixed("module.convnet.", resnet((1, 2, 1, 1), False, 8))
+            | {"module.lang_rew.pred.0.weight": (4, 4), "module.lang_enc.model.a": (4,)}
+        ),
+        "r3m_opt": {"state": {}},
+    },
+    "vip": lambda: {
+        "vip": random(
+            prefixed(
+                "module.convnet.",
+                resnet((1, 1, 1, 1), True, 8) | {"fc.weight": (24, 256), "fc.bias": (24,)},
+            )
+        ),
+        "global_step": 3,
+    },
+    "mvp": lambda: {"model": random(vit(384, 1, grid=5))},
+    "vc1": lambda: {
+        "model": random(vit(128, 2, grid=4) | mae_decoder(32)),
+        "epoch": 1,
+    },
+    "tobo": lambda: {
+        "model": random(vit(384, 1, grid=4) | mae_decoder(32, "decoder_embed_mae")),
+        "scaler": {"scale": 1.0},
+    },
+    "spa": lambda: random(
+        prefixed("model.img_backbone.", vit(128, 2, grid=4) | mae_decoder(32))
+        | {"model.img_backbone.upsample.0.conv.weight": (4, 4), "model.render_head.a": (3,)}
+    ),
+    "theia": lambda: random(theia(192, 2, grid=4)),
+    "voltron": lambda: (
+        random(voltron(128, 2, grid=4, language=LANGUAGE)),
+        {"state": {}},
+    ),
+}
+"""What each family publishes, small and random, in the wrapper of its scripts."""
+
+
+def save_published(folder: Path, family: str, content: Any = None) -> Path:
+    """Write a file as a family publishes it, or as it would write other content."""
+    content = SMALL[family]() if content is None else content
+    flat = isinstance(content, dict) and all(
+        isinstance(value, torch.Tensor) for value in content.values()
+    )
+    path = folder / f"{family}.{'safetensors' if flat else 'pth'}"
+    if flat:
+        save_file({name: tensor.contiguous() for name, tensor in content.items()}, path)
+    else:
+        torch.save(content, path)
+    return path

@@ -144,6 +144,10 @@ def test_what_cannot_be_compared_is_refused_by_name(runs, capsys, tmp_path):
         ("results.json", '"loader"', '"reader"', "name their loader and clips"),
         ("results.json", '"tasks"', '"runs"', "those of another command"),
         ("results.json", "{", "", "something else"),
+        ("results.json", '"outcomes"', '"rows"', "Expected whole results"),
+        ("results.json", '"fingerprint"', '"print"', "Expected whole results"),
+        ("outcomes/depth.csv", "slope 3,", "slope 3,nan ", "Expected finite numbers, or nothing"),
+        ("outcomes/depth.csv", "slope 3,", "slope 3,zero", "in column delta1 of"),
     ],
 )
 def test_changed_files_are_refused(runs, capsys, file, old, new, message):

@@ -4,7 +4,7 @@ Grauman et al., CVPR 2022 (arXiv 2110.07058): where in eight minutes is the answ
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from pretrain.clips.sources.base import ClipRequest, Failure
 from pretrain.clips.sources.ego4d import LICENCE
 from pretrain.clips.sources.tables import AnnotationFileError, checked, fill, read_json
+from pretrain.clips.spans import OVERHANG_S
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ def read_language_queries(path: str | Path) -> list[LanguageQuery]:
     """All queries with a text and an answer, in the file's order.
 
     Raises:
-        AnnotationFileError: the file is missing, of another form, or has no such query, as the
-            published test file, whose answers are kept back.
+        AnnotationFileError: the file is missing, of another form, has an answer that is no span of
+            its clip, or has no such query, as the published test file, whose answers are kept back.
     """
     found = []
     for video, clip in _clips(Path(path)):
@@ -113,6 +114,7 @@ def read_language_queries(path: str | Path) -> list[LanguageQuery]:
                 text = (query.get("query") or "").strip()
                 if not text or "clip_start_sec" not in query or "clip_end_sec" not in query:
                     continue
+                start_s, end_s = _answer(query, clip, path)
                 found.append(
                     LanguageQuery(
                         clip_uid=str(clip.get("clip_uid")),
@@ -120,8 +122,8 @@ def read_language_queries(path: str | Path) -> list[LanguageQuery]:
                         annotation_uid=str(annotation.get("annotation_uid")),
                         query_idx=number,
                         text=text,
-                        start_s=float(query["clip_start_sec"]),
-                        end_s=float(query["clip_end_sec"]),
+                        start_s=start_s,
+                        end_s=end_s,
                     )
                 )
     if not found:
@@ -132,11 +134,30 @@ def read_language_queries(path: str | Path) -> list[LanguageQuery]:
     return found
 
 
+def _answer(
+    query: Mapping[str, Any], clip: Mapping[str, Any], path: str | Path
+) -> tuple[float, float]:
+    """Start and end of a query's answer, seconds from the clip's start."""
+    given = query["clip_start_sec"], query["clip_end_sec"]
+    try:
+        start_s, end_s = map(float, given)
+        length_s = float(clip["video_end_sec"]) - float(clip["video_start_sec"])
+    except (KeyError, TypeError, ValueError):
+        start_s = end_s = length_s = math.nan
+    # Published answers reach up to 0.6 s beyond their clip. NaN is in no order.
+    if not 0 <= start_s <= end_s <= length_s + OVERHANG_S:
+        raise AnnotationFileError(
+            f"Expected an answer within its clip in {path}, got {given[0]} to {given[1]} s of "
+            f"{clip.get('clip_uid')}, which lasts {length_s:.3f} s (query {query['query']!r})."
+        )
+    return start_s, end_s
+
+
 def _clips(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     content = read_json(path)
     try:
-        clips = [(video, clip) for video in content["videos"] for clip in video["clips"]]
-    except (KeyError, TypeError) as error:
+        clips = [(video, dict(clip)) for video in content["videos"] for clip in video["clips"]]
+    except (KeyError, TypeError, ValueError) as error:
         raise AnnotationFileError(
             f"Expected videos with clips in {path}, as Ego4D publishes its queries, got something "
             f"else ({error!r})."

@@ -99,9 +99,7 @@ def test_embeddings_of_another_form_are_refused(store, monkeypatch):
     data = EvaluationClips(store, resolution=24)
     data.embed_videos(narrow := Counting(), [0])
     monkeypatch.setattr(narrow, "encode_text", lambda texts: torch.ones(len(texts), 2))
-    with pytest.raises(
-        ModelAnswerError, match=r"encode_text .* \(1, 3\).*got \(1, 2\)"
-    ):
+    with pytest.raises(ModelAnswerError, match=r"encode_text .* \(1, 3\).*got \(1, 2\)"):
         data.embed_texts(narrow, ["a red square"])
     short = Counting()
     monkeypatch.setattr(short, "encode_video", lambda frames: torch.ones(1, 3))

@@ -137,6 +137,13 @@ def test_windows_and_queries_are_read_as_published(tmp_path):
     for content, message in (({"videos": []}, "got none"), ([1], "Expected videos with clips")):
         with pytest.raises(AnnotationFileError, match=message):
             read_language_queries(write_json(tmp_path / "other.json", content))
+    for answer in ((30.0, 31.0), (9.0, 4.0), ("soon", 4.0), (float("nan"), 4.0), (-1.0, 4.0)):
+        content = annotated(videos=1)
+        content["videos"][0]["clips"][0]["annotations"][1]["language_queries"] = [
+            query("?", *answer)
+        ]
+        with pytest.raises(AnnotationFileError, match=f"got {answer[0]} to .* c0, which lasts"):
+            read_language_queries(write_json(tmp_path / "other.json", content))
     with pytest.raises(AnnotationFileError, match=r"source\.seconds above 0"):
         Ego4DWindowsSource(path, "v", seconds=0)
 
@@ -170,6 +177,21 @@ def test_queries_about_windows_are_scored_and_those_without_are_counted(tmp_path
     records[2]["features"] = records[2]["features"] * np.nan
     with pytest.raises(EvaluationDataError, match="features"):
         task.score(records)
+
+
+def test_queries_about_what_a_short_video_lacks_are_counted(tmp_path):
+    path = write_json(tmp_path / "nlq_val.json", annotated(videos=4))
+    whole = window_store(tmp_path / "whole", path)
+    # The video of the last clip ends after 6 s; answers begin at 4, 12 and 16 s.
+    clips = [whole[row] for row in range(len(whole))]
+    kept = [c for c in clips if c.extra["clip_uid"] != "c3" or c.extra["window_s"][1] <= 6]
+    assert 0 < len(clips) - len(kept) < 10
+    with ClipStoreWriter.create(tmp_path / "short") as writer:
+        writer.append(kept)
+    data = EvaluationClips(ClipStore.open(tmp_path / "short"), resolution=32)
+    task = LanguageQueries(annotations=path)
+    found = task.score(measured(task, data))
+    assert (found.facts["queries"], found.facts["left_out"]) == (10, 2)
 
 
 def test_an_overlap_counts_if_it_is_larger_than_the_threshold():
@@ -272,5 +294,10 @@ def test_what_clips_are_not_is_named(tmp_path):
     foreign = write_json(tmp_path / "nlq_other.json", annotated("x", videos=2))
     with pytest.raises(EvaluationDataError, match="got none of 2 in .*; xc0 is missing"):
         LanguageQueries(annotations=foreign).size(windows)
+    same = LanguageQueries(path, training=str(tmp_path / "windows"), training_annotations=path)
+    with pytest.raises(EvaluationDataError, match="Expected other clips in training"):
+        same.size(windows)
+    with pytest.raises(EvaluationDataError, match="Expected export to be a folder"):
+        LanguageQueries(path, export=path)
     with pytest.raises(EvaluationDataError, match="at least three scenes"):
         task.score(measured(task, windows))
