@@ -211,14 +211,15 @@ def difference(values: Sequence[float], reference: Sequence[float]) -> str:
 
 
 def tables(scores: Scores, columns: dict[str, str]) -> str:
-    """For each kind of texts, means over seeds and differences from the reference."""
+    """For each kind of texts, means over seeds and differences from the reference.
+
+    The last table is what captions bring against narrations, where both were measured.
+    """
+    kinds: dict[str, dict[str, dict[int, dict[str, float]]]] = {}
+    for (row, texts, seed), own in scores.items():
+        kinds.setdefault(texts, {}).setdefault(row, {})[seed] = own
     parts = []
-    for texts in dict.fromkeys(texts for _, texts, _ in scores):
-        rows: dict[str, dict[int, dict[str, float]]] = {}
-        for (row, own_texts, seed), own in scores.items():
-            if own_texts == texts:
-                rows.setdefault(row, {})[seed] = own
-        theirs = rows.get(REFERENCE)
+    for texts, rows in kinds.items():
         means = [
             [title, *(_cell(own, None, name) for own in rows.values())]
             for name, title in columns.items()
@@ -226,14 +227,29 @@ def tables(scores: Scores, columns: dict[str, str]) -> str:
         seeds = ["seeds measured", *(str(len(own)) for own in rows.values())]
         parts += [_markdown([texts, *(f"`{row}`" for row in rows)], [seeds, *means])]
         others = {row: own for row, own in rows.items() if row != REFERENCE}
-        if theirs and others:
-            differences = [
-                [title, *(_cell(own, theirs, name) for own in others.values())]
-                for name, title in columns.items()
-            ]
-            header = [f"{texts}, against `{REFERENCE}`", *(f"`{row}`" for row in others)]
-            parts += [_markdown(header, differences)]
+        if REFERENCE in rows and others:
+            theirs = dict.fromkeys(others, rows[REFERENCE])
+            title = f"{texts}, against `{REFERENCE}`"
+            parts += [_differences(title, others, theirs, columns)]
+    if {"caption", "narration"} <= kinds.keys():
+        captions, narrations = kinds["caption"], kinds["narration"]
+        both = {row: own for row, own in captions.items() if row in narrations}
+        parts += [_differences("caption, against narration", both, narrations, columns)]
     return "\n".join(parts)
+
+
+def _differences(
+    title: str,
+    mine: dict[str, dict[int, dict[str, float]]],
+    theirs: dict[str, dict[int, dict[str, float]]],
+    columns: dict[str, str],
+) -> str:
+    lines = [
+        [column, *(_cell(own, theirs[row], name) for row, own in mine.items())]
+        for name, column in columns.items()
+    ]
+    measured = [line for line in lines if any(line[1:])]
+    return _markdown([title, *(f"`{row}`" for row in mine)], measured)
 
 
 def _cell(
