@@ -44,10 +44,10 @@ class OpenFromInside:
     site: str
     joint: str
     opened: float = 1.3
-    ajar: float = 0.42
+    ajar: float = 0.36
     kept_ajar: float = 0.2
     height: float = -0.13
-    before: Place = (0.4, -0.22)
+    before: Place = (0.38, -0.22)
     beside: Place = (0.355, -0.09)
     drawn: Place = (0.013, 0.015)
     around: tuple[Place, ...] = ((0.42, -0.12), (0.41, 0.05))
@@ -55,7 +55,7 @@ class OpenFromInside:
     behind: float = 0.005
     ahead: float = 0.1
     lead: float = 0.35
-    yaw: float = 0.75
+    yaw: float = 0.5
     yaw_per_angle: float = 0.3
     pitch: float = 0.3
     roll: float = -1.57
