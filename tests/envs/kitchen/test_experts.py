@@ -141,6 +141,7 @@ def test_a_route_is_followed_from_the_place_nearest_to_it():
     goal, left = pursue(route, np.array([0.9, 0.0]), 0.3)
     np.testing.assert_allclose(goal, [1.0, 0.2])
     assert left == pytest.approx(2.1)
-    # From beside the route, back to it first; at its end, no further.
+    # From beside the route, less far ahead or straight back to it; at its end, no further.
+    np.testing.assert_allclose(pursue(route, np.array([0.5, -0.2]), 0.3)[0], [0.7, 0.0])
     np.testing.assert_allclose(pursue(route, np.array([0.5, -0.8]), 0.3)[0], [0.5, 0.0])
     np.testing.assert_allclose(pursue(route, np.array([1.0, 1.9]), 0.3)[0], [1.0, 2.0])
