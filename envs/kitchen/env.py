@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 
 from envs.cameras import Camera, CameraChoice, resolve_cameras
-from envs.contract import Demonstrator, NoDemonstratorError
+from envs.contract import Demonstrator
 from envs.kitchen.cameras import KITCHEN_CAMERAS
 from envs.kitchen.config import KitchenConfig
 from envs.kitchen.progress import share_done
@@ -173,18 +173,7 @@ class KitchenEnv(MujocoEnvironment):
         return self.visual
 
     def demonstrator(self) -> Demonstrator:
-        """The scripted expert of the task, see :mod:`envs.kitchen.experts`.
-
-        Raises:
-            NoDemonstratorError: under this reset preset no expert does the task.
-        """
-        if self.task.needs_center and not self.randomization.about_task_center:
-            raise NoDemonstratorError(
-                f"Expected a demonstrator for {self.task.name} under the resets "
-                f"{self.randomization.name}; the scripted expert never succeeds there, since the "
-                "open door is out of the arm's reach. Choose env.randomization=default, which puts "
-                "the robot nearer to it, or name a store of demonstrations with demos.path."
-            )
+        """The scripted expert of the task, see :mod:`envs.kitchen.experts`."""
         from envs.kitchen.experts import make_expert  # it acts on this class
 
         return make_expert(self)

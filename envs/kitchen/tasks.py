@@ -50,8 +50,6 @@ class Task:
         base_center: center of the box in which the ``default`` reset draws the robot's base,
             relative to the nominal base, meters; chosen so that the handle is in reach.
         horizon: steps of an episode under the ``default`` reset, with room to recover from a miss.
-        needs_center: the expert does it from about ``base_center`` alone, since the door leads the
-            hand out of the arm's reach elsewhere (docs/results/kitchen.md).
     """
 
     name: str
@@ -60,7 +58,6 @@ class Task:
     kettle_goal: tuple[float, float, float] = KETTLE_REST
     base_center: tuple[float, float, float] = (0.0, 0.0, 0.0)
     horizon: int = 100
-    needs_center: bool = False
 
     @property
     def parts(self) -> int:
@@ -91,7 +88,6 @@ KITCHEN_TASKS: Mapping[str, Task] = MappingProxyType(
                 handles=("leftdoor_site",),
                 base_center=(-0.25, 0.05, 0.2),
                 horizon=100,
-                needs_center=True,
             ),
             Task(
                 name="knob",

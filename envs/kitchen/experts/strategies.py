@@ -6,6 +6,7 @@ import numpy as np
 
 from envs.kitchen.experts.carry_kettle import CarryKettle
 from envs.kitchen.experts.hook import HookDoor
+from envs.kitchen.experts.open_from_inside import OpenFromInside
 from envs.kitchen.experts.push import Contact, PushLever
 from envs.kitchen.experts.scene_view import OPEN, SceneView, Strategy
 from envs.kitchen.experts.sequence import OpenThen
@@ -74,3 +75,8 @@ STRATEGIES: dict[str, Strategy] = {
         following=replace(FLIP_LIGHT, rotation_weights=(0.05, 0.05, 0.05)),
     ),
 }
+
+FROM_NOMINAL_BASE: dict[str, Strategy] = {
+    "hinge_cabinet": OpenFromInside(site="leftdoor_site", joint="left_hinge"),
+}
+"""Where the robot does not stand about the task's center, these take the place of those above."""

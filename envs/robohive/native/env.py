@@ -7,10 +7,10 @@ import mujoco
 import numpy as np
 
 from envs.cameras import CameraChoice, resolve_cameras
-from envs.contract import Demonstrator, NoDemonstratorError
+from envs.contract import Demonstrator
 from envs.kitchen.progress import share_done
 from envs.kitchen.scene import ARM_JOINTS, ROBOT_JOINTS
-from envs.kitchen.tasks import KITCHEN_TASKS, SUCCESS_STEPS
+from envs.kitchen.tasks import SUCCESS_STEPS
 from envs.mujoco_environment import MujocoEnvironment
 from envs.robohive.native.cameras import FK1_CAMERAS
 from envs.robohive.native.config import FK1Config
@@ -119,14 +119,6 @@ class RoboHiveFK1Env(MujocoEnvironment):
         """
         if not self.task.expert:
             return super().demonstrator()
-        if KITCHEN_TASKS[self.task.expert].needs_center:
-            raise NoDemonstratorError(
-                f"Expected a demonstrator for {self.kind}_{self.task_name}; our scripted expert "
-                "never succeeds under RoboHive's resets, since the open door is out of the arm's "
-                "reach. Name a store of demonstrations with demos.path, or take "
-                f"env=robohive_kitchen_{self.task.expert}, whose default resets put the robot "
-                "nearer to it."
-            )
         from envs.robohive.native.expert import MirroredExpert  # it acts on this class
 
         return MirroredExpert(self)
