@@ -59,6 +59,8 @@ class RunEpisodes:
             [0, 1]; None unless the protocol asks for it.
         settings: hash of all that decided the training but its task and run seed; empty if that is
             not known.
+        features: fingerprint of the encoder with its reduction, which is fitted to the
+            demonstrations of a task; empty if it is not known.
     """
 
     condition: Condition
@@ -73,6 +75,7 @@ class RunEpisodes:
     scene: str = ""
     checkpoint_maximum: float | None = None
     settings: str = ""
+    features: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,7 +68,7 @@ def find_arms(
         if join is None and len(found) > 1:
             notes.append(
                 f"`{name}` lies in {len(found)} paths and is told apart by them, because {reason}. "
-                "With join=true it is one arm."
+                "With join=true it is one arm, if no run is there twice."
                 if reason
                 else f"`{name}` is one arm of {len(found)} paths, whose runs have equal settings. "
                 "With join=false it is told apart by them."
@@ -83,6 +83,9 @@ def _what_parts(runs: Sequence[RunEpisodes]) -> str:
         return "the settings of its runs are not known"
     if len(settings) > 1:
         return "the settings of its runs differ"
+    features = {(run.condition.environment, run.features) for run in runs}
+    if len({environment for environment, _ in features}) < len(features):
+        return "the encoders of its runs differ"
     if len({run.provenance for run in runs}) > 1:
         return "its runs are of different versions"
     places = Counter((run.condition, run.run_seed) for run in runs)

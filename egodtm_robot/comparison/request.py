@@ -6,6 +6,7 @@ from typing import Annotated
 
 from egodtm_robot.comparison.arms import Arm, ConditionPart, split_arms
 from egodtm_robot.comparison.comparison import Comparison, compare_arms
+from egodtm_robot.comparison.differences import PairingError
 from egodtm_robot.comparison.reading import find_arms
 from egodtm_robot.core.configuration import Bounds
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
@@ -73,12 +74,16 @@ def compare_paths(request: ComparisonRequest) -> tuple[tuple[Arm, ...], Comparis
             if name not in known:
                 raise UnknownNameError("arm", name, list(known))
         arms = tuple(known[name] for name in request.arms)
-    comparison = compare_arms(
-        arms,
-        request.reference,
-        request.margin,
-        request.confidence,
-        allow_unpaired=request.allow_unpaired,
-        allow_mixed=request.allow_mixed,
-    )
+    try:
+        comparison = compare_arms(
+            arms,
+            request.reference,
+            request.margin,
+            request.confidence,
+            allow_unpaired=request.allow_unpaired,
+            allow_mixed=request.allow_mixed,
+        )
+    except PairingError as error:
+        # What was told apart may be what should be one arm.
+        raise PairingError(" ".join([str(error), *notes])) from error
     return arms, replace(comparison, notes=(*notes, *comparison.notes))

@@ -68,6 +68,7 @@ def episodes_of(run: FinishedRun) -> tuple[RunEpisodes, ...]:
             scene=str(results.environment.get("model_hash", "")),
             checkpoint_maximum=results.r3m_success_rate,
             settings=settings,
+            features=str(results.encoder.get("fingerprint", "")),
         )
         for entry in entries
     )
@@ -102,8 +103,7 @@ def _arm_settings(run: FinishedRun) -> str:
         env = {name: one for name, one in config["env"].items() if name not in _OF_A_TASK}
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, AttributeError):
         return ""
-    weights = run.results.encoder.get("fingerprint")
-    return hash_parts(json.dumps({**decisive, "env": env}, sort_keys=True, default=str), weights)
+    return hash_parts(json.dumps({**decisive, "env": env}, sort_keys=True, default=str))
 
 
 def _settings_hash(run: FinishedRun) -> str:
