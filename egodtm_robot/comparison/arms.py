@@ -57,6 +57,10 @@ class RunEpisodes:
         scene: hash of everything that moves in the environment's model; empty if that is not known.
         checkpoint_maximum: the largest success rate over all checkpoints, as R3M reports it, in
             [0, 1]; None unless the protocol asks for it.
+        settings: hash of all that decided the training but its task and run seed; empty if that is
+            not known.
+        features: fingerprint of the encoder with its reduction, which is fitted to the
+            demonstrations of a task; empty if it is not known.
     """
 
     condition: Condition
@@ -70,6 +74,8 @@ class RunEpisodes:
     provenance: Provenance | None = None
     scene: str = ""
     checkpoint_maximum: float | None = None
+    settings: str = ""
+    features: str = ""
 
 
 @dataclass(frozen=True, eq=False)

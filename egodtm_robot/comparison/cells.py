@@ -101,7 +101,7 @@ class Cell:
         return (*kept, *self.row.settings)
 
     def _place(self, config: GridConfig) -> str:
-        name = ",".join((self.row.encoder, *self.row.settings)).replace("/", "_")
+        name = self.row.folder
         if self.row.encoder in config.checkpoints:
             # Weights that were trained again are not what a finished run has measured.
             name += f"-{_digest(config.checkpoint(self.row.encoder, self.seed))[:8]}"

@@ -56,12 +56,22 @@ class Row:
     Attributes:
         name: in the table; it carries only what differs between rows.
         encoder: name of the group or of a checkpoint.
-        settings: overrides of ``train_bc`` that are this row's own.
+        settings: values of the axes that the benchmark was given, as overrides of ``train_bc``.
     """
 
     name: str
     encoder: str
     settings: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """What it would be called if everything differed between rows."""
+        return " ".join((self.encoder, *self.settings))
+
+    @property
+    def folder(self) -> str:
+        """Of its runs; ``compare`` names its arm by it."""
+        return ",".join((self.encoder, *self.settings)).replace("/", "_")
 
 
 @dataclass
@@ -119,9 +129,9 @@ class GridConfig:
     """A training run each; three or more, since single seeds rank nothing."""
 
     reference: str | None = None
-    """The row that the others are compared with, by its name: what differs between rows, such as
-    ``pixels policy=mlp`` where encoders and policies do. Null takes the first row of ``pixels``,
-    or the first of all where there is none."""
+    """The row that the others are compared with: its encoder and its settings, such as
+    ``pixels policy=mlp``, or as much of them as no other row has, in any order. Null takes the
+    first row of ``pixels``, or the first of all where there is none."""
 
     stop: Literal["complete", "decided"] = "complete"
     """When it is over. ``complete``: every row has every seed. ``decided``: seed after seed, until
@@ -156,8 +166,9 @@ class GridConfig:
 
         Raises:
             UnknownNameError: no such encoder, environment, protocol or policy, a checkpoint or a
-                reference that is no row.
-            ConfigurationError: nothing to run or something twice, fewer than two rows where
+                reference that fits no row.
+            ConfigurationError: nothing to run or something twice, a reference that fits several
+                rows, fewer than two rows where
                 ``stop=decided``, a margin or alpha of 0 or 1, a setting in ``vary`` or
                 ``overrides`` that has a field of its own, the runner is out of range, or a path
                 has a placeholder other than ``{seed}``.
@@ -201,8 +212,7 @@ class GridConfig:
                 "margin of 3 points is 0.03."
             )
         rows = [row.name for row in self.rows()]
-        if self.reference is not None and self.reference not in rows:
-            raise UnknownNameError("row of the benchmark", self.reference, rows)
+        self.reference_row()
         if self.stop == "decided" and len(rows) < 2:
             raise ConfigurationError(
                 "Expected at least two rows for stop=decided, which compares every row with the "
@@ -242,11 +252,27 @@ class GridConfig:
         return rows
 
     def reference_row(self) -> Row:
-        """The row that the others are compared with."""
+        """The row that the others are compared with.
+
+        Raises:
+            UnknownNameError: no row fits the reference.
+            ConfigurationError: several do.
+        """
         rows = self.rows()
-        if self.reference is not None:
-            return next(row for row in rows if row.name == self.reference)
-        return next((row for row in rows if row.encoder == "pixels"), rows[0])
+        if self.reference is None:
+            return next((row for row in rows if row.encoder == "pixels"), rows[0])
+        names = [row.name for row in rows]
+        whole = [row for row in rows if self.reference in (row.name, row.full_name, row.folder)]
+        parts = set(self.reference.split())
+        fitting = whole or [row for row in rows if parts <= {row.encoder, *row.settings}]
+        if not parts or not fitting:
+            raise UnknownNameError("row of the benchmark", self.reference, names)
+        if len(fitting) > 1:
+            raise ConfigurationError(
+                f"Expected a reference that fits one row, got {self.reference!r}, which fits "
+                f"{', '.join(repr(row.name) for row in fitting)}. Name one of these."
+            )
+        return fitting[0]
 
     def protocol_dir(self, protocol: str) -> Path:
         """The folder of a protocol's runs and table.

@@ -7,6 +7,7 @@ benchmark, or all of it. The runs of a folder are split into arms by the place t
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,35 +22,77 @@ _SEED_FOLDER = re.compile(r"(.*_)?seed_?\d+")
 _DIGEST = re.compile(r"-[0-9a-f]{8}$")
 
 
-def read_arms(paths: Sequence[Path], join: bool = False) -> tuple[Arm, ...]:
+def read_arms(paths: Sequence[Path], join: bool | None = None) -> tuple[Arm, ...]:
+    """The arms that paths hold; see :func:`find_arms`, which also says what it joined."""
+    arms, _ = find_arms(paths, join)
+    return arms
+
+
+def find_arms(
+    paths: Sequence[Path], join: bool | None = None
+) -> tuple[tuple[Arm, ...], tuple[str, ...]]:
     """The arms that paths hold, in the order of the paths.
 
-    Arms of one name in several paths are told apart by their paths, ``egodtm (few)`` and
-    ``egodtm (standard)``, unless they are joined.
+    Arms of one name in several paths are one arm if they are further runs of the same training:
+    equal settings and encoders, equal versions, and no run twice. Others are told apart by their
+    paths, ``egodtm (few)`` and ``egodtm (standard)``. Files do not tell the settings.
 
     Args:
         paths: folders of finished runs at any depth, or ``.csv`` and ``.csv.gz`` files, see
             :func:`~egodtm_robot.comparison.outcomes_csv.read_outcomes_csv`.
-        join: whether arms of one name in several paths are one arm, as for run seeds that lie in
-            different folders.
+        join: whether arms of one name in several paths are one arm, whatever their settings; None
+            decides as above.
+
+    Returns:
+        The arms, and a sentence about each name that lies in several paths, where it was decided.
 
     Raises:
         ArmsError: a path does not exist or holds no finished run, or an arm would have the same run
             twice.
         EgoDTMRobotError: a run or a file cannot be read.
     """
-    found = [(path, arm) for path in paths for arm in _arms_at(path)]
-    if join:
-        grouped: dict[str, list[RunEpisodes]] = {}
-        for _, arm in found:
-            grouped.setdefault(arm.name, []).extend(arm.runs)
-        return tuple(make_arm(name, runs) for name, runs in grouped.items())
-    names = [arm.name for _, arm in found]
+    grouped: dict[str, list[tuple[Path, Arm]]] = {}
+    for path in paths:
+        for arm in _arms_at(path):
+            grouped.setdefault(arm.name, []).append((path, arm))
     labels = _labels(paths)
-    return tuple(
-        replace(arm, name=f"{arm.name} ({labels[path]})") if names.count(arm.name) > 1 else arm
-        for path, arm in found
-    )
+    arms: list[Arm] = []
+    notes: list[str] = []
+    for name, found in grouped.items():
+        runs = [run for _, arm in found for run in arm.runs]
+        reason = _what_parts(runs) if join is None and len(found) > 1 else ""
+        if len(found) == 1 or join or (join is None and not reason):
+            arms.append(make_arm(name, runs))
+        else:
+            arms += [replace(arm, name=f"{name} ({labels[path]})") for path, arm in found]
+        if join is None and len(found) > 1:
+            notes.append(
+                f"`{name}` lies in {len(found)} paths and is told apart by them, because {reason}. "
+                "With join=true it is one arm, if no run is there twice."
+                if reason
+                else f"`{name}` is one arm of {len(found)} paths, whose runs have equal settings. "
+                "With join=false it is told apart by them."
+            )
+    return tuple(arms), tuple(notes)
+
+
+def _what_parts(runs: Sequence[RunEpisodes]) -> str:
+    """Why runs are not those of one arm; empty if they are."""
+    settings = {run.settings for run in runs}
+    if "" in settings:
+        return "the settings of its runs are not known"
+    if len(settings) > 1:
+        return "the settings of its runs differ"
+    features = {(run.condition.environment, run.features) for run in runs}
+    if len({environment for environment, _ in features}) < len(features):
+        return "the encoders of its runs differ"
+    if len({run.provenance for run in runs}) > 1:
+        return "its runs are of different versions"
+    places = Counter((run.condition, run.run_seed) for run in runs)
+    (condition, seed), count = places.most_common(1)[0]
+    if count > 1:
+        return f"run seed {seed} on {condition.environment} is there {count} times"
+    return ""
 
 
 def _arms_at(path: Path) -> list[Arm]:

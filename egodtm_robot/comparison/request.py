@@ -1,12 +1,13 @@
 """What a command compares: paths, the arms in them, and how they are compared."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 from egodtm_robot.comparison.arms import Arm, ConditionPart, split_arms
 from egodtm_robot.comparison.comparison import Comparison, compare_arms
-from egodtm_robot.comparison.reading import read_arms
+from egodtm_robot.comparison.differences import PairingError
+from egodtm_robot.comparison.reading import find_arms
 from egodtm_robot.core.configuration import Bounds
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 
@@ -31,9 +32,10 @@ class ComparisonRequest:
     confidence: Annotated[float, Bounds(0, 1)] = 0.95
     """Level of every interval. A test decides at one minus it."""
 
-    join: bool = False
-    """Whether arms of one name in several paths are one arm, as for run seeds that lie in different
-    folders. Otherwise they are told apart by their paths."""
+    join: bool | None = None
+    """Whether arms of one name in several paths are one arm; otherwise they are told apart by their
+    paths. Null joins them if they are further runs of the same training, with equal settings and
+    no run twice, and says what it did."""
 
     split: ConditionPart | None = None
     """Part of the condition by which each arm is split into several: ``look`` compares the same
@@ -63,7 +65,7 @@ def compare_paths(request: ComparisonRequest) -> tuple[tuple[Arm, ...], Comparis
             "Expected folders of finished runs or files of outcomes as runs, got none. Name them "
             "behind the command: RUNS_A RUNS_B."
         )
-    arms = read_arms([Path(path) for path in request.runs], request.join)
+    arms, notes = find_arms([Path(path) for path in request.runs], request.join)
     if request.split is not None:
         arms = split_arms(arms, request.split)
     if request.arms:
@@ -72,12 +74,16 @@ def compare_paths(request: ComparisonRequest) -> tuple[tuple[Arm, ...], Comparis
             if name not in known:
                 raise UnknownNameError("arm", name, list(known))
         arms = tuple(known[name] for name in request.arms)
-    comparison = compare_arms(
-        arms,
-        request.reference,
-        request.margin,
-        request.confidence,
-        allow_unpaired=request.allow_unpaired,
-        allow_mixed=request.allow_mixed,
-    )
-    return arms, comparison
+    try:
+        comparison = compare_arms(
+            arms,
+            request.reference,
+            request.margin,
+            request.confidence,
+            allow_unpaired=request.allow_unpaired,
+            allow_mixed=request.allow_mixed,
+        )
+    except PairingError as error:
+        # What was told apart may be what should be one arm.
+        raise PairingError(" ".join([str(error), *notes])) from error
+    return arms, replace(comparison, notes=(*notes, *comparison.notes))

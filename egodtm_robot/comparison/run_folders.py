@@ -12,6 +12,7 @@ from egodtm_robot.comparison.arms import Condition, RunEpisodes
 from egodtm_robot.comparison.provenance import Provenance
 from egodtm_robot.core.configuration import from_mapping
 from egodtm_robot.core.errors import EgoDTMRobotError
+from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.run_folder import CONFIG_FILE
 from egodtm_robot.core.seeding import Split
 from egodtm_robot.evaluation.outcomes import Outcome
@@ -19,6 +20,8 @@ from egodtm_robot.evaluation.results import RESULTS_FILE, FinishedRun
 from egodtm_robot.learning.protocol import ProtocolConfig, protocol_hash
 
 _TIMINGS = "timings.json"
+_NOT_OF_AN_ARM = ("seed", "run_dir", "device", "workers", "environments", "videos")
+_OF_A_TASK = ("_target_", "kind", "task")
 
 
 def run_folders(path: Path) -> list[Path]:
@@ -43,7 +46,7 @@ def episodes_of(run: FinishedRun) -> tuple[RunEpisodes, ...]:
     A run of before outcomes were written has totals alone, and no episode seeds.
     """
     results = run.results
-    provenance = run_provenance(run)
+    provenance, settings = run_provenance(run), _arm_settings(run)
     if run.outcomes is None:
         success = np.zeros(results.final["episodes"], dtype=bool)
         # In an order that means nothing: totals do not say which episodes were solved.
@@ -64,6 +67,8 @@ def episodes_of(run: FinishedRun) -> tuple[RunEpisodes, ...]:
             provenance=provenance,
             scene=str(results.environment.get("model_hash", "")),
             checkpoint_maximum=results.r3m_success_rate,
+            settings=settings,
+            features=str(results.encoder.get("fingerprint", "")),
         )
         for entry in entries
     )
@@ -86,6 +91,19 @@ def run_provenance(run: FinishedRun) -> Provenance:
     simulator = f"mujoco {mujoco}" if mujoco else ""
     settings = results.protocol_hash or _settings_hash(run)
     return Provenance(results.protocol, settings, toolkit, simulator)
+
+
+def _arm_settings(run: FinishedRun) -> str:
+    """What :attr:`RunEpisodes.settings` holds; empty where the folder has no ``config.yaml``."""
+    if run.folder is None:
+        return ""
+    try:
+        config = yaml.safe_load((run.folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        decisive = {name: one for name, one in config.items() if name not in _NOT_OF_AN_ARM}
+        env = {name: one for name, one in config["env"].items() if name not in _OF_A_TASK}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, AttributeError):
+        return ""
+    return hash_parts(json.dumps({**decisive, "env": env}, sort_keys=True, default=str))
 
 
 def _settings_hash(run: FinishedRun) -> str:

@@ -25,7 +25,7 @@ from egodtm_robot.demos.attributes import DemonstrationAttributes
 from egodtm_robot.demos.compatibility import check_compatible
 from egodtm_robot.demos.drawing import draw_episode
 from egodtm_robot.demos.episode import Episode
-from egodtm_robot.demos.store import DemonstrationStore, estimate_bytes
+from egodtm_robot.demos.store import DemonstrationStore, check_free_path, estimate_bytes
 from envs.contract import Demonstrator, EnvironmentDescription, RobotEnvironment
 from envs.options import EnvironmentConfig, Quality
 from envs.registry import make_environment
@@ -235,12 +235,14 @@ def check_collection(
 
     Raises:
         NoDemonstratorError: nobody can do the task.
+        StoreExistsError: something else than a store lies there.
         ForeignStoreError: the store there holds other demonstrations.
     """
     collection = _Collection.of(config)
     try:
         store = DemonstrationStore.open(path)
     except StoreNotFoundError:
+        check_free_path(path)
         return
     _check_same(store, collection, collection.attributes(config, noise, seed))
 

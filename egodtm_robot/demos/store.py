@@ -60,6 +60,37 @@ _REQUIRED = tuple(
 """Attributes that every store of demonstrations has, whatever its version."""
 
 
+_CONVERT = (
+    "If another toolkit's data set lies there, make a store of it: "
+    "python -m egodtm_robot.convert format=NAME path=... out=..."
+)
+
+
+def check_free_path(path: Path) -> None:
+    """Refuse a path that no new store can be made at.
+
+    Raises:
+        StoreExistsError: something else lies there.
+    """
+    if path.exists() and not path.is_dir():
+        raise StoreExistsError(
+            f"Expected a free path for a new store, but {path} is a file. {_CONVERT}"
+        )
+    foreign = _contents(path)
+    if foreign and not (path / ".commits").is_dir():
+        raise StoreExistsError(
+            f"Expected an empty folder for a new store, but {path} holds "
+            f"{', '.join(foreign[:3])}. Choose another path. {_CONVERT}"
+        )
+
+
+def _contents(path: Path) -> list[str]:
+    """Names in a folder but those that a new store has as well."""
+    if not path.is_dir():
+        return []
+    return sorted(p.name for p in path.iterdir() if p.name not in (".commits", "zarr.json"))
+
+
 class DemonstrationStore:
     """Demonstrations of one task under one randomization and visual preset.
 
@@ -88,17 +119,7 @@ class DemonstrationStore:
             DiskSpaceError: the disk is full.
         """
         path = Path(path)
-        if path.exists() and not path.is_dir():
-            raise StoreExistsError(f"Expected a free path for a new store, but {path} is a file.")
-        if path.is_dir():
-            foreign = sorted(
-                p.name for p in path.iterdir() if p.name not in (".commits", "zarr.json")
-            )
-            if foreign and not (path / ".commits").is_dir():
-                raise StoreExistsError(
-                    f"Expected an empty folder for a new store, but {path} holds "
-                    f"{', '.join(foreign[:3])}. Choose another path."
-                )
+        check_free_path(path)
         values = {k: v for k, v in dataclasses.asdict(attributes).items() if v is not None}
         values |= {"attempted_episodes": 0, "kept_episodes": 0}
         group = CommittedGroup.create(path, ROOT_RECORD, values, timeout_s=timeout_s)
@@ -122,7 +143,12 @@ class DemonstrationStore:
             StoreLockedError: another process kept appending for ``timeout_s``.
         """
         path = Path(path)
-        group = CommittedGroup.open(path, ROOT_RECORD, mode, timeout_s=timeout_s)
+        try:
+            group = CommittedGroup.open(path, ROOT_RECORD, mode, timeout_s=timeout_s)
+        except StoreNotFoundError as error:
+            if path.is_file() or _contents(path):
+                raise StoreNotFoundError(f"{error} {_CONVERT}") from error
+            raise
         lacking = [name for name in _REQUIRED if name not in group.attributes]
         if lacking:
             group.close()

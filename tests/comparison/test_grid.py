@@ -286,6 +286,35 @@ def test_runs_with_overrides_that_lie_in_the_plain_default_folder_still_count(
     assert again.started == []
 
 
+@pytest.mark.parametrize("encoders", [["pixels"], ["none", "pixels"]])
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "pixels policy=knn demos.episodes=10",
+        "demos.episodes=10 pixels policy=knn",
+        "pixels,policy=knn,demos.episodes=10",
+    ],
+)
+def test_a_reference_is_found_by_its_whole_name_whatever_varies(tmp_path, encoders, reference):
+    axes = {"encoders": encoders, "policies": ["mlp", "knn"], "vary": ["demos.episodes=10,25"]}
+    row = configure(tmp_path, **axes, reference=reference).reference_row()
+    assert (row.encoder, row.settings) == ("pixels", ("policy=knn", "demos.episodes=10"))
+
+
+@pytest.mark.parametrize(
+    ("axes", "reference", "found"),
+    [
+        ({"encoders": ["none", "pixels"], "policies": ["mlp"]}, "none", "none policy=mlp"),
+        ({"encoders": ["none", "pixels"], "policies": ["mlp"]}, "none policy=mlp", None),
+        ({"encoders": ["none"], "policies": ["mlp", "knn"]}, "policy=knn", "none policy=knn"),
+        ({"encoders": ["none", "pixels"], "vary": ["videos=1,2"]}, "videos=2 none", None),
+    ],
+)
+def test_a_reference_may_be_as_much_of_a_name_as_one_row_has(tmp_path, axes, reference, found):
+    row = configure(tmp_path, **axes, reference=reference).reference_row()
+    assert sorted(row.full_name.split()) == sorted((found or reference).split())
+
+
 @pytest.mark.parametrize("nothing", ["encoders", "environments", "protocols", "seeds"])
 def test_a_benchmark_of_nothing_is_refused(tmp_path, nothing):
     with pytest.raises(ConfigurationError, match=nothing):
@@ -318,6 +347,12 @@ def test_a_benchmark_of_nothing_is_refused(tmp_path, nothing):
         ({"margin": 0.0}, ConfigurationError, "margin and alpha between 0 and 1"),
         ({"alpha": 1.0}, ConfigurationError, "margin and alpha between 0 and 1"),
         ({"reference": "pixel"}, UnknownNameError, "row of the benchmark 'pixel'.*'pixels'"),
+        (
+            {"encoders": ["none", "pixels"], "policies": ["mlp", "knn"], "reference": "policy=mlp"},
+            ConfigurationError,
+            "'policy=mlp', which fits 'none policy=mlp', 'pixels policy=mlp'",
+        ),
+        ({"reference": ""}, UnknownNameError, "row of the benchmark ''"),
         ({"stop": "decided", "encoders": ["none"]}, ConfigurationError, "at least two rows"),
         ({"runner": {**HERE, "workers": -1}}, ConfigurationError, "runner.workers"),
         ({"runner": {**HERE, "threads": 2}}, ConfigurationError, "runner.threads"),

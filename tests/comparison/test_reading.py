@@ -2,9 +2,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from egodtm_robot.comparison.arms import ArmsError
-from egodtm_robot.comparison.reading import read_arms
+from egodtm_robot.comparison.reading import find_arms, read_arms
 from egodtm_robot.evaluation.results import ResultsError
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
@@ -54,6 +55,9 @@ def test_arms_of_one_name_in_several_paths_are_told_apart_by_the_paths(tmp_path)
     write_grid(tmp_path / "more", {"pixels": 0.5})
     paths = [tmp_path / "few/runs", tmp_path / "standard/runs", tmp_path / "more"]
     assert names(paths) == ["egodtm (few/runs)", "egodtm (standard/runs)", "pixels"]
+    _, (note,) = find_arms(paths)
+    assert "`egodtm` lies in 2 paths" in note
+    assert "because the settings of its runs are not known" in note
 
 
 def test_joined_paths_add_their_run_seeds_to_one_arm(tmp_path):
@@ -63,6 +67,51 @@ def test_joined_paths_add_their_run_seeds_to_one_arm(tmp_path):
     assert {run.run_seed for run in arm.runs} == {0, 1, 2}
     with pytest.raises(ArmsError, match=r"one run of egodtm for kitchen_knob.*run seed 0.*first"):
         read_arms([tmp_path / "first", tmp_path / "first" / "kitchen_knob"], join=True)
+
+
+def write_grid_of(folder, seeds, tasks=("kitchen_knob",), epochs=5, fingerprint="0123", **fields):
+    """A grid with runs that know their settings, each with its own task and seed."""
+    encoder = {"name": "egodtm", "fingerprint": fingerprint}
+    for task in tasks:
+        for seed in seeds:
+            run = folder / task / "egodtm" / f"seed_{seed}"
+            write_run(run, [True, False], seed, task, **fields, encoder=encoder)
+            env = {"kind": "kitchen", "task": task, "cameras": ["wrist"]}
+            config = {"env": env, "seed": seed, "run_dir": str(run), "workers": seed}
+            (run / "config.yaml").write_text(yaml.safe_dump({**config, "policy": {"n": epochs}}))
+
+
+def test_further_seeds_and_environments_of_one_training_are_one_arm(tmp_path):
+    write_grid_of(tmp_path / "first", [0, 1])
+    write_grid_of(tmp_path / "further", [2, 3])
+    # Features are reduced to those that matter in a task.
+    write_grid_of(tmp_path / "light", [0], ["kitchen_light"], fingerprint="89ab")
+    paths = [tmp_path / "first", tmp_path / "further", tmp_path / "light"]
+    (arm,), (note,) = find_arms(paths)
+    assert arm.name == "egodtm"
+    found = [(run.condition.environment, run.run_seed) for run in arm.runs]
+    assert found == [*(("kitchen_knob", seed) for seed in range(4)), ("kitchen_light", 0)]
+    assert "`egodtm` is one arm of 3 paths" in note
+    arms, notes = find_arms(paths[:2], join=False)
+    assert [arm.name for arm in arms] == ["egodtm (first)", "egodtm (further)"]
+    assert notes == ()
+
+
+@pytest.mark.parametrize(
+    ("seeds", "other", "reason"),
+    [
+        ([1, 2], {}, "run seed 1 on kitchen_knob is there 2 times"),
+        ([2], {"epochs": 6}, "the settings of its runs differ"),
+        ([2], {"fingerprint": "4567"}, "the encoders of its runs differ"),
+        ([2], {"versions": {"egodtm-robot": "0.2.0"}}, "its runs are of different versions"),
+    ],
+)
+def test_what_may_be_another_training_is_told_apart_and_said(tmp_path, seeds, other, reason):
+    write_grid_of(tmp_path / "first", [0, 1])
+    write_grid_of(tmp_path / "second", seeds, **other)
+    arms, (note,) = find_arms([tmp_path / "first", tmp_path / "second"])
+    assert [arm.name for arm in arms] == ["egodtm (first)", "egodtm (second)"]
+    assert f"because {reason}. With join=true" in note
 
 
 def test_two_runs_of_one_arm_and_seed_in_a_folder_are_refused(tmp_path):

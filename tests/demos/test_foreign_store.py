@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 import zarr
 
-from egodtm_robot.core.errors import InvalidEpisodeError
+from egodtm_robot.core.errors import (
+    InvalidEpisodeError,
+    StoreExistsError,
+    StoreNotFoundError,
+)
 from egodtm_robot.demos import DemonstrationStore, foreign_attributes
+from egodtm_robot.demos.collection import check_collection
 from egodtm_robot.demos.verify import main as verify
+from envs.kitchen.config import KitchenConfig
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
 from fake_foreign_stores import ORIGIN, make_foreign_episode, make_foreign_store
@@ -96,3 +102,16 @@ def test_images_of_another_size_are_refused(tmp_path):
         pytest.raises(InvalidEpisodeError, match=r"\(12, 12\) of camera 'wrist'"),
     ):
         store.append_episode(episode)
+
+
+def test_a_data_set_in_the_place_of_a_store_leads_to_its_conversion(tmp_path):
+    (tmp_path / "so100/meta").mkdir(parents=True)
+    (tmp_path / "lift.hdf5").touch()
+    for name in ("so100", "lift.hdf5"):
+        with pytest.raises(StoreNotFoundError, match="egodtm_robot.convert format=NAME"):
+            DemonstrationStore.open(tmp_path / name)
+        with pytest.raises(StoreExistsError, match="egodtm_robot.convert format=NAME"):
+            check_collection(KitchenConfig(), tmp_path / name)
+    with pytest.raises(StoreNotFoundError, match="make the store first.$"):
+        DemonstrationStore.open(tmp_path / "nowhere")
+    check_collection(KitchenConfig(), tmp_path / "nowhere")

@@ -63,7 +63,7 @@ def write_run(
         protocol: its name.
         settings: of the protocol, as in ``config.yaml``; None for a folder without that file.
         look: name of the visual preset.
-        encoder: its name.
+        encoder: its name, or all that results say of it.
         results: further fields of the results.
     """
     folder.mkdir(parents=True)
@@ -87,7 +87,7 @@ def write_run(
             "randomization": "default",
             "model_hash": f"{environment}!",
         },
-        "encoder": {"name": encoder},
+        "encoder": encoder if isinstance(encoder, dict) else {"name": encoder},
         "policy": "mlp",
         "protocol": protocol,
         "seed": seed,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from egodtm_robot.core.errors import MissingPackageError, OutputPathError
+from egodtm_robot.core.errors import EgoDTMRobotError, MissingPackageError, OutputPathError
 from egodtm_robot.core.graphs import distances, resizing
 from egodtm_robot.core.graphs.graph import Graph, GraphExportError
 from egodtm_robot.core.graphs.parity import Parity, compare
@@ -120,6 +120,8 @@ def _exported(graph: Graph) -> tuple[torch.export.ExportedProgram, int | None]:
     try:
         # Two rows: the exporter takes an axis of one for a constant.
         return _recorded(graph, module, 2, torch.export.Dim("batch")), None
+    except EgoDTMRobotError:
+        raise  # the network says by itself why it cannot be written
     except Exception as error:  # anything that its Python code does can fail here
         try:
             # Python's len() of a batch, for one, makes the number of rows a constant. A robot has

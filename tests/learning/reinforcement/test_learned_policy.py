@@ -1,5 +1,6 @@
 """Policies that act as the actors of Stable-Baselines3 do."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from stable_baselines3.common.policies import BasePolicy, MultiInputActorCriticP
 from stable_baselines3.sac.policies import MultiInputPolicy
 
 from egodtm_robot.core.errors import PolicyOptionError
-from egodtm_robot.deployment.policy_graph import PolicyNetwork
+from egodtm_robot.core.graphs import Graph, GraphFormat, write_graph
+from egodtm_robot.deployment.policy_graph import PolicyNetwork, policy_graph
 from egodtm_robot.encoders.features import FeaturePipeline
 from egodtm_robot.encoders.state import NoEncoder
 from egodtm_robot.learning.reinforcement.agent import Agent
@@ -21,6 +23,9 @@ from policies.base import Policy
 from policies.checkpoints import load_policy, save_policy
 from policies.mlp import MLPPolicy, MLPPolicyConfig
 from policies.spec import FeatureShape, PolicySpec
+
+sys.path.append(str(Path(__file__).parents[2] / "fakes"))
+from fake_encoders import FramePair
 
 SPEC = PolicySpec(3, 2, {"left": FeatureShape(1, 5)})
 SCALE = np.array([0.2, 0.4], np.float32)
@@ -114,11 +119,56 @@ def test_a_correction_of_a_policy_without_memory_is_one_network() -> None:
     np.testing.assert_allclose(plan[:, 0].numpy(), expected, atol=1e-6)
 
 
-def test_a_correction_of_a_policy_with_memory_is_refused_as_one_network() -> None:
+FRAMES = PolicySpec(3, 2, {"left": FeatureShape(4, 2)})
+ROBOT = {"cameras": {"left": (16, 20)}}
+
+
+def correction_graph(base: MLPPolicy) -> Graph:
+    """What SAC made of a clone that sees what FramePair does, as one network."""
+    base.initialize(torch.Generator().manual_seed(1))
+    boxes = {
+        "proprioception": spaces.Box(-9, 9, (3,)),
+        "features/left": spaces.Box(-9, 9, (4, 2)),
+        BASE_ACTION: spaces.Box(-1, 1, (2,)),
+    }
+    found = MultiInputPolicy(
+        spaces.Dict(boxes),
+        spaces.Box(-1.0, 1.0, (2,)),
+        lambda _: 1e-3,
+        net_arch=[6],
+        features_extractor_class=TokenFeatures,
+        features_extractor_kwargs={"trunk": base},
+    )
+    policy = learned_policy(found, base.eval(), SCALE)
+    assert policy is not None
+    return policy_graph(policy, FeaturePipeline(FramePair()), ROBOT, {})
+
+
+@pytest.mark.parametrize(("format", "suffix"), [("onnx", "onnx"), ("torch_export", "pt2")])
+def test_a_correction_is_written_with_its_clone_and_encoder(
+    tmp_path: Path, format: GraphFormat, suffix: str
+) -> None:
+    base = MLPPolicy(MLPPolicyConfig(hidden=[8]), FRAMES)
+    graph = correction_graph(base)
+    assert list(graph.sample(1, 0)) == ["proprioception", "images/left"]
+    # The file is compared with encoder, clone and correction before it gets its name.
+    write_graph(graph, tmp_path / f"policy.{suffix}", format)
+    alone = policy_graph(base, FeaturePipeline(FramePair()), ROBOT, {})
+    inputs = graph.sample(4, 1)
+    corrections = np.abs(graph.reference(inputs) - alone.reference(inputs)).reshape(-1, 2)
+    assert corrections.max() > 0.01
+    assert (corrections <= SCALE + 1e-6).all()
+
+
+def test_a_correction_of_a_policy_with_memory_is_refused_as_one_network(tmp_path: Path) -> None:
     base = mlp(history=2)
     policy = learned_policy(actor("sac", True), base, SCALE)
     assert isinstance(policy, ActorPolicy)
     with pytest.raises(PolicyOptionError, match="history=2"):
         policy.precompute(policy.tensors(observations(2)))
+    graph = correction_graph(MLPPolicy(MLPPolicyConfig(hidden=[8], action_chunk=3), FRAMES))
+    with pytest.raises(PolicyOptionError, match="action_chunk=3"):
+        write_graph(graph, tmp_path / "policy.pt2", "torch_export")
+    assert not list(tmp_path.iterdir())
     with pytest.raises(PolicyOptionError, match="train_rl"):
         policy.loss(None)  # type: ignore[arg-type]
