@@ -27,12 +27,12 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from egodtm_robot.comparison.command_runs import CommandRun, run_commands
 from egodtm_robot.comparison.grid import run_grid
 from egodtm_robot.comparison.grid_config import GridConfig
-from egodtm_robot.core.paired_means import paired_difference
 from egodtm_robot.core.processes.local import LocalRunner
 from egodtm_robot.core.processes.runner import LOCAL_RUNNER
 from egodtm_robot.core.processes.threads import available_cores
@@ -197,17 +197,19 @@ def interval(values: Sequence[float]) -> str:
     mean = float(np.mean(values))
     if len(values) < 2:
         return f"{mean:.3f}"
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
-    return f"{mean:.3f} ± {half:.3f}"
+    return f"{mean:.3f} ± {_half(values):.3f}"
 
 
 def difference(values: Sequence[float], reference: Sequence[float]) -> str:
-    """The mean difference over seeds and its 95 % interval."""
-    found = paired_difference(
-        np.array(values), np.array(reference), [str(seed) for seed in range(len(values))]
-    )
-    low, high = found.interval
-    return f"{found.value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    """The mean difference over seeds and Student's 95 % interval of the paired differences."""
+    differences = np.array(values) - np.array(reference)
+    mean, half = float(differences.mean()), _half(differences)
+    return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
+
+
+def _half(values: Sequence[float] | NDArray[np.float64]) -> float:
+    deviation = float(np.std(values, ddof=1))
+    return float(stats.t.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
 
 
 def tables(scores: Scores, columns: dict[str, str]) -> str:
