@@ -459,14 +459,10 @@ def action_error(
     elementwise = nn.functional.mse_loss if loss == "mse" else nn.functional.l1_loss
     if valid.shape[1] == 1:  # the present step always does
         return elementwise(predicted, wanted)
-    weights = valid if discount == 1 else valid * discount ** _places(valid)
+    places = torch.arange(valid.shape[1], device=valid.device)
+    weights = valid if discount == 1 else valid * discount**places
     errors = elementwise(predicted, wanted, reduction="none").mean(2) * weights
     return errors.sum() / weights.sum()
-
-
-def _places(valid: Tensor) -> Tensor:
-    """0 to C - 1, on the device of ``valid`` (B, C)."""
-    return torch.arange(valid.shape[1], device=valid.device)
 
 
 def _next_seeds(

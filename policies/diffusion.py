@@ -134,7 +134,10 @@ class DiffusionPolicy(TokenPolicy):
         times = self.denoising.times(uniform)
         noised = self.denoising.noised(wanted, noise, times)
         observed = self.observed(batch.observation, generator)
-        said = self.denoiser(noised, times, observed, generator)
+        if isinstance(self.denoiser, TransformerDenoiser):
+            said = self.denoiser(noised, times, observed, generator)
+        else:
+            said = self.denoiser(noised, times, observed)
         loss, discount = self.config.loss, self.config.chunk_discount
         return action_error(said, wanted, batch.valid, loss, discount), {}
 
@@ -172,13 +175,7 @@ class MLPDenoiser(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.out = nn.Linear(width, chunk * actions)
 
-    def forward(
-        self,
-        noised: Tensor,
-        times: Tensor,
-        observed: Tensor,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
+    def forward(self, noised: Tensor, times: Tensor, observed: Tensor) -> Tensor:
         """(B, C, A), (B,) and (B, F) to (B, C, A)."""
         told = (observed, _time_numbers(times, _TIME_NUMBERS), noised.flatten(1))
         return self.out(self.layers(torch.cat(told, dim=1))).unflatten(1, self.shape)

@@ -88,7 +88,7 @@ class Composer:
     def __init__(self, primary: str, loader: ConfigLoader, schema: object) -> None:
         self._primary = primary
         self._loader = loader
-        values = OmegaConf.to_container(OmegaConf.create(schema))  # type: ignore[call-overload]
+        values = OmegaConf.to_container(OmegaConf.structured(schema))
         assert isinstance(values, dict)
         self._settings = {
             str(name)
