@@ -71,6 +71,18 @@ def saved(policy: Policy, folder: Path) -> Policy:
     return load_policy(folder / "policy").policy
 
 
+def correction(boxes: dict[str, spaces.Space], base: MLPPolicy) -> MultiInputPolicy:
+    """A network of Stable-Baselines3 that reads what the clone reads, and its action."""
+    return MultiInputPolicy(
+        spaces.Dict(boxes),
+        spaces.Box(-1.0, 1.0, (2,)),
+        lambda _: 1e-3,
+        net_arch=[6],
+        features_extractor_class=TokenFeatures,
+        features_extractor_kwargs={"trunk": base},
+    )
+
+
 @pytest.mark.parametrize("kind", ["ppo", "sac"])
 @pytest.mark.parametrize("base", [None, {}, {"history": 2, "action_chunk": 3}])
 def test_a_policy_acts_as_the_actor_over_episodes(
@@ -100,14 +112,7 @@ def test_a_correction_of_a_policy_without_memory_is_one_network() -> None:
     base = MLPPolicy(MLPPolicyConfig(hidden=[8]), spec)
     base.initialize(torch.Generator().manual_seed(1))
     boxes = {"proprioception": spaces.Box(-9, 9, (3,)), BASE_ACTION: spaces.Box(-1, 1, (2,))}
-    found = MultiInputPolicy(
-        spaces.Dict(boxes),
-        spaces.Box(-1.0, 1.0, (2,)),
-        lambda _: 1e-3,
-        net_arch=[6],
-        features_extractor_class=TokenFeatures,
-        features_extractor_kwargs={"trunk": base},
-    )
+    found = correction(boxes, base)
     policy = learned_policy(found, base, SCALE)
     assert policy is not None
     states = observations(3)["proprioception"]
@@ -131,14 +136,7 @@ def correction_graph(base: MLPPolicy) -> Graph:
         "features/left": spaces.Box(-9, 9, (4, 2)),
         BASE_ACTION: spaces.Box(-1, 1, (2,)),
     }
-    found = MultiInputPolicy(
-        spaces.Dict(boxes),
-        spaces.Box(-1.0, 1.0, (2,)),
-        lambda _: 1e-3,
-        net_arch=[6],
-        features_extractor_class=TokenFeatures,
-        features_extractor_kwargs={"trunk": base},
-    )
+    found = correction(boxes, base)
     policy = learned_policy(found, base.eval(), SCALE)
     assert policy is not None
     return policy_graph(policy, FeaturePipeline(FramePair()), ROBOT, {})
