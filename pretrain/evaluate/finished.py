@@ -146,7 +146,7 @@ def _number(text: str | None) -> float:
         return float(text == "True")
     if text == "":
         return math.nan
-    value = float(text or "nothing")
+    value = math.nan if text is None else float(text)  # a short line has no such cell
     if not math.isfinite(value):
         raise ValueError(text)
     return value
