@@ -116,8 +116,8 @@ class Clip:
         source: data set that it comes from.
         licence: under which it may be passed on.
         extra: anything else that JSON can hold.
-        segmentation: uint8 (T, h, w), normals: float32 (T, h, w, 3), points: float32 (P, h, w, 2);
-            dense truth of :mod:`pretrain.clips.dense`, or None.
+        segmentation: uint8 (T, h, w), normals: float32 (T, h, w, 3), points: float32 (P, h, w, 2),
+            looks: uint8 (T, H, W, 3); dense truth of :mod:`pretrain.clips.dense`, or None.
     """
 
     frames: np.ndarray
@@ -137,6 +137,7 @@ class Clip:
     segmentation: np.ndarray | None = None
     normals: np.ndarray | None = None
     points: np.ndarray | None = None
+    looks: np.ndarray | None = None
 
     @property
     def dense(self) -> tuple[str, ...]:
@@ -195,6 +196,8 @@ class Clip:
         self.boxes.check(length)
 
     def _check_dense(self, length: int) -> None:
+        if self.looks is not None:
+            _check_array("looks", self.looks, np.uint8, self.frames.shape)
         pairs = len(frame_pairs(length))
         for name, dtype, first, last in (
             ("segmentation", np.uint8, length, ()),

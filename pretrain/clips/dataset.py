@@ -209,7 +209,7 @@ class ClipDataset(Dataset):
             if not store.has(kind)[self.clips].all():
                 raise DatasetError(
                     f"Expected clips with {kind} in {', '.join(map(str, store.paths))}, which "
-                    "objective.dense is trained on, got clips without. Draw them with "
+                    "the objective is trained on, got clips without. Draw them with "
                     f"synthetic.dense=[{','.join(spec.dense)}], or set its weight to 0."
                 )
         self.store = store
@@ -257,6 +257,16 @@ class ClipDataset(Dataset):
         negatives = list(values["distractors"]) if contrasted else []
         if random is not None:
             negatives = [negatives[i] for i in random.permutation(len(negatives))]
+        maps: dict[DenseKind, np.ndarray] = {
+            kind: values[kind] for kind in spec.dense if kind != "looks"
+        }
+        dense = crop_dense(maps, crop, spec.dense_cells, spec.dense_tokens)
+        if "looks" in spec.dense:
+            looks = values["looks"]
+            if random is not None:
+                # Colors of its own, so that the two looks differ by more than the simulator drew.
+                looks = jitter(looks, self.augmentation, random)
+            dense["looks"] = crop_frames(looks, crop, spec.resolution)
         return _Sample(
             crop_frames(frames, crop, spec.resolution),
             values[text],
@@ -266,12 +276,7 @@ class ClipDataset(Dataset):
             negatives[: spec.negatives],
             named_things(values[text], boxes)[: spec.names] if boxes is not None else [],
             action_numbers(action_of(values["extra"])) if spec.actions else None,
-            crop_dense(
-                {kind: values[kind] for kind in spec.dense},
-                crop,
-                spec.dense_cells,
-                spec.dense_tokens,
-            ),
+            dense,
             None
             if spec.teacher_grid is None
             else crop_tokens(values["teacher"], crop, spec.teacher_grid),

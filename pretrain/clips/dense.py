@@ -1,6 +1,6 @@
 """Dense truth that only a simulator has: what each pixel shows, how it is turned, where it goes.
 
-Three kinds, each stored on request beside the depth maps and as large as they are:
+Four kinds, each stored on request. The first three are as large as the depth maps they lie beside:
 
 ================  ==================================================================================
 ``segmentation``  uint8 (T, h, w): the class of what a pixel shows, an index in :data:`CLASSES`
@@ -10,12 +10,14 @@ Three kinds, each stored on request beside the depth maps and as large as they a
                   later one the surface point lies that a pixel of the earlier one shows: shares of
                   the image from the left and the top; NaN where it is hidden, out of the image or
                   not known (skin bends, so hands have none)
+``looks``         uint8 (T, H, W, 3), as large as the frames: the same scene, hands and camera under
+                  other lights, colors and textures
 ================  ==================================================================================
 """
 
 from typing import Literal, get_args
 
-DenseKind = Literal["segmentation", "normals", "points"]
+DenseKind = Literal["segmentation", "normals", "points", "looks"]
 """What may be stored."""
 
 DENSE_KINDS: tuple[DenseKind, ...] = get_args(DenseKind)

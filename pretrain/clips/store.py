@@ -18,10 +18,11 @@ was appending. One chunk is one clip wherever a clip is large.
         segmentation (C, T, h, w) uint8
         normals (C, T, h, w, 3) int8      times 1 / 127; all 0 where not known
         points (C, Q, h, w, 2) uint16     times 1 / 65,534; 65,535 where not known
+        looks (C, T, H, W, 3) uint8
     shard_0001/ ...
 
 Text and boxes are ragged: ``index`` holds where those of each clip end. Depth, masks and pose exist
-for the clips that have them; ``index`` holds their row, or -1. The last three are dense truth (see
+for the clips that have them; ``index`` holds their row, or -1. The last four are dense truth (see
 :mod:`pretrain.clips.dense`): a store says which of it its clips have, and then all of them have it.
 """
 
@@ -82,6 +83,7 @@ _CHUNK_ROWS = {
     "segmentation": 1,
     "normals": 1,
     "points": 1,
+    "looks": 1,
     "text": 65_536,
     "boxes/labels": 1_024,
     "boxes/xyxy": 1_024,
@@ -550,7 +552,7 @@ def _decode_depth(codes: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _encode_dense(kind: str, values: np.ndarray) -> np.ndarray:
-    if kind == "segmentation":
+    if kind in ("segmentation", "looks"):
         return values
     known = ~np.isnan(values)
     if kind == "normals":
@@ -560,7 +562,7 @@ def _encode_dense(kind: str, values: np.ndarray) -> np.ndarray:
 
 
 def _decode_dense(kind: str, codes: np.ndarray) -> np.ndarray:
-    if kind == "segmentation":
+    if kind in ("segmentation", "looks"):
         return codes
     if kind == "normals":
         values = codes.astype(np.float32)

@@ -78,9 +78,9 @@ class PretrainConfig:
                 f"weights of its own, got {self.training.stem_rate}."
             )
         self.objective.equip(self.model)
-        dense = self.objective.dense
-        if dense.weights and self.data.kind == "synthetic":
-            kinds = {*self.data.synthetic.dense, *dense.truth}
+        wanted = self.objective.dense_truth
+        if wanted and self.data.kind == "synthetic":
+            kinds = {*self.data.synthetic.dense, *wanted}
             self.data.synthetic.dense = [kind for kind in DENSE_KINDS if kind in kinds]
 
     def check_heads(self) -> None:
@@ -99,14 +99,14 @@ class PretrainConfig:
         if self.objective.reads_stem and not stem:
             raise ConfigurationError(
                 "Expected a model with a stem (model.vision.stem=efficientnet_lite0) for "
-                "objective.anchor, objective.crop_decoder.source=stem, "
+                "objective.anchor, objective.looks, objective.crop_decoder.source=stem, "
                 "objective.distill_into=stem and objective.dense.attach=stem, got "
                 "model.vision.stem=pixels."
             )
         if self.objective.reads_stem and not self.training.stem_rate:
             raise ConfigurationError(
-                "Expected training.stem_rate above 0 for objective.anchor, and for a crop, a "
-                "teacher or dense truth at the stem, got 0: the stem would not learn. Set "
+                "Expected training.stem_rate above 0 for objective.anchor and looks, and for a "
+                "crop, a teacher or dense truth at the stem, got 0: the stem would not learn. Set "
                 "training.stem_rate=0.6, or objective.crop_decoder.source=class, "
                 "objective.distill_into=patches or objective.dense.attach=patches."
             )

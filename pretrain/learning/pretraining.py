@@ -183,12 +183,12 @@ def sample_spec(config: PretrainConfig) -> SampleSpec:
 
 def _dense_spec(config: PretrainConfig) -> dict[str, Any]:
     vision, dense = config.model.vision, config.objective.dense
-    if not dense.weights:
+    if not config.objective.dense_truth:
         return {}
     rows = vision.image_size // vision.patch_size
     cells = rows * dense.cells
     return {
-        "dense": dense.truth,
+        "dense": config.objective.dense_truth,
         "dense_cells": (cells, cells),
         "dense_tokens": (rows, rows),
     }

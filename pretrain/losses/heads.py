@@ -12,6 +12,7 @@ from pretrain.losses.anchor import StemAnchor
 from pretrain.losses.crop import crop_loss, crop_patches, draw_crops
 from pretrain.losses.dense import dense_losses
 from pretrain.losses.features import feature_loss
+from pretrain.losses.looks import LookTarget
 from pretrain.losses.objective import ObjectiveConfig
 from pretrain.model import EgoDTM, EgoDTMOutput, VideoFeatures
 from pretrain.model.crop_decoder import CropDecoder
@@ -53,8 +54,8 @@ class ModelWithHeads(nn.Module):
         stem, width = EfficientNetStem.channels, vision.width
         if objective.reads_stem and model.visual.stem is None:
             raise ConfigurationError(
-                "Expected a model with a stem for objective.anchor, or for a crop, a teacher or "
-                "dense truth at the stem; set model.vision.stem=efficientnet_lite0, or "
+                "Expected a model with a stem for objective.anchor or looks, or for a crop, a "
+                "teacher or dense truth at the stem; set model.vision.stem=efficientnet_lite0, or "
                 "objective.crop_decoder.source=class, objective.distill_into=patches or "
                 "objective.dense.attach=patches."
             )
@@ -79,6 +80,10 @@ class ModelWithHeads(nn.Module):
             if head is not None:
                 head.to_empty(device="cpu")
         self.anchor = StemAnchor() if objective.anchor else None
+        self.looks = None
+        if objective.looks:
+            assert model.visual.stem is not None
+            self.looks = LookTarget(model.visual.stem)
         heads: tuple[nn.Module | None, ...] = (self.crop, self.teacher, self.anchor, self.dense)
         for place, one in enumerate(heads):
             if one is None:
@@ -127,6 +132,12 @@ class ModelWithHeads(nn.Module):
         if self.anchor is not None:
             assert features is not None
             output.further["anchor"] = self.anchor(frames, features, grid)
+        if self.looks is not None:
+            assert features is not None
+            assert dense is not None
+            assert self.model.visual.stem is not None
+            other = self.model.visual.stem.features(dense["looks"])
+            output.further["looks"] = self.looks(frames, dense["looks"], features, other)
         if self.crop is not None:
             output.further["crop"] = self._crop_loss(frames, features, output.video)
         if self.teacher is not None:

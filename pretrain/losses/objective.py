@@ -8,6 +8,7 @@ from torch import nn
 
 from egodtm_robot.core.errors import ConfigurationError
 from pretrain.clips.dataset import ClipBatch, Text
+from pretrain.clips.dense import DenseKind
 from pretrain.losses import (
     DepthLossConfig,
     RegionTarget,
@@ -47,6 +48,10 @@ class ObjectiveConfig:
     anchor: float = 0.0
     """Weight of the stem's anchor: through a small translator its features must still give those of
     ImageNet's stem. For a stem that learns (``training.stem_rate``)."""
+
+    looks: float = 0.0
+    """Weight of seeing the same under other lights, colors and textures: from either look the stem
+    must give what its frozen self gives on average over both. Clips have to hold ``looks``."""
 
     crop: float = 0.0
     """Weight of rebuilding a crop of a frame from one token of the whole frame and a few of the
@@ -135,6 +140,11 @@ class ObjectiveConfig:
         return max(self.region_names, self.entity_names) > 0
 
     @property
+    def dense_truth(self) -> tuple[DenseKind, ...]:
+        """What clips have to hold beside depth, see :mod:`pretrain.clips.dense`."""
+        return (*self.dense.truth, "looks") if self.looks else self.dense.truth
+
+    @property
     def has_heads(self) -> bool:
         """Whether there are heads that are no part of the model, :mod:`pretrain.losses.heads`."""
         return bool(self.dense.weights) or any(self.weights[name] > 0 for name in _HEADS)
@@ -142,7 +152,7 @@ class ObjectiveConfig:
     @property
     def reads_stem(self) -> bool:
         """Whether a head reads the stem's features."""
-        at_stem = self.anchor > 0
+        at_stem = max(self.anchor, self.looks) > 0
         at_stem |= self.crop > 0 and self.crop_decoder.source == "stem"
         at_stem |= self.distill > 0 and self.distill_into == "stem"
         return at_stem or (bool(self.dense.weights) and self.dense.attach == "stem")
@@ -172,7 +182,7 @@ class ObjectiveConfig:
 
 
 _PARTS = ("text", "depth", "region", "region_names", "entities", "entity_names")
-_HEADS = ("anchor", "crop", "distill")
+_HEADS = ("anchor", "looks", "crop", "distill")
 
 
 def freeze_unused(model: EgoDTM, objective: ObjectiveConfig) -> None:

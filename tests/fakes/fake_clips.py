@@ -85,6 +85,7 @@ def make_dense_clip(seed: int, **options: Any) -> Clip:
         inside = ((there >= 0) & (there <= 1)).all(axis=-1)
         points.append(np.where((seen & inside)[..., None], there, np.float32(np.nan)))
     clip.points = np.stack(points)
+    clip.looks = 255 - clip.frames
     return clip
 
 

@@ -22,6 +22,7 @@ from pretrain.clips.synthetic.captions import (
     narration,
 )
 from pretrain.clips.synthetic.hand import SIDES, Side
+from pretrain.clips.synthetic.looks import another_look
 from pretrain.clips.synthetic.poses import pose, quaternions, transform
 from pretrain.clips.synthetic.room import FIRST_TRACK, Domain, Room, RoomMaker
 from pretrain.clips.synthetic.stage import Drawing, Part, Picture, Stage, Thing
@@ -55,6 +56,7 @@ _SMALL = ("knob", "switch", "button")
 # A stream of random numbers that never meets that of a scene, whose attempts are fewer: the same
 # seed has the same room and action in every view.
 _VIEW = 1_000
+_LOOK = 2_000
 
 
 @dataclass
@@ -82,7 +84,8 @@ class SyntheticClipConfig:
 
     dense: list[DenseKind] = field(default_factory=list, metadata=ADDED_LATER)
     """Further truth that is stored with the clips, any of ``segmentation`` (by class, handles and
-    knobs among them), ``normals`` and ``points`` (the same surface point in two frames)."""
+    knobs among them), ``normals``, ``points`` (the same surface point in two frames) and ``looks``
+    (the frames under other lights and colors)."""
 
     actions: list[str] | None = None
     """Only these actions; null for all."""
@@ -188,6 +191,9 @@ class SyntheticClips:
         boxes = _boxes(room, performance, paths, drawing)
         if not _is_seen(performance, room, drawing):
             return None
+        if "looks" in config.dense:
+            look = np.random.default_rng([*self._stream, seed, _LOOK])
+            drawing.dense["looks"] = self.stage.draw_frames(another_look(look, picture, self.bank))
         return self._clip(rng, seed, room, performance, head, drawing, boxes, idle, paths)
 
     def _hands(

@@ -193,9 +193,10 @@ class Stage:
             self._tracks[self._bones[side]] = track + 1
         self._colors = OffscreenRenderer(self.model, resolution, resolution)
         self._maps = OffscreenRenderer(self.model, map_resolution, map_resolution)
-        self._dense = list(dense)
+        # Another look is drawn by :meth:`draw_frames`.
+        self._dense: list[DenseKind] = [kind for kind in dense if kind != "looks"]
         finer = FINER * map_resolution
-        self._solids = OffscreenRenderer(self.model, finer, finer) if dense else None
+        self._solids = OffscreenRenderer(self.model, finer, finer) if self._dense else None
 
     def close(self) -> None:
         """Frees the graphics memory."""
@@ -218,6 +219,15 @@ class Stage:
                 solids.append(self._solids.draw_solids(self.data, "head"))
         dense = dense_truth(self._read(picture, solids), self._dense) if solids else {}
         return Drawing(np.stack(frames), np.stack(depth), np.stack(masks), dense)
+
+    def draw_frames(self, picture: Picture) -> np.ndarray:
+        """The frames of a clip alone, uint8 (T, H, W, 3)."""
+        self._set_scene(picture)
+        frames = []
+        for index in range(picture.frames):
+            self.set_frame(index)
+            frames.append(self._colors.draw(self.data, "head")["rgb"])
+        return np.stack(frames)
 
     def _read(self, picture: Picture, drawn: list[tuple[np.ndarray, np.ndarray]]) -> Solids:
         """What the truth is worked out from; skin and nothing come behind all parts."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from egodtm_robot.core.errors import DatasetError, InvalidClipError
-from pretrain.clips.augmentation import Crop, central_crop, crop_dense
+from pretrain.clips.augmentation import AugmentationConfig, Crop, central_crop, crop_dense
 from pretrain.clips.clip import Clip
 from pretrain.clips.dataset import ClipDataset, Draw, SampleSpec
 from pretrain.clips.dense import CLASSES, DENSE_KINDS, frame_pairs
@@ -35,6 +35,7 @@ def test_truth_comes_back_and_stores_without_it_are_as_before(tmp_path):
     np.testing.assert_allclose(found.normals, given.normals, atol=0.005)
     np.testing.assert_allclose(found.points, given.points, atol=1e-5, equal_nan=True)
     assert np.isnan(found.points).any()
+    np.testing.assert_array_equal(found.looks, given.looks)
     assert store.verify() == []
     plain = ClipStore.open(tmp_path / "plain")
     assert plain[0].dense == ()
@@ -70,6 +71,8 @@ def test_all_clips_of_a_store_have_the_same_truth(tmp_path):
         ("normals", lambda values: values * np.float32(2), "normals within"),
         ("points", lambda values: values[:3], r"points \(6, h, w, 2\)"),
         ("points", lambda values: values.astype(np.float64), "array of float32 as points"),
+        ("looks", lambda values: values[:, 1:], "looks of shape"),
+        ("looks", lambda values: values.astype(np.float32), "array of uint8 as looks"),
     ],
 )
 def test_truth_that_contradicts_itself_is_refused(kind, change, message):
@@ -96,6 +99,20 @@ def test_samples_hold_the_truth_of_their_crop(tmp_path):
     assert single.dense["points"].shape == (2, 0, 2, 2, 2)
     moved = batch.to(torch.device("cpu"))
     assert moved.dense.keys() == batch.dense.keys()
+
+
+def test_another_look_is_cut_where_the_frames_are_and_keeps_its_own_colors(tmp_path):
+    store = ClipStore.open(make_dense_store(tmp_path / "a", range(4)))
+    still = AugmentationConfig(brightness=0, contrast=0, saturation=0, tint=0)
+    spec = SampleSpec(32, (8, 8), dense=("looks",))
+    data = ClipDataset(store, spec, still, seed=5)
+    # The fake's other look is the negative of its frames, also where only a part of them is kept.
+    for draws in ([Draw(1), Draw(2, 7)], [Draw(2, 7, True), Draw(3, 1, True)]):
+        plain = data.batch(draws)
+        assert (plain.dense["looks"].int() + plain.frames - 255).abs().max() <= 1
+    assert not torch.equal(data.batch([Draw(2, 7)]).frames[0], torch.from_numpy(store[2].frames))
+    colored = ClipDataset(store, spec, seed=5).batch([Draw(2, 7)])
+    assert (colored.dense["looks"].int() + colored.frames - 255).abs().max() > 5
 
 
 def test_points_are_cut_as_frames_are():

@@ -13,7 +13,8 @@ from pretrain.losses.anchor import StemAnchor
 from pretrain.losses.crop import crop_loss, crop_patches, draw_crops
 from pretrain.losses.features import feature_loss, standardized
 from pretrain.losses.heads import ModelWithHeads
-from pretrain.losses.objective import ObjectiveConfig
+from pretrain.losses.looks import LookTarget
+from pretrain.losses.objective import ObjectiveConfig, freeze_unused
 from pretrain.model import EgoDTM
 from pretrain.model.crop_decoder import CropConfig, CropDecoder
 from pretrain.model.initialization import initialize_head
@@ -97,6 +98,44 @@ def test_the_anchor_holds_to_imagenet_and_stores_only_its_translator():
 def test_the_frozen_stem_moves_with_the_anchor():
     anchor = StemAnchor().to("meta")
     assert all(p.device.type == "meta" for p in anchor._frozen[0].parameters())
+
+
+# -- looks -------------------------------------------------------------------------------------
+
+
+def test_looks_that_agree_cost_nothing_and_each_has_to_give_the_mean():
+    model = with_stem()
+    stem = model.visual.stem
+    target = LookTarget(stem)
+    assert not target.state_dict()
+    one, two = frames(), 255 - frames()
+    first, second = stem.features(one), stem.features(two)
+    assert target(one, one, first, first).item() == 0
+    mean = (first + second) / 2
+    assert target(one, two, mean, mean).item() == 0
+    scale = mean.std((0, 1, 2), unbiased=False).clamp(min=1e-3)
+    far = ((first - second) / 2 / scale).abs()
+    expected = torch.where(far < 1, 0.5 * far**2, far - 0.5).mean()
+    assert target(one, two, first, second).item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_the_target_of_looks_stays_while_the_stem_learns():
+    model = with_stem()
+    stem = model.visual.stem
+    stem.train_network(True)
+    target = LookTarget(stem)
+    one, two = frames(), 255 - frames()
+    before = target(one, two, stem.features(one), stem.features(two))
+    optimizer = torch.optim.Adam(stem.network.parameters(), 1e-4)
+    for _ in range(12):
+        optimizer.zero_grad()
+        loss = target(one, two, stem.features(one), stem.features(two))
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.7 * before.item()
+    kept = target._frozen[0]
+    assert not any(p.requires_grad for p in kept.parameters())
+    assert torch.equal(kept.features(one), with_stem().visual.stem.features(one))
 
 
 # -- crop --------------------------------------------------------------------------------------
@@ -206,6 +245,19 @@ def test_heads_change_nothing_of_the_models_output():
     assert not plain.further
     # A cosine to nothing is 0, and each channel of the prediction is near 0 in the beginning.
     assert found.further["distill"].item() >= 0.9 - 1e-6
+
+
+def test_looks_alone_train_the_stem_and_nothing_behind_it():
+    model = with_stem()
+    objective = ObjectiveConfig(text=0, depth=0, looks=1)
+    assert objective.dense_truth == ("looks",)
+    freeze_unused(model, objective)
+    model.visual.stem.train_network(True)
+    heads = ModelWithHeads(model, objective, 0, None)
+    found = heads(frames(), None, depth=False, regions=False, dense={"looks": 255 - frames()})
+    found.further["looks"].backward()
+    learned = {name for name, one in heads.named_parameters() if one.grad is not None}
+    assert learned == {n for n, _ in heads.named_parameters() if ".stem.network." in n}
 
 
 @needs_weights
