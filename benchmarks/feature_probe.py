@@ -2,7 +2,7 @@
 
     python benchmarks/feature_probe.py STORE [--encoders efficientnet_lite0 egodtm,layer=2 ...]
         [--checkpoints NAME=PATH,output=patches ...] [--components 256]
-        [--reference efficientnet_lite0]
+        [--reference efficientnet_lite0] [--fitted 25] [--unseen STORE]
 
 Success rates differ by 20 points between policy seeds; this does not act, and tells encoders apart
 with an hour's fewer rollouts. STORE holds demonstrations of ``python -m egodtm_robot.train_bc``.
@@ -13,6 +13,9 @@ are all that a policy sees by default (policies/pooling.py), to these meters, on
 episodes; the strength of the ridge is chosen inside the training episodes. Prints the mean error in
 millimeters with a 95 % bootstrap interval over episodes, its difference to --reference on the same
 episodes, and the share of the variance that is explained across (x), up (y) and along the view (z).
+With --fitted 25 the map is fitted on 25 episodes at a time, as in ``protocol=few``, and measured on
+all others. With --unseen it is measured on the frames of another store instead, such as one that
+was collected with ``env.visual=shifted``, and fitted on those of the first.
 An encoder's options follow its name (``egodtm,layer=2,resolution=224,grid=7``), a checkpoint's its
 path. ``egodtm_adapted`` sees the frames of the first 25 episodes, without their labels, also where
 they are held out. A checkpoint is one of ``pretrain/run.py``; of several with one name the errors
@@ -20,7 +23,10 @@ are averaged.
 """
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
@@ -97,31 +103,81 @@ def pooled(tokens: np.ndarray, fitted: np.ndarray, components: int | None) -> np
     return pooling(torch.from_numpy(tokens)).numpy()
 
 
+@dataclass
+class Frames:
+    """Every other step of a store: where the handle is (N, 3), and of which episode each is."""
+
+    store: DemonstrationStore
+    chosen: np.ndarray
+    episode: np.ndarray
+    targets: np.ndarray
+
+    @classmethod
+    def of(cls, store: DemonstrationStore) -> Self:
+        """Those of a store."""
+        chosen = np.arange(0, store.num_steps, STRIDE)
+        episode = np.searchsorted(store.episode_offsets, chosen, side="right") - 1
+        return cls(store, chosen, episode, handles_in_view(store)[chosen])
+
+    def embed(self, encoder: Encoder) -> dict[str, np.ndarray]:
+        """Their tokens (N, L, D) a stream."""
+        cameras = self.store.attributes.cameras
+        tokens = embed_demonstrations(self.store, encoder, cameras, progress=False)
+        return {stream: array[self.chosen] for stream, array in tokens.items()}
+
+
+def splits(episode: np.ndarray, fitted: int | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What a map is fitted on and measured on, bool (N,) each: folds, or few against the rest."""
+    if fitted is None:
+        for fold in range(FOLDS):
+            yield episode % FOLDS != fold, episode % FOLDS == fold
+        return
+    for first in range(0, int(episode[-1]) + 2 - fitted, fitted):
+        train = (episode >= first) & (episode < first + fitted)
+        yield train, ~train
+
+
 def held_out(
     encoder: Encoder,
-    tokens: dict[str, np.ndarray],
-    targets: np.ndarray,
-    episode: np.ndarray,
+    seen: Frames,
+    unseen: Frames | None,
     components: int | None,
+    fitted: int | None,
 ) -> np.ndarray:
-    """Predictions (N, K) of every row by a ridge that saw nothing of its episode."""
-    predictions = np.empty_like(targets)
-    for fold in range(FOLDS):
-        test = episode % FOLDS == fold
-        pipeline = FeaturePipeline.fit(encoder, {name: t[~test] for name, t in tokens.items()})
-        features = np.concatenate(
-            [pooled(pipeline.reduce(t), ~test, components) for t in tokens.values()], axis=1
-        ).astype(np.float64)
-        train, wanted, own = features[~test], targets[~test], episode[~test]
+    """Errors (K, N, 3) of K ridges, each where it saw nothing of an episode, NaN elsewhere.
+
+    They are those of ``unseen`` if it is given.
+    """
+    own_tokens = seen.embed(encoder)
+    judged, tokens = seen, own_tokens
+    if unseen is not None:
+        judged, tokens = unseen, unseen.embed(encoder)
+    errors = []
+    for train, test in splits(seen.episode, fitted):
+        if unseen is not None:
+            test = np.ones(len(unseen.episode), bool)
+        pipeline = FeaturePipeline.fit(encoder, {name: t[train] for name, t in own_tokens.items()})
+        known, asked = [], []
+        for name, array in own_tokens.items():
+            fit_on, to = pipeline.reduce(array[train]), pipeline.reduce(tokens[name][test])
+            both = pooled(np.concatenate([fit_on, to]), np.arange(len(fit_on)), components)
+            known.append(both[: len(fit_on)])
+            asked.append(both[len(fit_on) :])
+        features = np.concatenate(known, axis=1).astype(np.float64)
+        further = np.concatenate(asked, axis=1).astype(np.float64)
+        wanted, own = seen.targets[train], seen.episode[train]
         scale = wanted.std(axis=0) + 1e-9
         inner = own // FOLDS % 4 == 0
-        errors = [
+        strays = [
             (((one - wanted[inner]) / scale) ** 2).mean()
-            for one in predict(train[~inner], wanted[~inner], train[inner], STRENGTHS)
+            for one in predict(features[~inner], wanted[~inner], features[inner], STRENGTHS)
         ]
-        strength = STRENGTHS[int(np.argmin(errors))]
-        (predictions[test],) = predict(train, wanted, features[test], [strength])
-    return predictions
+        strength = STRENGTHS[int(np.argmin(strays))]
+        (predicted,) = predict(features, wanted, further, [strength])
+        error = np.full_like(judged.targets, np.nan)
+        error[test] = predicted - judged.targets[test]
+        errors.append(error)
+    return np.array(errors)
 
 
 def by_episode(errors: np.ndarray, episode: np.ndarray) -> np.ndarray:
@@ -152,6 +208,8 @@ def main() -> None:
     parser.add_argument("--checkpoints", nargs="*", default=[], metavar="NAME=PATH[,KEY=VALUE]")
     parser.add_argument("--reference", default="efficientnet_lite0")
     parser.add_argument("--components", type=int)
+    parser.add_argument("--fitted", type=int)
+    parser.add_argument("--unseen", metavar="STORE")
     options = parser.parse_args()
     rows = []
     for entry in options.encoders:
@@ -162,24 +220,27 @@ def main() -> None:
         name, path = first.split("=", 1)
         told = {"name": "egodtm", "checkpoint": path, **settings(chosen)}
         rows.append((name, make_encoder(told)))
-    with DemonstrationStore.open(options.store) as store:
+    with ExitStack() as stack:
+        store = stack.enter_context(DemonstrationStore.open(options.store))
         cameras = store.attributes.cameras
-        chosen = np.arange(0, store.num_steps, STRIDE)
-        episode = np.searchsorted(store.episode_offsets, chosen, side="right") - 1
-        targets = handles_in_view(store)[chosen]
+        if options.fitted is not None and not 2 <= options.fitted <= store.num_episodes:
+            parser.error(f"Expected --fitted from 2 to {store.num_episodes}, got {options.fitted}.")
+        seen, unseen = Frames.of(store), None
+        if options.unseen is not None:
+            unseen = Frames.of(stack.enter_context(DemonstrationStore.open(options.unseen)))
+        judged = unseen or seen
         found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
         for name, frozen in rows:
             episodes = min(ADAPTED_EPISODES, store.num_episodes)
             encoder = frozen.adapted_to(store, cameras, episodes, "rgb")
-            tokens = embed_demonstrations(store, encoder, cameras, progress=False)
-            tokens = {stream: array[chosen] for stream, array in tokens.items()}
-            error = held_out(encoder, tokens, targets, episode, options.components) - targets
-            distance = 1e3 * np.linalg.norm(error, axis=1)
-            explained = 1 - (error**2).mean(axis=0) / targets.var(axis=0)
-            found.setdefault(name, []).append((by_episode(distance, episode), explained))
+            error = held_out(encoder, seen, unseen, options.components, options.fitted)
+            distance = 1e3 * np.nanmean(np.linalg.norm(error, axis=2), axis=0)
+            explained = 1 - np.nanmean(error**2, axis=(0, 1)) / judged.targets.var(axis=0)
+            found.setdefault(name, []).append((by_episode(distance, judged.episode), explained))
     errors = {name: np.mean([one for one, _ in parts], axis=0) for name, parts in found.items()}
-    print(f"{store.path}: {episode[-1] + 1} episodes, {len(chosen)} steps, cameras {cameras}")
-    spread = 1e3 * targets.std(axis=0)
+    episodes, steps = judged.episode[-1] + 1, len(judged.chosen)
+    print(f"{judged.store.path}: {episodes} episodes, {steps} steps, cameras {cameras}")
+    spread = 1e3 * judged.targets.std(axis=0)
     print(f"the handle in view, standard deviation {spread.round(1)} mm")
     print("error, mm [95 %]; difference; variance explained in x, y and z, %")
     for name, parts in found.items():

@@ -12,7 +12,7 @@ from pretrain.losses.anchor import StemAnchor
 from pretrain.losses.crop import crop_loss, crop_patches, draw_crops
 from pretrain.losses.dense import dense_losses
 from pretrain.losses.features import feature_loss
-from pretrain.losses.looks import LookTarget
+from pretrain.losses.looks import LooksLoss
 from pretrain.losses.objective import ObjectiveConfig
 from pretrain.model import EgoDTM, EgoDTMOutput, VideoFeatures
 from pretrain.model.crop_decoder import CropDecoder
@@ -83,7 +83,7 @@ class ModelWithHeads(nn.Module):
         self.looks = None
         if objective.looks:
             assert model.visual.stem is not None
-            self.looks = LookTarget(model.visual.stem)
+            self.looks = LooksLoss(model.visual.stem, objective.looks_loss)
         heads: tuple[nn.Module | None, ...] = (self.crop, self.teacher, self.anchor, self.dense)
         for place, one in enumerate(heads):
             if one is None:

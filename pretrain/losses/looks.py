@@ -1,43 +1,110 @@
-"""What the stem sees held to what stays the same under other lights, colors and textures."""
+"""What the stem sees made independent of lights, colors and textures.
+
+Two looks of one scene differ in nothing that a policy has to know. How much of what varies in the
+stem's features is due to the look is a number between 0 and 1 for each channel; it is lowered. What
+keeps the features from losing the rest is a frozen copy of the stem as it was.
+"""
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from egodtm_robot.core.errors import ConfigurationError
 from pretrain.model.stem import EfficientNetStem
 
 
-class LookTarget(nn.Module):
-    """From either of two looks, the stem must give what its frozen self gives on average over both.
+@dataclass
+class LooksLossConfig:
+    """The parts of the loss of looks."""
 
-    The best answer to that is what the scene's shapes tell of the first features, and nothing of
-    what the lamp and the paint do. The features stay where they were (there is no translator), so
-    that what was trained behind the stem goes on working. A frozen copy of the stem as it was when
-    the training began says what is wanted; it is no part of what is stored.
+    share: float = 1.0
+    """Weight of the share of the variance that the looks account for."""
+
+    hold: float = 0.3
+    """Weight of giving, from either look, what the frozen stem gives on average over both."""
+
+    def __post_init__(self) -> None:
+        """Refuse what the types let through.
+
+        Raises:
+            ConfigurationError: a weight is negative, or both are 0.
+        """
+        if min(self.share, self.hold) < 0 or not max(self.share, self.hold) > 0:
+            raise ConfigurationError(
+                "Expected weights share and hold of 0 or more in objective.looks_loss, one of them "
+                f"above 0, got {self.share} and {self.hold}."
+            )
+
+
+def look_share(features: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """The share of the variance that the looks account for, as a mean over the channels.
+
+    Of a channel that is half the mean squared difference between the looks, divided by the variance
+    at one place of the image over all frames and looks: 0 where looks change nothing, 1 where
+    nothing else does. It does not depend on the channel's size, and what differs between places but
+    never changes does not lower it.
+
+    Args:
+        features: (B, T, L, C), B * T of 2 or more: the variance over one frame is the looks' alone.
+        other: the same of the other look.
+
+    Returns:
+        Scalar in float32. In a training of many processes it is that of the process's own frames.
+    """
+    both = torch.stack([features, other]).flatten(1, 2).float()  # (2, N, L, C)
+    within = (both[0] - both[1]).square().mean((0, 1)) / 2
+    total = both.var((0, 1)).mean(0)
+    return (within / (total + 1e-6)).mean()
+
+
+class LooksLoss(nn.Module):
+    """Compares what the stem gives for two looks, with each other and with what it gave before.
+
+    The frozen stem is a copy of the stem when the training began, and no part of what is stored.
+    There is no translator behind the features: they stay near where they were, so that what was
+    trained behind the stem goes on working.
 
     Args:
         stem: whose present weights are copied.
+        config: weights of the parts.
     """
 
-    def __init__(self, stem: EfficientNetStem) -> None:
+    def __init__(self, stem: EfficientNetStem, config: LooksLossConfig) -> None:
         super().__init__()
+        self.config = config
         # In a tuple it is no submodule, and so in no state.
         self._frozen = (copy.deepcopy(stem).requires_grad_(False).eval(),)
 
     def forward(
         self, frames: torch.Tensor, looks: torch.Tensor, features: torch.Tensor, other: torch.Tensor
     ) -> torch.Tensor:
-        """Mean smooth L1 distance, in deviations of each channel.
+        """The weighted sum of the parts, a scalar.
 
         Args:
             frames: uint8 (B, T, H, W, 3).
             looks: the same under another look.
             features: float32 (B, T, L, C), the trained stem's of ``frames``.
             other: of ``looks``.
+        """
+        config = self.config
+        total = features.new_zeros((), dtype=torch.float32)
+        if config.share:
+            total = total + config.share * look_share(features, other)
+        if config.hold:
+            total = total + config.hold * self.strayed(frames, looks, features, other)
+        return total
+
+    def strayed(
+        self, frames: torch.Tensor, looks: torch.Tensor, features: torch.Tensor, other: torch.Tensor
+    ) -> torch.Tensor:
+        """Mean smooth L1 distance from the frozen stem's mean of both looks.
+
+        In deviations of each channel, and a scalar; arguments as those of :meth:`forward`.
         """
         frozen = self._frozen[0]
         with torch.no_grad():

@@ -22,6 +22,7 @@ from pretrain.losses import (
     text_groups,
 )
 from pretrain.losses.dense import DenseLossConfig
+from pretrain.losses.looks import LooksLossConfig
 from pretrain.model import EgoDTM, EgoDTMConfig, EgoDTMOutput
 from pretrain.model.crop_decoder import CropConfig
 
@@ -50,8 +51,8 @@ class ObjectiveConfig:
     ImageNet's stem. For a stem that learns (``training.stem_rate``)."""
 
     looks: float = 0.0
-    """Weight of seeing the same under other lights, colors and textures: from either look the stem
-    must give what its frozen self gives on average over both. Clips have to hold ``looks``."""
+    """Weight of seeing the same under other lights, colors and textures, for a stem that learns.
+    Clips have to hold ``looks``."""
 
     crop: float = 0.0
     """Weight of rebuilding a crop of a frame from one token of the whole frame and a few of the
@@ -93,6 +94,9 @@ class ObjectiveConfig:
     dense: DenseLossConfig = field(default_factory=DenseLossConfig)
     """What single tokens have to tell of the truth that only a simulator has: classes, surface
     normals, corresponding points."""
+
+    looks_loss: LooksLossConfig = field(default_factory=LooksLossConfig)
+    """Parts of the loss of looks."""
 
     crop_decoder: CropConfig = field(default_factory=CropConfig)
     """What a crop is rebuilt from, and how much of it is seen."""

@@ -13,7 +13,7 @@ from pretrain.losses.anchor import StemAnchor
 from pretrain.losses.crop import crop_loss, crop_patches, draw_crops
 from pretrain.losses.features import feature_loss, standardized
 from pretrain.losses.heads import ModelWithHeads
-from pretrain.losses.looks import LookTarget
+from pretrain.losses.looks import LooksLoss, LooksLossConfig, look_share
 from pretrain.losses.objective import ObjectiveConfig, freeze_unused
 from pretrain.model import EgoDTM
 from pretrain.model.crop_decoder import CropConfig, CropDecoder
@@ -103,39 +103,59 @@ def test_the_frozen_stem_moves_with_the_anchor():
 # -- looks -------------------------------------------------------------------------------------
 
 
+def test_the_share_of_looks_is_that_of_two_way_analysis_of_variance():
+    random = torch.Generator().manual_seed(0)
+    scene = torch.randn(4000, 1, 1, 3, generator=random) * torch.tensor([3.0, 1.0, 0.0])
+    looks = torch.randn(2, 4000, 1, 1, 3, generator=random) * torch.tensor([1.0, 1.0, 2.0])
+    one, two = scene + looks[0], scene + looks[1]
+    # 1 of 10, 1 of 2, and all of the variance.
+    assert look_share(one, two).item() == pytest.approx((0.1 + 0.5 + 1) / 3, abs=0.02)
+    assert look_share(scene, scene).item() == 0
+    # Neither the size of a channel nor a pattern of places that never changes counts.
+    pattern = torch.randn(1, 1, 5, 3, generator=random) * 100
+    placed = [part.expand(-1, -1, 5, -1) * 7 + pattern for part in (one, two)]
+    assert look_share(*placed).item() == pytest.approx(look_share(one, two).item(), abs=1e-3)
+
+
 def test_looks_that_agree_cost_nothing_and_each_has_to_give_the_mean():
-    model = with_stem()
-    stem = model.visual.stem
-    target = LookTarget(stem)
-    assert not target.state_dict()
+    stem = with_stem().visual.stem
+    loss = LooksLoss(stem, LooksLossConfig(share=0, hold=1))
+    assert not loss.state_dict()
     one, two = frames(), 255 - frames()
     first, second = stem.features(one), stem.features(two)
-    assert target(one, one, first, first).item() == 0
+    assert loss(one, one, first, first).item() == 0
     mean = (first + second) / 2
-    assert target(one, two, mean, mean).item() == 0
+    assert loss(one, two, mean, mean).item() == 0
     scale = mean.std((0, 1, 2), unbiased=False).clamp(min=1e-3)
     far = ((first - second) / 2 / scale).abs()
     expected = torch.where(far < 1, 0.5 * far**2, far - 0.5).mean()
-    assert target(one, two, first, second).item() == pytest.approx(expected.item(), rel=1e-4)
+    assert loss(one, two, first, second).item() == pytest.approx(expected.item(), rel=1e-4)
+    both = LooksLoss(stem, LooksLossConfig(share=2, hold=1))(one, two, first, second)
+    share = look_share(first, second)
+    assert both.item() == pytest.approx((expected + 2 * share).item(), rel=1e-4)
 
 
-def test_the_target_of_looks_stays_while_the_stem_learns():
-    model = with_stem()
-    stem = model.visual.stem
+def test_the_looks_lose_their_share_while_the_frozen_stem_stays():
+    stem = with_stem().visual.stem
     stem.train_network(True)
-    target = LookTarget(stem)
+    loss = LooksLoss(stem, LooksLossConfig())
     one, two = frames(), 255 - frames()
-    before = target(one, two, stem.features(one), stem.features(two))
+    before = look_share(stem.features(one), stem.features(two))
     optimizer = torch.optim.Adam(stem.network.parameters(), 1e-4)
     for _ in range(12):
         optimizer.zero_grad()
-        loss = target(one, two, stem.features(one), stem.features(two))
-        loss.backward()
+        loss(one, two, stem.features(one), stem.features(two)).backward()
         optimizer.step()
-    assert loss.item() < 0.7 * before.item()
-    kept = target._frozen[0]
+    assert look_share(stem.features(one), stem.features(two)).item() < 0.8 * before.item()
+    kept = loss._frozen[0]
     assert not any(p.requires_grad for p in kept.parameters())
     assert torch.equal(kept.features(one), with_stem().visual.stem.features(one))
+
+
+@pytest.mark.parametrize("values", [(-0.1, 1), (0, 0), (1, -1)])
+def test_weights_of_looks_that_cannot_be_are_refused(values):
+    with pytest.raises(ConfigurationError, match=r"share and hold of 0 or more"):
+        LooksLossConfig(*values)
 
 
 # -- crop --------------------------------------------------------------------------------------
