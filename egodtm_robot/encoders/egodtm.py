@@ -16,7 +16,7 @@ from egodtm_robot.core.published_models.efficientnet import EfficientNetLite0
 from egodtm_robot.encoders.base import ImageEncoder
 from pretrain.checkpoints.families import FamilyName, Part
 from pretrain.checkpoints.loading import load_model, model_file
-from pretrain.checkpoints.shipped import shipped_checkpoint
+from pretrain.checkpoints.shipped import named_checkpoint, shipped_checkpoint
 from pretrain.model import EgoDTM
 from pretrain.model.stem import stem_maps
 
@@ -36,8 +36,8 @@ class EgoDTMEncoder(ImageEncoder):
     Args:
         checkpoint: path of weights that ``pretrain/run.py`` wrote (``.safetensors``, with their
             card), or of a published file of EgoDTM, AVION or OpenAI's CLIP as it was published
-            (``.pt``, ``.pth``, ``.safetensors``); None takes egodtm-tiny, which comes with the
-            package.
+            (``.pt``, ``.pth``, ``.safetensors``); ``egodtm_tiny_looks`` for the one whose stem sees
+            through lights and paints; None takes egodtm-tiny. Both come with the package.
         output: ``stem`` for what the convolutional stem sees, before any patch has looked at
             another: maps of strides 8 (averaged) and 16 side by side; ``patches`` for the patches'
             tokens behind the blocks; ``class`` for the class token; ``depth`` for the depth
@@ -165,7 +165,8 @@ class EgoDTMEncoder(ImageEncoder):
 def _weights_file(checkpoint: str | None, family: FamilyName | None) -> Path:
     if checkpoint is None and family is None:
         return shipped_checkpoint()
-    return model_file(checkpoint, family, "encoder.checkpoint")
+    named = None if checkpoint is None else named_checkpoint(checkpoint)
+    return model_file(named, family, "encoder.checkpoint")
 
 
 class _StemNetwork(nn.Module):

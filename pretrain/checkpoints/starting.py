@@ -9,10 +9,9 @@ from pretrain.checkpoints.families import as_published, differing_settings
 from pretrain.checkpoints.files import load_checkpoint
 from pretrain.checkpoints.huggingface import huggingface_clip_tensors, read_huggingface_clip
 from pretrain.checkpoints.published import OPTIONAL_PARTS, initialize_from, our_names
-from pretrain.checkpoints.shipped import shipped_checkpoint
+from pretrain.checkpoints.shipped import SHIPPED_NAME, named_checkpoint
 from pretrain.model import EgoDTM
 
-SHIPPED_NAME = "egodtm_tiny"
 """Stands for the checkpoint that comes with the package."""
 
 _PUBLISHED_SUFFIXES = (".pt", ".pth", ".tar", ".bin")
@@ -25,10 +24,10 @@ def start_from(
 
     Args:
         model: changed in place. Embeddings of place and time are resampled to its sizes.
-        source: ``egodtm_tiny`` for the checkpoint that comes with the package; the path of one of
-            ours (``.safetensors`` beside its card); a published one of EgoDTM, AVION or OpenAI's
-            CLIP (``.pt``, ``.pth``, ``.tar``, ``.bin``, or ``.safetensors`` without a card); else a
-            hub id such as ``openai/clip-vit-base-patch16`` or the folder of a
+        source: ``egodtm_tiny`` or ``egodtm_tiny_looks``, which come with the package; the path of
+            one of ours (``.safetensors`` beside its card); a published one of EgoDTM, AVION or
+            OpenAI's CLIP (``.pt``, ``.pth``, ``.tar``, ``.bin``, or ``.safetensors`` without a
+            card); else a hub id such as ``openai/clip-vit-base-patch16`` or the folder of a
             ``transformers.CLIPModel``.
         report: takes one line that says what a published file was recognized as, and in which
             settings the model differs from it. The model keeps its own.
@@ -41,7 +40,7 @@ def start_from(
         WeightsError: a published file or a model of Hugging Face cannot be read.
         CheckpointMismatchError: lists tensors that are missing, unexpected or of another shape.
     """
-    path = shipped_checkpoint() if source == SHIPPED_NAME else Path(source).expanduser()
+    path = Path(named_checkpoint(source)).expanduser()
     is_file = path.suffix == ".safetensors" or path.suffix in _PUBLISHED_SUFFIXES
     if is_file and not path.is_file():
         raise CheckpointError(

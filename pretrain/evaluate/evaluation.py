@@ -18,7 +18,7 @@ from egodtm_robot.core.run_folder import (
     write_results,
 )
 from egodtm_robot.core.storage.atomic_files import write_atomically
-from pretrain.checkpoints.starting import SHIPPED_NAME
+from pretrain.checkpoints.shipped import SHIPPED_NAME
 from pretrain.clips.splits import HeldOutConfig, make_held_out, open_held_out
 from pretrain.evaluate.clips import EvaluationClips
 from pretrain.evaluate.loader import LoaderConfig

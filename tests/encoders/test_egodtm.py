@@ -18,6 +18,8 @@ from egodtm_robot.encoders import make_encoder
 from egodtm_robot.encoders.efficientnet import EfficientNetLite0Encoder
 from egodtm_robot.encoders.egodtm import EgoDTMEncoder
 from pretrain.checkpoints import load_checkpoint, save_checkpoint, shipped
+from pretrain.clips.synthetic import SyntheticClipConfig, SyntheticClips
+from pretrain.losses.looks import look_share
 from pretrain.model import EgoDTM
 
 sys.path.append(str(Path(__file__).parents[1] / "fakes"))
@@ -159,7 +161,7 @@ def test_weights_and_options_are_part_of_the_fingerprint(checkpoint: str, tmp_pa
 
 
 def test_without_the_shipped_checkpoint_the_command_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(shipped, "SHIPPED", "not_there.safetensors")
+    monkeypatch.setattr(shipped, "ASSETS", Path("nowhere"))
     with pytest.raises(WeightsError, match=r"pretrain/run\.py"):
         make_encoder("egodtm")
 
@@ -188,3 +190,34 @@ def test_the_shipped_checkpoint_is_small_says_what_it_is_and_sees():
     features = encoder.encode(windows(2, size=112))
     assert features.shape == (2, 64, 152)
     assert np.abs(features[0] - features[1]).max() > 0.1
+
+
+def test_the_stem_of_looks_is_all_that_was_trained_and_gives_less_to_the_look():
+    tiny, _ = load_checkpoint(shipped.shipped_checkpoint())
+    looks, card = load_checkpoint(shipped.shipped_checkpoint(shipped.LOOKS_NAME))
+    assert card["initial"]["source"] == shipped.SHIPPED_NAME
+    assert "objective=looks" in card["made_by"]
+    before, after = tiny.state_dict(), looks.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith("visual.stem.network.") for name in changed)
+    clips = SyntheticClips(SyntheticClipConfig(resolution=128, dense=["looks"]), "validation")
+    drawn = [clips.render(seed) for seed in range(6)]
+    clips.close()
+    frames, others = (
+        torch.from_numpy(np.stack([getattr(clip, kind) for clip in drawn]))
+        for kind in ("frames", "looks")
+    )
+    shares = []
+    for model in (tiny, looks):
+        with torch.no_grad():
+            own, other = (model.visual.stem.features(one) for one in (frames, others))
+        shares.append(look_share(own, other).item())
+    assert shares[1] < 0.6 * shares[0]
+
+
+def test_a_shipped_checkpoint_is_chosen_by_its_name():
+    named = EgoDTMEncoder(shipped.LOOKS_NAME)
+    assert make_encoder("egodtm_looks").fingerprint == named.fingerprint
+    assert named.fingerprint != make_encoder("egodtm").fingerprint
+    assert shipped.named_checkpoint("runs/mine.safetensors") == "runs/mine.safetensors"

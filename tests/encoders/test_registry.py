@@ -69,7 +69,7 @@ def test_names_and_configurations_give_the_same_encoder():
 )
 def test_a_file_that_is_not_there_is_named_without_making_the_encoder(name, checkpoint):
     config = {"name": name, "checkpoint": checkpoint}
-    if name in ("egodtm", "egodtm_adapted") and checkpoint is None:
+    if name in ("egodtm", "egodtm_adapted", "egodtm_looks") and checkpoint is None:
         check_encoder(config)  # egodtm-tiny comes with the package
         return
     with pytest.raises(EgoDTMRobotError) as found:
