@@ -143,6 +143,18 @@ def test_the_page_on_regimes_shows_the_published_outcomes(name, request_, which)
     assert "\n".join(tables(compared(name, **request_))[which]).strip() in page
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_page_on_pretraining_shows_the_published_outcomes_of_looks(which):
+    folder = DOCS / "results" / "outcomes"
+    request = ComparisonRequest(
+        runs=[str(folder / "few.csv.gz"), str(folder / "looks.csv.gz")],
+        arms=["egodtm_looks", "egodtm", "efficientnet_lite0"],
+        reference="efficientnet_lite0",
+    )
+    page = (DOCS / "results" / "pretraining.md").read_text()
+    assert "\n".join(tables(compare_paths(request)[1])[which]).strip() in page
+
+
 def test_the_page_on_policies_shows_the_published_outcomes():
     page = (DOCS / "results" / "policies.md").read_text()
     assert "\n".join(tables(compared("policies"))[0]).strip() in page
