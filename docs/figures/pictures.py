@@ -114,6 +114,23 @@ def views() -> None:
     save([[row] for row in rows], "clip_views.png", few_colors=True)
 
 
+def looks() -> None:
+    """Last frames of clips in three views, and the same under another look below."""
+    frames, others = [], []
+    for view in ("head", "wrist", "third"):
+        weights = ViewsConfig(**{"head": 0.0, view: 1.0})
+        source = SyntheticClips(
+            SyntheticClipConfig(resolution=SIZE, views=weights, dense=["looks"]), "test"
+        )
+        for seed in range(3):
+            clip = source.render(seed)
+            assert clip.looks is not None
+            frames.append(square(clip.frames[-1]))
+            others.append(square(clip.looks[-1]))
+        source.close()
+    save([frames, others], "clip_looks.png", few_colors=True)
+
+
 def square(image: np.ndarray, side: int = 110) -> np.ndarray:
     """An image at the size of the others."""
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST))
@@ -153,3 +170,4 @@ if __name__ == "__main__":
     visual_presets()
     clips()
     views()
+    looks()
