@@ -64,6 +64,11 @@ class ExportConfig:
     precision: Precision = "float16"
     """Type of the stored weights of ``format=safetensors``."""
 
+    base: str | None = None
+    """Name of a shipped checkpoint (``egodtm_tiny``) that the run started from: only what it has
+    changed is written. Whoever loads the file needs this package's version of that one. null
+    writes all."""
+
     made_by: str = ""
     """The command that reproduces the run, for the card."""
 
@@ -87,6 +92,7 @@ def export(config: ExportConfig) -> Path:
     Raises:
         CheckpointError: the run is not finished, its checkpoint can't be read, or a weight is too
             large for the precision.
+        UnknownNameError: no checkpoint of the name ``base`` is shipped.
         OutputPathError: the path of a network is taken or has another suffix.
         GraphExportError: a network cannot be written, or differs from the original.
     """
@@ -116,7 +122,7 @@ def export(config: ExportConfig) -> Path:
     }
     path = Path(config.out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(path, model, {**kept, **extra}, dtype)
+    save_checkpoint(path, model, {**kept, **extra}, dtype, config.base)
     return path
 
 

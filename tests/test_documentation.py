@@ -151,8 +151,14 @@ def test_the_page_on_pretraining_shows_the_published_outcomes_of_looks(which):
         arms=["egodtm_looks", "egodtm", "efficientnet_lite0"],
         reference="efficientnet_lite0",
     )
+    comparison = compare_paths(request)[1]
     page = (DOCS / "results" / "pretraining.md").read_text()
-    assert "\n".join(tables(compare_paths(request)[1])[which]).strip() in page
+    assert "\n".join(tables(comparison)[which]).strip() in page
+    lead = comparison.difference("egodtm_looks", "efficientnet_lite0").success
+    low, high = lead.interval
+    said = f"is {100 * lead.value:.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] ahead of"
+    assert said in prose(README)
+    assert said.removeprefix("is ") in prose(DOCS / "results" / "index.md")
 
 
 def test_the_page_on_policies_shows_the_published_outcomes():

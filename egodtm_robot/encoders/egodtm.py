@@ -16,7 +16,7 @@ from egodtm_robot.core.published_models.efficientnet import EfficientNetLite0
 from egodtm_robot.encoders.base import ImageEncoder
 from pretrain.checkpoints.families import FamilyName, Part
 from pretrain.checkpoints.loading import load_model, model_file
-from pretrain.checkpoints.shipped import named_checkpoint, shipped_checkpoint
+from pretrain.checkpoints.shipped import shipped_checkpoint
 from pretrain.model import EgoDTM
 from pretrain.model.stem import stem_maps
 
@@ -165,8 +165,7 @@ class EgoDTMEncoder(ImageEncoder):
 def _weights_file(checkpoint: str | None, family: FamilyName | None) -> Path:
     if checkpoint is None and family is None:
         return shipped_checkpoint()
-    named = None if checkpoint is None else named_checkpoint(checkpoint)
-    return model_file(named, family, "encoder.checkpoint")
+    return model_file(checkpoint, family, "encoder.checkpoint")
 
 
 class _StemNetwork(nn.Module):

@@ -1,6 +1,7 @@
 """Our own checkpoints: ``NAME.safetensors`` with the weights, ``NAME.json`` with their card.
 
-Nothing is unpickled. The card holds the model's configuration and the hash of the weights it
+A checkpoint may have a base, a shipped one: then it holds only what differs from that. Nothing is
+unpickled. The card holds the model's configuration and the hash of the weights it
 describes, and whatever the caller knows of how they came about (data, steps, metrics, versions).
 """
 
@@ -15,21 +16,27 @@ import safetensors.torch
 import torch
 
 from egodtm_robot.core.configuration import from_yaml
-from egodtm_robot.core.errors import CheckpointError, ConfigurationError
+from egodtm_robot.core.errors import CheckpointError, ConfigurationError, UnknownNameError
 from egodtm_robot.core.published_models.matching import report_mismatches
 from egodtm_robot.core.storage.atomic_files import write_atomically
+from pretrain.checkpoints.shipped import SHIPPED, shipped_checkpoint
 from pretrain.model import EgoDTM, EgoDTMConfig
 
 FORMAT = 1
 """Raised whenever an older reader would misread a checkpoint."""
 
+_BASE = "base"
 _LARGEST_CARD = 4 * 2**20
 OWN_KEYS = ("format", "model", "parameters", "dtype", "weights_sha256")
 """What every card holds, written by :func:`save_checkpoint`."""
 
 
 def save_checkpoint(
-    path: Path, model: EgoDTM, card: Mapping[str, Any], dtype: torch.dtype = torch.float32
+    path: Path,
+    model: EgoDTM,
+    card: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+    base: str | None = None,
 ) -> None:
     """Write a model. A crash in between leaves files that :func:`load_checkpoint` refuses.
 
@@ -39,20 +46,36 @@ def save_checkpoint(
         model: what to write.
         card: values JSON can hold, kept under keys of their own.
         dtype: of the numbers on disk; half precision halves the file.
+        base: name of a shipped checkpoint; tensors that are the same there are left out. None
+            writes all.
 
     Raises:
         CheckpointError: the path ends otherwise, or the card has a key that we write ourselves.
+        UnknownNameError: no such checkpoint is shipped.
+        WeightsError: this build of the package comes without it.
     """
     path = _checked(path)
-    taken = sorted(set(card) & set(OWN_KEYS))
+    taken = sorted(set(card) & {*OWN_KEYS, _BASE})
     if taken:
         raise CheckpointError(f"Expected a card without {', '.join(taken)}: they are added here.")
-    weights = safetensors.torch.save(
-        {
-            name: tensor.detach().to("cpu", dtype).contiguous()
-            for name, tensor in model.state_dict().items()
+    tensors = {
+        name: tensor.detach().to("cpu", dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
+    if base is not None:
+        if base not in SHIPPED:
+            raise UnknownNameError("base", base, SHIPPED)
+        origin = shipped_checkpoint(base)
+        known, described = load_checkpoint(origin)
+        same = known.state_dict()
+        tensors = {
+            name: tensor
+            for name, tensor in tensors.items()
+            if name not in same or not torch.equal(tensor, same[name].to(dtype))
         }
-    )
+        told = {key: described[key] for key in ("weights_sha256", "objective")}
+        card = {**card, _BASE: {"name": base, **told}}
+    weights = safetensors.torch.save(tensors)
     description = {
         "format": FORMAT,
         "model": dataclasses.asdict(model.config),
@@ -87,6 +110,20 @@ def load_checkpoint(path: Path) -> tuple[EgoDTM, dict[str, Any]]:
             f"Expected {path.with_suffix('.json')} to hold a model's configuration under 'model'. "
             f"{error}"
         ) from error
+    tensors = _read_tensors(path, card)
+    model = EgoDTM(config, seed=None)
+    # Before any memory is taken for the model: a card may claim any size.
+    report_mismatches(
+        expected={name: tuple(tensor.shape) for name, tensor in model.state_dict().items()},
+        found={name: tuple(tensor.shape) for name, tensor in tensors.items()},
+        origin=str(path),
+    )
+    model.load_state_dict({name: t.float() for name, t in tensors.items()}, assign=True)
+    return model.eval(), card
+
+
+def _read_tensors(path: Path, card: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint, over those of its base."""
     try:
         weights = path.read_bytes()
     except OSError as error:
@@ -104,15 +141,23 @@ def load_checkpoint(path: Path) -> tuple[EgoDTM, dict[str, Any]]:
         raise CheckpointError(
             f"Expected {path} to be a safetensors file, and could not read it: {error}."
         ) from error
-    model = EgoDTM(config, seed=None)
-    # Before any memory is taken for the model: a card may claim any size.
-    report_mismatches(
-        expected={name: tuple(tensor.shape) for name, tensor in model.state_dict().items()},
-        found={name: tuple(tensor.shape) for name, tensor in tensors.items()},
-        origin=str(path),
-    )
-    model.load_state_dict({name: t.float() for name, t in tensors.items()}, assign=True)
-    return model.eval(), card
+    if _BASE not in card:
+        return tensors
+    base = card[_BASE]
+    name = base.get("name") if isinstance(base, dict) else base
+    if name not in SHIPPED:
+        raise CheckpointError(
+            f"Expected {path} to change one of the checkpoints {', '.join(SHIPPED)}, its card says "
+            f"{name!r}. Use a version of this package that ships it."
+        )
+    origin = shipped_checkpoint(name)
+    own = load_card(origin)
+    if own["weights_sha256"] != base.get("weights_sha256"):
+        raise CheckpointError(
+            f"Expected the {name} that {path} changes, this package ships another one: their "
+            "SHA-256 differ. Use the version of this package that wrote it."
+        )
+    return {**_read_tensors(origin, own), **tensors}
 
 
 def load_card(path: Path) -> dict[str, Any]:

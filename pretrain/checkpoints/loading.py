@@ -10,6 +10,7 @@ import torch
 from egodtm_robot.core.errors import CheckpointError
 from pretrain.checkpoints.families import FAMILIES, FamilyName, Part, read_published
 from pretrain.checkpoints.files import load_checkpoint
+from pretrain.checkpoints.shipped import named_checkpoint
 from pretrain.model import EgoDTM
 
 
@@ -38,6 +39,7 @@ def model_file(
 
     Raises:
         CheckpointError: none is named, or there is none.
+        WeightsError: the package comes without the shipped checkpoint of that name.
     """
     title = None if family is None else FAMILIES[family].name
     if path is None:
@@ -46,7 +48,7 @@ def model_file(
             f"Expected {where}=FILE, weights of {title or 'a model'}, got none. They are not "
             f"downloaded for you.{source}"
         )
-    path = Path(path).expanduser()
+    path = Path(named_checkpoint(str(path))).expanduser()
     if not path.is_file():
         raise CheckpointError(
             f"Expected weights at {path}, found no file. Name a checkpoint of pretrain.run "
@@ -66,7 +68,8 @@ def load_model(
     Args:
         path: weights that ``pretrain.run`` or ``pretrain.export`` wrote, beside their card; or a
             file of EgoDTM, AVION or OpenAI's CLIP as it was published (``.pt``, ``.pth``,
-            ``.safetensors``), see :mod:`pretrain.checkpoints.families`.
+            ``.safetensors``), see :mod:`pretrain.checkpoints.families`; or the name of a shipped
+            one, see :mod:`pretrain.checkpoints.shipped`.
         family: that a published file has to be of; None for any, and for ours.
         frames: that the embeddings of time of a published file are brought to, as its family's own
             loader does; None for those of the file. Ours interpolate theirs to any number.

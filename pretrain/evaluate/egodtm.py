@@ -12,7 +12,7 @@ from egodtm_robot.core.errors import CheckpointError
 from egodtm_robot.core.fingerprints import hash_parts, hash_tensors
 from pretrain.checkpoints.families import FamilyName
 from pretrain.checkpoints.loading import load_model, move_present
-from pretrain.checkpoints.shipped import SHIPPED_NAME, named_checkpoint
+from pretrain.checkpoints.shipped import SHIPPED_NAME
 from pretrain.model import EgoDTM, VideoFeatures
 from pretrain.model.tokenizer import tokenize
 
@@ -124,8 +124,7 @@ def load_egodtm(
             encoder alone.
         CheckpointMismatchError: its tensors are not those of its family.
     """
-    path = None if checkpoint is None else named_checkpoint(checkpoint)
-    loaded = load_model(path, family, frames, "video_text_model.checkpoint")
+    loaded = load_model(checkpoint, family, frames, "video_text_model.checkpoint")
     if loaded.description is not None:
         print(loaded.description, file=sys.stderr)
     if "projection" in loaded.lacking:
@@ -136,16 +135,17 @@ def load_egodtm(
     model = loaded.model
     # Cards of models that no run has trained say nothing; then all that the model has is offered.
     objective = loaded.card.get("objective", {})
-    initial = loaded.card.get("initial")
-    if initial and not initial["drawn_by_seed"]:
-        # What an objective on the stem alone has left as it was is there all the same.
-        trained = any(objective.get(part, 1) for part in ("text", "depth", "region"))
-        objective = objective if trained else {}
+    # What it shares with the checkpoint that it changes was trained there.
+    shared = loaded.card.get("base", {}).get("objective", {})
+
+    def trained(part: str, default: int) -> bool:
+        return max(objective.get(part, default), shared.get(part, 0)) > 0
+
     adapter = EgoDTMModel(
         model,
-        text=objective.get("text", 1) > 0 and "text encoder" not in loaded.lacking,
-        depth=objective.get("depth", 1) > 0 and "depth decoder" not in loaded.lacking,
-        boxes=objective.get("region", int(model.region_decoder is not None)) > 0,
+        text=trained("text", 1) and "text encoder" not in loaded.lacking,
+        depth=trained("depth", 1) and "depth decoder" not in loaded.lacking,
+        boxes=trained("region", int(model.region_decoder is not None)),
     )
     if frames is not None:
         adapter.frames = frames

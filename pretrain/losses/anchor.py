@@ -1,19 +1,16 @@
 """The stem held to what ImageNet taught it, while it learns."""
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
-from torch import nn
 
 from pretrain.losses.features import feature_loss, standardized
+from pretrain.losses.frozen_stem import WithFrozenStem
 from pretrain.model.feature_translator import FeatureTranslator
 from pretrain.model.stem import EfficientNetStem
 
 _WIDTH = 128
 
 
-class StemAnchor(nn.Module):
+class StemAnchor(WithFrozenStem):
     """What the stem sees must still tell what ImageNet's stem would see.
 
     The trained features go through a translator, so that they may turn and gain channels, and must
@@ -25,27 +22,20 @@ class StemAnchor(nn.Module):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(_imagenet_stem())
         channels = EfficientNetStem.channels
         # Built without values: torch would draw them from its global generator.
         with torch.device("meta"):
             self.translator = FeatureTranslator(channels, channels, _WIDTH)
         self.translator.to_empty(device="cpu")
-        # In a tuple it is no submodule, and so in no state.
-        self._frozen = (_imagenet_stem(),)
 
     def forward(
         self, frames: torch.Tensor, features: torch.Tensor, grid: tuple[int, int]
     ) -> torch.Tensor:
         """The loss of frames uint8 (B, T, H, W, 3) and the stem's features (B, T, L, C)."""
         with torch.no_grad():
-            target = standardized(self._frozen[0].features(frames).flatten(0, 1))
+            target = standardized(self.frozen.features(frames).flatten(0, 1))
         return feature_loss(self.translator(features.flatten(0, 1), grid), target)
-
-    def _apply(self, change: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
-        # Moves to a device like everything else.
-        self._frozen[0]._apply(change)
-        return super()._apply(change, recurse)
 
 
 def _imagenet_stem() -> EfficientNetStem:
@@ -54,4 +44,4 @@ def _imagenet_stem() -> EfficientNetStem:
     stem.to_empty(device="cpu")
     stem.norm.reset_parameters()
     stem.load_imagenet()
-    return stem.requires_grad_(False).eval()
+    return stem

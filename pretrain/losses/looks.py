@@ -6,15 +6,13 @@ keeps the features from losing the rest is a frozen copy of the stem as it was.
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from egodtm_robot.core.errors import ConfigurationError
+from pretrain.losses.frozen_stem import WithFrozenStem
 from pretrain.model.stem import EfficientNetStem
 
 
@@ -62,7 +60,7 @@ def look_share(features: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return (within / (total + 1e-6)).mean()
 
 
-class LooksLoss(nn.Module):
+class LooksLoss(WithFrozenStem):
     """Compares what the stem gives for two looks, with each other and with what it gave before.
 
     The frozen stem is a copy of the stem when the training began, and no part of what is stored.
@@ -75,10 +73,8 @@ class LooksLoss(nn.Module):
     """
 
     def __init__(self, stem: EfficientNetStem, config: LooksLossConfig) -> None:
-        super().__init__()
+        super().__init__(copy.deepcopy(stem))
         self.config = config
-        # In a tuple it is no submodule, and so in no state.
-        self._frozen = (copy.deepcopy(stem).requires_grad_(False).eval(),)
 
     def forward(
         self, frames: torch.Tensor, looks: torch.Tensor, features: torch.Tensor, other: torch.Tensor
@@ -106,9 +102,8 @@ class LooksLoss(nn.Module):
 
         In deviations of each channel, and a scalar; arguments as those of :meth:`forward`.
         """
-        frozen = self._frozen[0]
         with torch.no_grad():
-            target = (frozen.features(frames) + frozen.features(looks)).float() / 2
+            target = (self.frozen.features(frames) + self.frozen.features(looks)).float() / 2
             over = tuple(range(target.ndim - 1))
             # A channel that never changes costs what it strays, and not a billion times that.
             scale = target.std(over, unbiased=False).clamp(min=1e-3)
@@ -117,8 +112,3 @@ class LooksLoss(nn.Module):
             functional.smooth_l1_loss(own.float() / scale, wanted) for own in (features, other)
         ]
         return torch.stack(errors).mean()
-
-    def _apply(self, change: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> Any:
-        # Moves to a device like everything else.
-        self._frozen[0]._apply(change)
-        return super()._apply(change, recurse)

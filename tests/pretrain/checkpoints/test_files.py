@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from egodtm_robot.core.errors import CheckpointError, CheckpointMismatchError
-from pretrain.checkpoints import files, load_card, load_checkpoint, save_checkpoint
+from egodtm_robot.core.errors import CheckpointError, CheckpointMismatchError, UnknownNameError
+from pretrain.checkpoints import files, load_card, load_checkpoint, save_checkpoint, shipped
 from pretrain.model import EgoDTM
 
 sys.path.append(str(Path(__file__).parents[2] / "fakes"))
@@ -121,3 +121,41 @@ def test_other_formats_and_configurations_are_named(saved: Path, tmp_path: Path)
         load_checkpoint(tmp_path / "weights.pt")
     with pytest.raises(CheckpointError, match="without dtype"):
         save_checkpoint(tmp_path / "a.safetensors", EgoDTM(tiny_config()), {"dtype": "int8"})
+
+
+def test_a_checkpoint_with_a_base_holds_only_what_differs_and_reads_as_a_whole(tmp_path: Path):
+    model, card = load_checkpoint(shipped.shipped_checkpoint())
+    with torch.no_grad():
+        model.image_projection += 0.25
+    whole, changed = tmp_path / "whole.safetensors", tmp_path / "changed.safetensors"
+    save_checkpoint(whole, model, {}, torch.float16)
+    save_checkpoint(changed, model, {}, torch.float16, base=shipped.SHIPPED_NAME)
+    assert list(load_file(changed)) == ["image_projection"]
+    found, told = load_checkpoint(changed)
+    wanted = load_checkpoint(whole)[0].state_dict()
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in found.state_dict().items())
+    assert told["base"]["weights_sha256"] == card["weights_sha256"]
+    assert told["base"]["objective"] == card["objective"]
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ({"name": "egodtm_tiny", "weights_sha256": "0" * 64}, "ships another one"),
+        ({"name": "egodtm_tiny"}, "ships another one"),
+        ({"name": "../mine"}, r"egodtm_tiny, egodtm_tiny_looks, its card says '\.\./mine'"),
+        ("mine", "its card says 'mine'"),
+        (None, "its card says None"),
+    ],
+)
+def test_a_base_that_is_not_this_packages_is_refused(saved: Path, base: object, message: str):
+    rewrite(saved, base=base)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(saved)
+
+
+def test_a_base_has_to_be_shipped(tmp_path: Path):
+    model = EgoDTM(tiny_config(), seed=0)
+    with pytest.raises(UnknownNameError, match="Did you mean 'egodtm_tiny'"):
+        save_checkpoint(tmp_path / "a.safetensors", model, {}, base="egodtm_tny")
+    assert not list(tmp_path.iterdir())

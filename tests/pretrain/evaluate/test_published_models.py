@@ -205,3 +205,11 @@ def test_the_command_measures_a_published_model(name, clip, store, tmp_path: Pat
     assert results["model"]["name"].startswith(f"{name}:")
     assert set(results["tasks"]) == {"retrieval", "multiple_choice"}
     assert results["tasks"]["retrieval"]["items"] > 0
+
+
+def test_a_checkpoint_of_changes_offers_what_was_trained_in_its_base():
+    changed, whole = load_egodtm("egodtm_tiny_looks"), load_egodtm("egodtm_tiny")
+    for part in ("encode_text", "depth"):
+        assert hasattr(changed, part)
+        assert hasattr(whole, part)
+    assert not hasattr(changed, "boxes")

@@ -91,13 +91,13 @@ def test_the_anchor_holds_to_imagenet_and_stores_only_its_translator():
     assert held.item() < 0.5 * lost.item()
     held.backward()
     assert all(p.grad is not None for p in stem.network.parameters())
-    assert not any(p.requires_grad for p in anchor._frozen[0].parameters())
+    assert not any(p.requires_grad for p in anchor.frozen.parameters())
 
 
 @needs_weights
 def test_the_frozen_stem_moves_with_the_anchor():
     anchor = StemAnchor().to("meta")
-    assert all(p.device.type == "meta" for p in anchor._frozen[0].parameters())
+    assert all(p.device.type == "meta" for p in anchor.frozen.parameters())
 
 
 # -- looks -------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_the_looks_lose_their_share_while_the_frozen_stem_stays():
         loss(one, two, stem.features(one), stem.features(two)).backward()
         optimizer.step()
     assert look_share(stem.features(one), stem.features(two)).item() < 0.8 * before.item()
-    kept = loss._frozen[0]
+    kept = loss.frozen
     assert not any(p.requires_grad for p in kept.parameters())
     assert torch.equal(kept.features(one), with_stem().visual.stem.features(one))
 

@@ -53,7 +53,6 @@ def test_what_was_of_one_color_stays_of_one_color_and_poses_are_shared():
     source.stage.draw = lambda picture: kept.append(picture) or drawn(picture)
     source.render(0)
     picture, bank = kept[-1], source.bank
-    paints = {}
     for seed in range(8):
         found = another_look(np.random.default_rng(seed), picture, bank)
         assert found.camera is picture.camera
