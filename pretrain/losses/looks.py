@@ -64,8 +64,8 @@ class LooksLoss(WithFrozenStem):
     """Compares what the stem gives for two looks, with each other and with what it gave before.
 
     The frozen stem is a copy of the stem when the training began, and no part of what is stored.
-    There is no translator behind the features: they stay near where they were, and what was trained
-    behind the stem loses little (docs/results/pretraining.md says how much).
+    There is no translator behind the features: they stay near where they were, so that what was
+    trained behind the stem still works, if less well (docs/results/pretraining.md).
 
     Args:
         stem: whose present weights are copied.
