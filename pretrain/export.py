@@ -23,6 +23,7 @@ from egodtm_robot.core.graphs import check_free_output, check_image_size, write_
 from egodtm_robot.core.storage import format_bytes
 from pretrain.checkpoints import load_checkpoint, save_checkpoint
 from pretrain.checkpoints.files import OWN_KEYS
+from pretrain.checkpoints.shipped import ShippedName
 from pretrain.checkpoints.video_graph import VideoOutput, video_graph
 from pretrain.learning.results import PretrainResults
 from pretrain.learning.trainer import BEST
@@ -64,7 +65,7 @@ class ExportConfig:
     precision: Precision = "float16"
     """Type of the stored weights of ``format=safetensors``."""
 
-    base: str | None = None
+    base: ShippedName | None = None
     """Name of a shipped checkpoint (``egodtm_tiny``) that the run started from: only what it has
     changed is written. Whoever loads the file needs this package's version of that one. null
     writes all."""

@@ -2,6 +2,7 @@
 
 from importlib import resources
 from pathlib import Path
+from typing import Literal, get_args
 
 from egodtm_robot.core.errors import WeightsError
 
@@ -13,7 +14,9 @@ SHIPPED_NAME = "egodtm_tiny"
 LOOKS_NAME = "egodtm_tiny_looks"
 """The same, with a stem that was taught to see through lights, colors and textures."""
 
-SHIPPED = (SHIPPED_NAME, LOOKS_NAME)
+ShippedName = Literal["egodtm_tiny", "egodtm_tiny_looks"]
+
+SHIPPED: tuple[ShippedName, ...] = get_args(ShippedName)
 """Names of files in ``pretrain/assets``, each beside its card. A setting that takes the path of a
 checkpoint takes one of them as well."""
 
