@@ -102,8 +102,11 @@ def describe(results: PretrainResults, run_dir: Path) -> str:
         "",
         f"{results.model}, objective {results.objective}, {results.steps} steps of "
         f"{results.batch_size}, seed {results.seed}: best at step {results.best_step}",
-        f"  on {results.test_clips} clips of scenes that nothing was trained or chosen on:",
     ]
+    if any(found is not None for found in results.tasks.values()):
+        lines.append(
+            f"  on {results.test_clips} clips of scenes that nothing was trained or chosen on:"
+        )
     for name, found in results.tasks.items():
         if found is not None:
             lines += [f"  {line}" for line in score_lines(name, found)]

@@ -138,6 +138,8 @@ class Trainer:
         freeze_unused(self.model, objective)
         if self.model.visual.stem is not None:
             self.model.visual.stem.train_network(config.stem_rate > 0)
+        if config.text_rate == 0:
+            self.model.textual.requires_grad_(False)
         self.heads: ModelWithHeads | None = None
         if objective.has_heads:
             channels = dataset.teacher.channels if dataset.teacher is not None else None
@@ -355,7 +357,8 @@ def make_optimizer(
 ) -> torch.optim.AdamW:
     """AdamW on what is trained, with weight decay on matrices that multiply features.
 
-    The stem learns at its share of the rate, :attr:`TrainingConfig.stem_rate`.
+    Stem and text encoder learn at their shares of the rate, :attr:`TrainingConfig.stem_rate` and
+    :attr:`TrainingConfig.text_rate`.
 
     Args:
         model: what is trained.
@@ -364,9 +367,10 @@ def make_optimizer(
             that rate, :attr:`pretrain.losses.dense.DenseLossConfig.head_rate`.
     """
 
-    def is_stem(name: str) -> bool:
-        # At the full rate it is a part like the others.
-        return name.startswith("visual.stem.network.") and config.stem_rate != 1
+    def share(name: str) -> float:
+        if name.startswith("visual.stem.network."):
+            return config.stem_rate
+        return config.text_rate if name.startswith("textual.") else 1.0
 
     def decays(name: str, parameter: torch.nn.Parameter) -> bool:
         # Embeddings and queries are matrices by their shape alone: each row is a vector of its own.
@@ -374,19 +378,22 @@ def make_optimizer(
         # Without decay there is one group, in which states have always numbered the parameters.
         return is_matrix(name, parameter) and not is_table and config.weight_decay > 0
 
-    stem = [named for named in model.named_parameters() if is_stem(named[0])]
-    rest = [named for named in model.named_parameters() if not is_stem(named[0])]
+    # Parts at the full rate are one, and come first: so states have always numbered them.
+    parts: dict[float, list[tuple[str, torch.nn.Parameter]]] = {1.0: []}
+    for name, parameter in model.named_parameters():
+        parts.setdefault(share(name), []).append((name, parameter))
     groups = [
-        *parameter_groups(rest, config.weight_decay, decays=decays),
-        *parameter_groups(stem, config.weight_decay, rate_share=config.stem_rate, decays=decays),
+        group
+        for rate, members in parts.items()
+        for group in parameter_groups(members, config.weight_decay, rate_share=rate, decays=decays)
     ]
     if heads is not None:
         own = [one for one in heads.named_parameters() if not one[0].startswith("model.")]
         slow = [one for one in own if not one[0].startswith("dense.")]
         fast = [one for one in own if one[0].startswith("dense.")]
-        share = heads.objective.dense.head_rate
+        multiple = heads.objective.dense.head_rate
         groups += parameter_groups(slow, config.weight_decay, decays=decays)
-        groups += parameter_groups(fast, config.weight_decay, rate_share=share, decays=decays)
+        groups += parameter_groups(fast, config.weight_decay, rate_share=multiple, decays=decays)
     return torch.optim.AdamW(
         groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True
     )

@@ -33,6 +33,11 @@ class TrainingConfig:
     share of ``learning_rate``; 0 leaves it as ImageNet taught it, which saves its backward pass:
     two fifths of a step on single frames, more on clips."""
 
+    text_rate: float = 1.0
+    """Learning rate of the text encoder, as a share of ``learning_rate``; 0 leaves it as it is: the
+    video encoder then learns to meet texts that stay where they were, as a checkpoint of CLIP or
+    of an earlier run (``initial``) has placed them."""
+
     warmup: float = 0.05
     """Share of the steps in which the rate rises from zero; then it falls by a cosine to zero."""
 
@@ -92,8 +97,9 @@ class TrainingConfig:
         for name in ("warmup", "beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigurationError(f"Expected {name} in [0, 1), got {getattr(self, name)}.")
-        if not 0 <= self.stem_rate <= 1:
-            raise ConfigurationError(f"Expected stem_rate in [0, 1], got {self.stem_rate}.")
+        for name in ("stem_rate", "text_rate"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigurationError(f"Expected {name} in [0, 1], got {getattr(self, name)}.")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ConfigurationError(f"Expected ema in (0, 1) or null, got {self.ema}.")
         if not 0 <= self.weight_decay < math.inf:

@@ -220,6 +220,17 @@ def test_mistakes_are_named_in_one_line(stores, tmp_path, capsys):
     assert "steps: 0 -> 1" in capsys.readouterr().err
 
 
+def test_a_precision_that_the_cpu_emulates_is_said_at_the_start(
+    stores, tmp_path, capsys, monkeypatch
+):
+    instructions = {"avx2": True, "avx512_bf16": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions, raising=False)
+    run(stores, tmp_path / "half", "steps=0", "training.precision=bf16")
+    assert "no instructions for training.precision=bf16" in capsys.readouterr().err
+    run(stores, tmp_path / "single", "steps=0")
+    assert "no instructions" not in capsys.readouterr().err
+
+
 def test_the_defaults_are_those_that_the_documents_name():
     config = compose(PretrainConfig, "pretrain", [])
     assert (config.model.name, config.data.kind, config.objective.name) == (

@@ -19,3 +19,22 @@ def half_precision(precision: Precision) -> torch.dtype | None:
 def mixed_precision(precision: Precision) -> str:
     """The name that accelerate has for a precision."""
     return precision if precision in _HALF else "no"
+
+
+_CPU_INSTRUCTIONS = {
+    "bf16": ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"),
+    "fp16": ("avx512_fp16", "amx_fp16", "fp16_arith"),
+}
+
+
+def emulated_on_cpu(precision: Precision) -> bool:
+    """Whether this CPU lacks instructions for a half precision.
+
+    Torch then emulates them: products of bfloat16 took 70 times as long as those of float32 on
+    such a machine. False for ``float32``, and with a torch that can't tell.
+    """
+    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    if precision not in _CPU_INSTRUCTIONS or capabilities is None:
+        return False
+    has = capabilities()
+    return not any(has.get(name, False) for name in _CPU_INSTRUCTIONS[precision])

@@ -41,6 +41,12 @@ def test_the_words_show_every_score_of_any_task(tmp_path: Path):
     assert not any(line[:1] == ["depth"] for line in lines)
 
 
+def test_a_run_without_scores_names_no_held_out_clips(tmp_path: Path):
+    text = describe(PretrainResults(**RESULTS, tasks={"retrieval": None}), tmp_path)
+    assert "clips of scenes" not in text
+    assert "on 6 clips of scenes" in describe(PretrainResults(**RESULTS, tasks=TASKS), tmp_path)
+
+
 def test_results_that_are_missing_or_incomplete_are_refused(tmp_path: Path):
     with pytest.raises(CheckpointError, match="finished run"):
         PretrainResults.load(tmp_path)

@@ -162,6 +162,31 @@ def test_a_stem_learns_at_its_share_of_the_rate_or_not_at_all(tmp_path, finished
     assert moved[0.25] == pytest.approx(0.25 * CONFIG.learning_rate, rel=0.05)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_the_text_encoder_learns_at_its_share_of_the_rate_or_not_at_all(share, tmp_path, finished):
+    settings = dataclasses.replace(CONFIG, text_rate=share, image_share=0, weight_decay=0.0)
+    model = EgoDTM(tiny_config(), seed=0)
+    initial = {name: t.clone() for name, t in model.state_dict().items()}
+    trainer = Trainer(
+        settings,
+        ObjectiveConfig(text=1.0, depth=0.5),
+        model,
+        make_dataset(finished[0]),
+        tmp_path,
+        steps=1,
+        seed=1,
+        accelerator=make_accelerator(settings, "cpu"),
+        provenance={},
+        validate=lambda model, step: {"score": 0.0},
+    )
+    trainer.run()
+    changes = {n: (t - initial[n]).abs().max().item() for n, t in model.state_dict().items()}
+    texts = max(v for n, v in changes.items() if n.startswith("textual."))
+    assert texts == pytest.approx(share * settings.learning_rate, rel=0.05)
+    # What the texts are compared with learns at the full rate in any case.
+    assert changes["image_projection"] == pytest.approx(settings.learning_rate, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("weights", "unused"),
     [
@@ -212,6 +237,7 @@ def test_an_objective_without_its_decoder_or_weights_is_refused():
         {"warmup": 1.0},
         {"workers": -1},
         {"stem_rate": 2},
+        {"text_rate": -0.5},
     ],
 )
 def test_impossible_settings_are_refused(settings):
