@@ -86,6 +86,7 @@ class GridConfig:
             "efficientnet_lite0_random",
             "efficientnet_lite0",
             "egodtm",
+            "egodtm_looks",
             "oracle",
         ]
     )

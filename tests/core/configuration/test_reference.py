@@ -28,7 +28,7 @@ def test_a_command_has_its_own_groups_alone():
     reference = configuration_reference("train_bc")
     assert {group.name: group.chosen for group in reference.groups} == {
         "env": "franka_kitchen_microwave",
-        "encoder": "egodtm",
+        "encoder": "egodtm_looks",
         "policy": "mlp",
         "protocol": "quick",
     }
