@@ -1,6 +1,6 @@
 """Depth of a pretrained model on real hands, beside a depth sensor's.
 
-    python benchmarks/real_depth.py SAMPLES [--checkpoint runs/.../best.safetensors] [--out FOLDER]
+    python benchmarks/real_depth.py SAMPLES [--checkpoint egodtm_tiny] [--out FOLDER]
 
 SAMPLES holds ``fphab/color/*.jpeg`` (1920 x 1080) and ``fphab/depth/*.png`` (640 x 480, 16 bit,
 millimeters, of an Intel RealSense SR300), a sequence of First-Person Hand Action (Garcia-Hernando
@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from pretrain.checkpoints import load_checkpoint
-from pretrain.checkpoints.shipped import shipped_checkpoint
+from pretrain.checkpoints.shipped import SHIPPED_NAME, named_checkpoint
 from pretrain.evaluate.depth import METRICS, depth_scores
 from pretrain.evaluate.plots import depth_sheet
 from pretrain.model import EgoDTM
@@ -47,10 +47,10 @@ def main() -> None:
     """Measure, print and draw."""
     parser = argparse.ArgumentParser()
     parser.add_argument("samples", type=Path)
-    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--checkpoint", default=SHIPPED_NAME)
     parser.add_argument("--out", type=Path, default=Path("runs/real_depth"))
     options = parser.parse_args()
-    model, _ = load_checkpoint(options.checkpoint or shipped_checkpoint())
+    model, _ = load_checkpoint(named_checkpoint(options.checkpoint))
     model.eval()
     options.out.mkdir(parents=True, exist_ok=True)
     clips, truths = sensor_clips(options.samples / "fphab", model)

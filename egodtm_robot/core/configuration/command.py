@@ -3,6 +3,8 @@
 import argparse
 import functools
 import inspect
+import os
+import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,10 @@ from egodtm_robot.core.errors import ConfigurationError, EgoDTMRobotError, Outpu
 
 EXIT_USER_ERROR = 2
 """Exit code of a command that stops because of something the user can put right."""
+
+EXIT_NOBODY_READS = 141
+"""Exit code of a command whose output was closed, as shells report it of a process that got
+SIGPIPE."""
 
 ConfigT = TypeVar("ConfigT")
 
@@ -54,12 +60,35 @@ def command(
 
 
 def with_clean_errors(function: Callable[[], Any]) -> Any:
-    """Call a function; print an :class:`EgoDTMRobotError` in one line and exit with code 2."""
+    """Call a function; print an :class:`EgoDTMRobotError` in one line and exit with code 2.
+
+    A reader of the output that has seen enough, such as ``head``, ends it without a word.
+    """
     try:
-        return function()
+        result = function()
+        sys.stdout.flush()
+        return result
     except EgoDTMRobotError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
         raise SystemExit(EXIT_USER_ERROR) from error
+    except BrokenPipeError as error:
+        if not _nobody_reads_on():
+            raise
+        # What is left of the output would be written, and fail, once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(EXIT_NOBODY_READS) from error
+
+
+def _nobody_reads_on() -> bool:
+    """Whether it is our own output that was closed, and not a pipe to another process."""
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+    except (OSError, ValueError):
+        return False  # not a file
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def command_line(arguments: Sequence[str]) -> argparse.Namespace:

@@ -14,7 +14,7 @@ from pretrain.annotate.depth.base import DEFAULT_SIZE, DepthAnnotator
 from pretrain.annotate.errors import AnnotatorOptionError
 from pretrain.annotate.stage import AnnotationFailure
 from pretrain.checkpoints.loading import load_model, move_present
-from pretrain.checkpoints.shipped import shipped_checkpoint
+from pretrain.checkpoints.shipped import LOOKS_NAME, shipped_checkpoint
 from pretrain.clips.annotated_clip import AnnotatedClip
 from pretrain.clips.clip import DepthKind
 
@@ -28,13 +28,14 @@ class EgoDTMDepth(DepthAnnotator):
 
     Args:
         checkpoint: weights that ``pretrain/run.py`` wrote, with their card beside them, or a
-            published file of EgoDTM; None takes egodtm-tiny, which comes with the package.
+            published file of EgoDTM, or a shipped name; None takes ``egodtm_tiny_looks``, which is
+            the better of the shipped ones on real frames.
         size: rows and columns of the stored maps.
         batch_size: clips handed over at once.
         device: ``auto``, or as torch names it.
 
     Raises:
-        WeightsError: the package comes without egodtm-tiny.
+        WeightsError: the package comes without it.
         CheckpointError: the checkpoint is missing, unreadable or of no known family.
         AnnotatorOptionError: the checkpoint has no depth decoder.
         ConfigurationError: there is no such device.
@@ -47,7 +48,7 @@ class EgoDTMDepth(DepthAnnotator):
         batch_size: int = 8,
         device: str = "auto",
     ) -> None:
-        path = shipped_checkpoint() if checkpoint is None else Path(checkpoint).expanduser()
+        path = Path(checkpoint or shipped_checkpoint(LOOKS_NAME)).expanduser()
         loaded = load_model(path)
         if loaded.description is not None:
             print(loaded.description, file=sys.stderr)

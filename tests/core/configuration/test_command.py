@@ -7,7 +7,13 @@ from typing import Any, Literal
 
 import pytest
 
-from egodtm_robot.core.configuration import command, compose, from_yaml, to_yaml
+from egodtm_robot.core.configuration import (
+    command,
+    compose,
+    from_yaml,
+    to_yaml,
+    with_clean_errors,
+)
 from egodtm_robot.core.errors import ConfigurationError, UnknownNameError
 from envs.cameras import CameraError
 from envs.kitchen.config import KitchenConfig
@@ -284,6 +290,30 @@ def test_as_a_process_it_runs_from_a_foreign_folder_and_shows_no_traceback(tmp_p
     assert process.returncode == 2
     assert "Traceback" not in process.stderr
     assert "Did you mean 'env.task'?" in process.stderr
+
+
+@pytest.mark.parametrize("argument", ["--help", "--cfg=job"])
+def test_a_reader_that_has_seen_enough_ends_it_without_a_traceback(argument):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "egodtm_robot.compare", "runs=[a]", argument],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    errors = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=120) == 141
+    assert errors == ""
+
+
+def test_a_pipe_that_breaks_elsewhere_is_an_error_of_the_program():
+    def broken():
+        raise BrokenPipeError("a worker")
+
+    with pytest.raises(BrokenPipeError, match="a worker"):
+        with_clean_errors(broken)
 
 
 @pytest.mark.parametrize(
