@@ -17,7 +17,12 @@ from egodtm_robot.comparison.request import ComparisonRequest, compare_paths
 
 OUTCOMES = Path(__file__).parents[1] / "results" / "outcomes"
 
-NAMES = {"egodtm": "EgoDTM-tiny", "efficientnet_lite0": "ImageNet (EfficientNet-Lite0)"}
+NAMES = {
+    "egodtm_looks": "EgoDTM-tiny, two looks",
+    "egodtm": "EgoDTM-tiny",
+    "efficientnet_lite0": "ImageNet (EfficientNet-Lite0)",
+}
+DASHES = ("", "2 4", "7 5")
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 60, 520, 52, 300
 _SIDESTEP = 5
@@ -25,15 +30,21 @@ _SIDESTEP = 5
 
 
 def read_points() -> dict[str, dict[int, ArmResult]]:
-    """For each encoder its result at each number of demonstrations."""
-    points: dict[str, dict[int, ArmResult]] = {name: {} for name in NAMES}
-    few, curve = _compared("few"), _compared("curve", allow_mixed=True)
-    trained_looks = _compared("shifted", split="look")
-    for name, series in points.items():
-        series[10] = curve.arm(f"{name},demos.episodes=10")
-        series[25] = few.arm(name)
-        series[50] = curve.arm(f"{name},demos.episodes=50")
-        series[100] = trained_looks.arm(f"{name} (varied)")
+    """For each encoder its result at each number of demonstrations that it was run with."""
+    measured = [
+        (10, "{},demos.episodes=10", _compared("curve", allow_mixed=True)),
+        (25, "{}", _compared("few")),
+        (50, "{},demos.episodes=50", _compared("curve", allow_mixed=True)),
+        (100, "{} (varied)", _compared("shifted", split="look")),
+    ]
+    points: dict[str, dict[int, ArmResult]] = {}
+    for name in NAMES:
+        points[name] = {
+            number: arm
+            for number, form, comparison in measured
+            for arm in comparison.arms
+            if arm.name == form.format(name)
+        }
     return points
 
 
@@ -41,6 +52,7 @@ def draw(theme: Theme) -> str:
     """The chart as SVG: mean success of five tasks with its 95 % interval."""
     points = read_points()
     numbers = list(points["egodtm"])
+    colors = (theme.stored_edge, theme.stored_edge, theme.plain)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_BOTTOM + 56}" '
         f'width="{_WIDTH}" height="{_BOTTOM + 56}" font-family="{FONT}" font-size="14">',
@@ -62,8 +74,8 @@ def draw(theme: Theme) -> str:
         for place, number in enumerate(numbers)
     ]
     for row, (name, series) in enumerate(points.items()):
-        color, dashes = (theme.stored_edge, "") if row == 0 else (theme.plain, "6 4")
-        parts += _series(color, dashes, list(series.values()), _SIDESTEP * (2 * row - 1))
+        color, dashes = colors[row], DASHES[row]
+        parts += _series(color, dashes, series, numbers, _SIDESTEP * 2 * (row - 1))
         parts.append(
             f'<path d="M{_RIGHT + 24} {_TOP + 20 + 26 * row}h28" stroke="{color}" stroke-width="3" '
             f'stroke-dasharray="{dashes}"/>'
@@ -75,9 +87,12 @@ def draw(theme: Theme) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _series(color: str, dashes: str, results: list[ArmResult], aside: int) -> list[str]:
-    means = [result.mean for result in results if result.mean is not None]
-    places = [_x(place, len(means)) + aside for place in range(len(means))]
+def _series(
+    color: str, dashes: str, series: dict[int, ArmResult], numbers: list[int], aside: int
+) -> list[str]:
+    shown = {number: one.mean for number, one in series.items() if one.mean is not None}
+    means = list(shown.values())
+    places = [_x(numbers.index(number), len(numbers)) + aside for number in shown]
     line = "L".join(f"{x} {_y(mean.value)}" for x, mean in zip(places, means, strict=True))
     parts = [
         f'<path d="M{line}" stroke="{color}" stroke-width="2.5" stroke-dasharray="{dashes}" '

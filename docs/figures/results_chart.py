@@ -20,7 +20,8 @@ NAMES = {
     "none": "no images, the floor",
     "pixels": "16 x 16 gray pixels",
     "efficientnet_lite0": "EfficientNet, ImageNet",
-    "egodtm": "EgoDTM-tiny (this project)",
+    "egodtm": "EgoDTM-tiny before two looks",
+    "egodtm_looks": "EgoDTM-tiny (this project)",
     "oracle": "simulator state, the ceiling",
 }
 """What the chart calls each encoder; others have their own names."""
@@ -90,7 +91,7 @@ def draw(theme: Theme) -> str:
 
 def _row(theme: Theme, bar: Bar, y: int) -> list[str]:
     low, high = bar.interval
-    own = bar.arm == "egodtm"
+    own = bar.arm == "egodtm_looks"
     color = theme.stored_edge if own else theme.plain
     weight = ' font-weight="bold"' if own else ""
     return [
