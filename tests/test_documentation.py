@@ -154,6 +154,32 @@ def test_the_page_on_regimes_shows_the_published_outcomes(name, request_, which)
     assert "\n".join(tables(compared(name, **request_))[which]).strip() in page
 
 
+LEADS = [
+    ("25 demonstrations", "few", "{}", {}),
+    ("100 demonstrations", "shifted", "{} (varied)", {"split": "look"}),
+    ("100 demonstrations, looks never seen", "shifted", "{} (shifted)", {"split": "look"}),
+]
+
+
+@pytest.mark.parametrize("other", ["efficientnet_lite0", "egodtm"])
+def test_the_leads_of_the_default_encoder_are_those_of_the_outcomes(other):
+    cells = []
+    for said, name, form, request in LEADS:
+        arms = [form.format(arm) for arm in ("egodtm_looks", other)]
+        (alone,) = compared(name, arms=arms, **request).pairs
+        low, high = alone.success.interval
+        cells.append(f"{100 * alone.success.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
+        if other == "efficientnet_lite0":
+            among = compared(name, **request).difference(*arms)
+            shown = ["< 0.001" if p < 0.001 else f"{p:.3f}" for p in (alone.p_value, among.p_value)]
+            row = [said, cells[-1], *shown]
+            assert row in table_rows(DOCS / "results" / "regimes.md")
+            assert cells[-1].removeprefix("+") in prose(DOCS / "results" / "index.md").replace(
+                " points", ""
+            )
+    assert [f"`{other}`", *cells] in table_rows(DOCS / "results" / "pretraining.md")
+
+
 def test_the_page_on_policies_shows_the_published_outcomes():
     page = (DOCS / "results" / "policies.md").read_text()
     assert "\n".join(tables(compared("policies"))[0]).strip() in page
