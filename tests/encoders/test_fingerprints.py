@@ -23,6 +23,7 @@ from egodtm_robot.encoders.pixels import PixelEncoder
         ("efficientnet_lite0", "515763e4632458c4"),
         ("efficientnet_lite0_random", "2cecea0237dfd95f"),
         ("egodtm", "e2edc5c5693ce8c2"),
+        ("egodtm_looks", "49a2de9156196d01"),
         ({"name": "egodtm", "output": "patches", "layer": 2}, "1ca1d8dd13151c61"),
         ({"name": "egodtm", "output": "embedding", "history": 4}, "78ebaf189f68346c"),
         ("vit_tiny_random", "2b5f937401495472"),
