@@ -155,6 +155,17 @@ def test_the_page_on_regimes_shows_the_published_outcomes(name, request_, which)
     assert "\n".join(tables(compared(name, **request_))[which]).strip() in page
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_page_on_pretraining_shows_what_brought_the_lead(which):
+    request = ComparisonRequest(
+        runs=[str(DOCS / "results" / "outcomes" / f"{name}.csv.gz") for name in ("few", "causes")],
+        arms=["egodtm_looks", "egodtm", "imagenet_looks", "efficientnet_lite0"],
+        reference="efficientnet_lite0",
+    )
+    shown = tables(compare_paths(request)[1])[which]
+    assert "\n".join(shown).strip() in PRETRAINING.read_text()
+
+
 LEADS = [
     ("25 demonstrations", "few", "{}", {}),
     ("100 demonstrations", "shifted", "{} (varied)", {"split": "look"}),
