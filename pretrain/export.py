@@ -66,9 +66,8 @@ class ExportConfig:
     """Type of the stored weights of ``format=safetensors``."""
 
     base: ShippedName | None = None
-    """Name of a shipped checkpoint (``egodtm_tiny``) that the run started from: only what it has
-    changed is written. Whoever loads the file needs this package's version of that one. null
-    writes all."""
+    """Name of a shipped checkpoint (``egodtm_tiny``): only what differs from it is written. Whoever
+    loads the file needs this package's version of that one. null writes all."""
 
     made_by: str = ""
     """The command that reproduces the run, for the card."""
