@@ -19,7 +19,7 @@ OUTCOMES = Path(__file__).parents[1] / "results" / "outcomes"
 
 NAMES = {
     "egodtm_looks": "EgoDTM-tiny, two looks",
-    "egodtm": "EgoDTM-tiny",
+    "egodtm": "EgoDTM-tiny before",
     "efficientnet_lite0": "ImageNet (EfficientNet-Lite0)",
 }
 DASHES = ("", "2 4", "7 5")
@@ -31,10 +31,11 @@ _SIDESTEP = 5
 
 def read_points() -> dict[str, dict[int, ArmResult]]:
     """For each encoder its result at each number of demonstrations that it was run with."""
+    curve = _compared("curve", allow_mixed=True)
     measured = [
-        (10, "{},demos.episodes=10", _compared("curve", allow_mixed=True)),
+        (10, "{},demos.episodes=10", curve),
         (25, "{}", _compared("few")),
-        (50, "{},demos.episodes=50", _compared("curve", allow_mixed=True)),
+        (50, "{},demos.episodes=50", curve),
         (100, "{} (varied)", _compared("shifted", split="look")),
     ]
     points: dict[str, dict[int, ArmResult]] = {}

@@ -1,6 +1,6 @@
 """Measures and draws whether an encoder finds a point again, later and under another look.
 
-    python docs/figures/look_matches.py [--clips 64]
+    python docs/figures/look_matches.py [--clips 63]
 
 Test clips of the synthetic source are drawn under two looks, from the head, the wrist and beside.
 For points that are seen in the first frame and in the last one, the simulator says where they are.
@@ -11,18 +11,18 @@ off, both maps interpolated. Prints how far from the truth that is, and writes
 """
 
 import argparse
+from typing import get_args
 
 import numpy as np
 import torch
-from pictures import labeled, save
+from pictures import clips_of_view, labeled, save
 from PIL import Image, ImageDraw
 from torch.nn import functional
 
 from egodtm_robot.encoders import make_encoder
 from pretrain.clips.clip import Clip
 from pretrain.clips.dense import frame_pairs
-from pretrain.clips.synthetic.clips import SyntheticClipConfig, SyntheticClips
-from pretrain.clips.synthetic.views import ViewsConfig
+from pretrain.clips.synthetic.views import ViewKind
 
 SIDE, GRID, FINE = 128, 8, 32
 """Of the frames in pixels, of the tokens, and of the map in which places are looked for."""
@@ -32,21 +32,9 @@ ENCODERS = {
     "egodtm": {"name": "egodtm"},
     "egodtm_looks": {"name": "egodtm_looks"},
 }
-VIEWS = ("head", "wrist", "third")
+VIEWS = get_args(ViewKind)
 SHOWN, LINES, ZOOM = 2, 14, 2
 """Clips of each view in the picture, points of each clip, and the factor of its size."""
-
-
-def render(clips: int) -> list[Clip]:
-    """Clips under two looks, the views one after the other."""
-    drawn = []
-    for view in VIEWS:
-        weights = ViewsConfig(**{"head": 0.0, view: 1.0})
-        config = SyntheticClipConfig(resolution=SIDE, views=weights, dense=["points", "looks"])
-        source = SyntheticClips(config, "test")
-        drawn += [source.render(seed) for seed in range(clips // len(VIEWS))]
-        source.close()
-    return drawn
 
 
 def correspondences(clip: Clip) -> np.ndarray:
@@ -97,11 +85,13 @@ def main() -> None:
     """Prints the table and writes the picture."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--clips", type=int, default=63)
-    clips = render(parser.parse_args().clips)
+    each = parser.parse_args().clips // len(VIEWS)
+    clips = [
+        clip for view in VIEWS for clip in clips_of_view(view, each, SIDE, ["points", "looks"])
+    ]
     truths = [correspondences(clip) for clip in clips]
     first = np.stack([clip.frames[:1] for clip in clips])
     last = np.stack([clip.looks[-1:] for clip in clips if clip.looks is not None])
-    each = len(clips) // len(VIEWS)
     shown = [view * each + number for view in range(len(VIEWS)) for number in range(SHOWN)]
     columns = []
     print("| encoder | within a token | median distance, tokens |\n|---|---|---|")

@@ -13,9 +13,9 @@ from envs.kitchen import KITCHEN_CAMERAS, KitchenEnv
 from envs.kitchen.experts import make_expert
 from envs.kitchen.visuals import VISUAL_PRESETS
 from pretrain.clips.clip import HAND, Clip
-from pretrain.clips.dense import CLASSES
+from pretrain.clips.dense import CLASSES, DenseKind
 from pretrain.clips.synthetic.clips import SyntheticClipConfig, SyntheticClips
-from pretrain.clips.synthetic.views import ViewsConfig
+from pretrain.clips.synthetic.views import ViewKind, ViewsConfig
 from pretrain.evaluate.plots import color_depth
 
 FOLDER = Path(__file__).parents[1] / "images"
@@ -88,18 +88,25 @@ def clips() -> None:
     )
 
 
+def clips_of_view(
+    view: ViewKind, number: int, resolution: int, dense: list[DenseKind]
+) -> list[Clip]:
+    """The first clips of the test split that are seen from one view, with dense truth."""
+    weights = ViewsConfig(**{"head": 0.0, view: 1.0})
+    source = SyntheticClips(
+        SyntheticClipConfig(resolution=resolution, views=weights, dense=dense), "test"
+    )
+    drawn = [source.render(seed) for seed in range(number)]
+    source.close()
+    return drawn
+
+
 def views() -> None:
     """Clips from the wrist and from beside: four frames, then what the last one is known to be."""
     palette = np.random.default_rng(3).integers(40, 256, (len(CLASSES), 3)).astype(np.uint8)
     rows = []
     for view in ("wrist", "third"):
-        weights = ViewsConfig(**{"head": 0.0, view: 1.0})
-        source = SyntheticClips(
-            SyntheticClipConfig(resolution=SIZE, views=weights, dense=["segmentation", "normals"]),
-            "test",
-        )
-        for seed in range(4):
-            clip = source.render(seed)
+        for clip in clips_of_view(view, 4, SIZE, ["segmentation", "normals"]):
             assert clip.depth is not None
             assert clip.segmentation is not None
             assert clip.normals is not None
@@ -110,7 +117,6 @@ def views() -> None:
                 np.nan_to_num((clip.normals[-1] + 1) * 127).astype(np.uint8),
             )
             rows.append(np.concatenate([square(image) for image in (*clip.frames, *maps)], axis=1))
-        source.close()
     save([[row] for row in rows], "clip_views.png", few_colors=True)
 
 
@@ -118,16 +124,10 @@ def looks() -> None:
     """Last frames of clips in three views, and the same under another look below."""
     frames, others = [], []
     for view in ("head", "wrist", "third"):
-        weights = ViewsConfig(**{"head": 0.0, view: 1.0})
-        source = SyntheticClips(
-            SyntheticClipConfig(resolution=SIZE, views=weights, dense=["looks"]), "test"
-        )
-        for seed in range(3):
-            clip = source.render(seed)
+        for clip in clips_of_view(view, 3, SIZE, ["looks"]):
             assert clip.looks is not None
             frames.append(square(clip.frames[-1]))
             others.append(square(clip.looks[-1]))
-        source.close()
     save([frames, others], "clip_looks.png", few_colors=True)
 
 

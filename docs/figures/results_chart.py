@@ -20,8 +20,8 @@ NAMES = {
     "none": "no images, the floor",
     "pixels": "16 x 16 gray pixels",
     "efficientnet_lite0": "EfficientNet, ImageNet",
-    "egodtm": "EgoDTM-tiny before two looks",
-    "egodtm_looks": "EgoDTM-tiny (this project)",
+    "egodtm": "EgoDTM-tiny before",
+    "egodtm_looks": "EgoDTM-tiny, two looks",
     "oracle": "simulator state, the ceiling",
 }
 """What the chart calls each encoder; others have their own names."""

@@ -48,6 +48,7 @@ CONFIG = TrainingConfig(
     threads=1,
 )
 ALL = ObjectiveConfig(name="all", text=1.0, depth=0.5, region=0.25)
+TEXT_DEPTH = ObjectiveConfig(text=1.0, depth=0.5)
 STEPS = 8
 
 
@@ -65,6 +66,7 @@ def make_trainer(
     objective: ObjectiveConfig = ALL,
     steps: int = STEPS,
     scores: dict[int, float] | None = None,
+    model: EgoDTM | None = None,
     **options,
 ) -> Trainer:
     def validate(model, step):
@@ -74,7 +76,7 @@ def make_trainer(
     return Trainer(
         config,
         objective,
-        EgoDTM(tiny_config(regions=True), seed=3),
+        EgoDTM(tiny_config(regions=True), seed=3) if model is None else model,
         make_dataset(folder),
         out,
         steps=steps,
@@ -138,19 +140,8 @@ def test_a_stem_learns_at_its_share_of_the_rate_or_not_at_all(tmp_path, finished
         model.load_state_dict(initial)
         model.visual.stem.train_network(True)  # whatever was before, the settings decide
         settings = dataclasses.replace(CONFIG, stem_rate=share, image_share=0, weight_decay=0.0)
-        trainer = Trainer(
-            settings,
-            ObjectiveConfig(text=1.0, depth=0.5),
-            model,
-            make_dataset(finished[0]),
-            tmp_path / str(share),
-            steps=1,
-            seed=1,
-            accelerator=make_accelerator(settings, "cpu"),
-            provenance={},
-            validate=lambda model, step: {"score": 0.0},
-        )
-        trainer.run()
+        out = tmp_path / str(share)
+        make_trainer(finished[0], out, settings, TEXT_DEPTH, steps=1, model=model).run()
         # A frozen stem costs no backward pass.
         stem = model.visual.stem.network.parameters()
         assert all(parameter.requires_grad == (share > 0) for parameter in stem)
@@ -167,20 +158,10 @@ def test_the_text_encoder_learns_at_its_share_of_the_rate_or_not_at_all(share, t
     settings = dataclasses.replace(CONFIG, text_rate=share, image_share=0, weight_decay=0.0)
     model = EgoDTM(tiny_config(), seed=0)
     initial = {name: t.clone() for name, t in model.state_dict().items()}
-    trainer = Trainer(
-        settings,
-        ObjectiveConfig(text=1.0, depth=0.5),
-        model,
-        make_dataset(finished[0]),
-        tmp_path,
-        steps=1,
-        seed=1,
-        accelerator=make_accelerator(settings, "cpu"),
-        provenance={},
-        validate=lambda model, step: {"score": 0.0},
-    )
-    trainer.run()
+    make_trainer(finished[0], tmp_path, settings, TEXT_DEPTH, steps=1, model=model).run()
     changes = {n: (t - initial[n]).abs().max().item() for n, t in model.state_dict().items()}
+    # A frozen text encoder costs no backward pass.
+    assert all(parameter.requires_grad == (share > 0) for parameter in model.textual.parameters())
     texts = max(v for n, v in changes.items() if n.startswith("textual."))
     assert texts == pytest.approx(share * settings.learning_rate, rel=0.05)
     # What the texts are compared with learns at the full rate in any case.
