@@ -9,10 +9,11 @@ from egodtm_robot.core.errors import WeightsError
 ASSETS = Path(str(resources.files("pretrain"))) / "assets"
 
 SHIPPED_NAME = "egodtm_tiny"
-"""The one that is taken where none is named."""
+"""What ``encoder=egodtm`` and ``pretrain.evaluate`` take where none is named."""
 
 LOOKS_NAME = "egodtm_tiny_looks"
-"""The same, with a stem that was taught to see through lights, colors and textures."""
+"""The same with a stem that was taught to see through lights, colors and textures, and blocks that
+were trained on it: what ``depth=egodtm`` and the default encoder of policies take."""
 
 ShippedName = Literal["egodtm_tiny", "egodtm_tiny_looks"]
 
