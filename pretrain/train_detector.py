@@ -31,6 +31,7 @@ from egodtm_robot.core.run_folder import (
     write_results,
 )
 from egodtm_robot.core.training.identity import NOT_DECISIVE
+from egodtm_robot.core.training.precision import say_if_emulated
 from pretrain.annotate.detectors.examples import (
     Examples,
     Objects,
@@ -214,6 +215,7 @@ def train_detector(config: TrainDetectorConfig) -> tuple[dict[str, Any], Path]:
             f"{cells}."
         )
     # Everything that can be known is checked before anything is written.
+    say_if_emulated(config.training.precision, device)
     claim_run_dir(run_dir, config)
     parameters = sum(parameter.numel() for parameter in detector.parameters())
     size = config.training.batch_size

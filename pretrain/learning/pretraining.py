@@ -12,7 +12,7 @@ from egodtm_robot.core.errors import DatasetError
 from egodtm_robot.core.fingerprints import hash_tensors
 from egodtm_robot.core.progress import Progress
 from egodtm_robot.core.run_folder import StageClock, claim_run_dir, is_finished, package_versions
-from egodtm_robot.core.training.precision import emulated_on_cpu
+from egodtm_robot.core.training.precision import say_if_emulated
 from pretrain.checkpoints import load_checkpoint, start_from
 from pretrain.clips.actions import action_of
 from pretrain.clips.dataset import ClipDataset, SampleSpec
@@ -54,13 +54,8 @@ def pretrain(config: PretrainConfig) -> tuple[PretrainResults | None, Path]:
     # drawn for minutes.
     config.check_heads()
     watched = watched_tasks(config)
-    precision = config.training.precision
-    on_cpu = accelerator.device.type == "cpu"
-    if on_cpu and emulated_on_cpu(precision) and accelerator.is_main_process:
-        _report(
-            f"This CPU has no instructions for training.precision={precision}, which will be many "
-            "times slower than float32."
-        )
+    if accelerator.is_main_process:
+        say_if_emulated(config.training.precision, accelerator.device)
     model = EgoDTM(config.model, seed=config.seed)
     lacking: list[str] = []
     if config.initial is not None:

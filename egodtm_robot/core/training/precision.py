@@ -1,5 +1,6 @@
 """Names of the precisions that the products inside a model are computed in."""
 
+import sys
 from typing import Literal
 
 import torch
@@ -10,6 +11,12 @@ and moments stay in float32."""
 
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
+_CPU_INSTRUCTIONS = {
+    "bf16": ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"),
+    "fp16": ("avx512_fp16", "amx_fp16", "fp16_arith"),
+}
+"""Capabilities of a processor, as torch names them, of which one is enough."""
+
 
 def half_precision(precision: Precision) -> torch.dtype | None:
     """The type that autocast computes in; None for ``float32``."""
@@ -19,12 +26,6 @@ def half_precision(precision: Precision) -> torch.dtype | None:
 def mixed_precision(precision: Precision) -> str:
     """The name that accelerate has for a precision."""
     return precision if precision in _HALF else "no"
-
-
-_CPU_INSTRUCTIONS = {
-    "bf16": ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"),
-    "fp16": ("avx512_fp16", "amx_fp16", "fp16_arith"),
-}
 
 
 def emulated_on_cpu(precision: Precision) -> bool:
@@ -38,3 +39,13 @@ def emulated_on_cpu(precision: Precision) -> bool:
         return False
     has = capabilities()
     return not any(has.get(name, False) for name in _CPU_INSTRUCTIONS[precision])
+
+
+def say_if_emulated(precision: Precision, device: torch.device) -> None:
+    """Say on standard error that a training will be slow, where it will be for this reason."""
+    if device.type == "cpu" and emulated_on_cpu(precision):
+        print(
+            f"This CPU has no instructions for training.precision={precision}, which will be many "
+            "times slower than float32.",
+            file=sys.stderr,
+        )

@@ -268,6 +268,14 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_move(
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
+def test_a_precision_that_the_cpu_emulates_is_said_at_the_start(
+    store, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    train_detector(config(store, tmp_path, "steps=1", "training.precision=bf16", "device=cpu"))
+    assert "no instructions for training.precision=bf16" in capsys.readouterr().err
+
+
 def test_a_run_with_other_settings_is_refused(store: str, tmp_path: Path):
     train_detector(config(store, tmp_path, "steps=1"))
     with pytest.raises(ResumeMismatchError, match="steps"):
