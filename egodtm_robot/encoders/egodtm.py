@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -121,11 +121,13 @@ class EgoDTMEncoder(ImageEncoder):
         self._size = (side, side)
         self._output = output
         self._grid = None
+        # What the blocks see beside the stem is nothing to the stem.
+        vision = replace(config.vision, patch_colors=False) if output == "stem" else config.vision
         options: dict[str, Any] = {
             "output": output,
             "resolution": side,
             # What weights do not show: heads, activation, epsilon, colors.
-            "vision": asdict(config.vision),
+            "vision": vision.identity(),
         }
         dimension = config.vision.width
         if layer is not None:

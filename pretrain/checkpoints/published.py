@@ -50,6 +50,7 @@ _LEFT_OUT = (
 )
 
 OPTIONAL_PARTS = (
+    "visual.patch_colors.",
     "depth_decoder.",
     "region_decoder.",
     "region_decoder.name_embed.",

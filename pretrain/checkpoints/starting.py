@@ -12,8 +12,6 @@ from pretrain.checkpoints.published import OPTIONAL_PARTS, initialize_from, our_
 from pretrain.checkpoints.shipped import SHIPPED_NAME, named_checkpoint
 from pretrain.model import EgoDTM
 
-"""Stands for the checkpoint that comes with the package."""
-
 _PUBLISHED_SUFFIXES = (".pt", ".pth", ".tar", ".bin")
 
 

@@ -37,6 +37,11 @@ class VisionConfig:
     ``efficientnet_lite0``, which start as ImageNet taught them (``training.stem_rate``): for models
     that have no CLIP to start from."""
 
+    patch_colors: bool = False
+    """Whether the blocks are also shown the mean colors of each sixteenth of a patch, beside the
+    stem's features: for a stem that was taught to see past colors (``objective=looks``), which
+    texts name. The stem itself, and a policy on its features, see nothing of it."""
+
     frames: int = 4
     """Frames that the temporal embedding is stored for; other numbers are interpolated."""
 
@@ -64,11 +69,22 @@ class VisionConfig:
     std: list[float] = field(default_factory=lambda: [0.26862954, 0.26130258, 0.27577711])
     """By color, of pixels in [0, 1]. CLIP's own; the recipe names none."""
 
+    def identity(self) -> dict[str, Any]:
+        """What enters a fingerprint: a field that came later only where it changes anything."""
+        parts = asdict(self)
+        if not self.patch_colors:
+            del parts["patch_colors"]
+        return parts
+
     def __post_init__(self) -> None:
         check_heads("video encoder", self.width, self.heads)
         if self.stem != "pixels" and self.patch_size != 16:
             raise ConfigurationError(
                 f"Expected patch_size 16 for the stem {self.stem}, got {self.patch_size}."
+            )
+        if self.patch_colors and self.stem == "pixels":
+            raise ConfigurationError(
+                "Expected patch_colors=false for the stem pixels, which shows all colors, got true."
             )
         if self.image_size % self.patch_size:
             raise ConfigurationError(

@@ -46,7 +46,7 @@ def initialize(model: "EgoDTM", generator: torch.Generator) -> None:
         part, _, rest = name.partition(".")
         if _belongs_to_norm(model, name):
             continue
-        if name.endswith("bias"):
+        if name.endswith("bias") or name == "visual.patch_colors.weight":
             nn.init.zeros_(parameter)
         elif name == "image_projection":
             nn.init.normal_(parameter, std=len(parameter) ** -0.5, generator=generator)

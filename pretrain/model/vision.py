@@ -7,6 +7,7 @@ from torch.nn import functional
 from egodtm_robot.core.errors import ModelInputError
 from pretrain.model.configuration import VisionConfig
 from pretrain.model.layers import Transformer
+from pretrain.model.patch_colors import PatchColors
 from pretrain.model.stem import EfficientNetStem
 
 
@@ -32,6 +33,7 @@ class VisionTransformer(nn.Module):
         channels = 3 * config.patch_size**2 if self.stem is None else self.stem.channels
         # A linear map of flattened patches is the convolution of CLIP, and faster.
         self.conv1 = nn.Linear(channels, width, bias=False)
+        self.patch_colors = PatchColors(width) if config.patch_colors else None
         self.class_embedding = nn.Parameter(torch.empty(width))
         self.positional_embedding = nn.Parameter(torch.empty(side * side + 1, width))
         self.temporal_embedding = nn.Parameter(torch.empty(config.frames, width))
@@ -77,6 +79,8 @@ class VisionTransformer(nn.Module):
         grid = (frames.shape[2] // size, frames.shape[3] // size)
         batch, count = patches.shape[:2]
         tokens = self.conv1(patches) + self.patch_positions(grid, count)
+        if self.patch_colors is not None:
+            tokens = tokens + self.patch_colors(frames)
         first = self.class_embedding + self.positional_embedding[0]
         tokens = torch.cat(
             [first.to(tokens.dtype).expand(batch, 1, -1), tokens.flatten(1, 2)], dim=1

@@ -1,7 +1,6 @@
 """Depth by the decoder of our own pretrained model."""
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +65,7 @@ class EgoDTMDepth(DepthAnnotator):
             CODE_VERSION,
             size,
             # What weights do not show: heads, activation, epsilon, colors.
-            asdict(model.config.vision),
+            model.config.vision.identity(),
             model.config.depth_decoder.identity(),
             *(hash_tensors(tensors) for tensors in parts.values()),
         )
