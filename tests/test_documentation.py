@@ -155,6 +155,25 @@ def test_the_page_on_regimes_shows_the_published_outcomes(name, request_, which)
     assert "\n".join(tables(compared(name, **request_))[which]).strip() in page
 
 
+def test_the_leads_along_the_curve_are_those_of_the_outcomes():
+    points = {
+        10: ("curve", "{},demos.episodes=10", {"allow_mixed": True}),
+        25: ("few", "{}", {}),
+        50: ("curve", "{},demos.episodes=50", {"allow_mixed": True}),
+        100: ("shifted", "{} (varied)", {"split": "look"}),
+    }
+    rows = table_rows(DOCS / "results" / "regimes.md")
+    for number, (name, form, request) in points.items():
+        cells = []
+        for encoder in ("egodtm_looks", "egodtm"):
+            arms = [form.format(arm) for arm in (encoder, "efficientnet_lite0")]
+            difference = compared(name, **request).difference(*arms).success
+            ends = [f"{100 * end:+.1f}" for end in difference.interval]
+            cells.append(f"{100 * difference.value:+.1f} [{', '.join(ends)}]")
+        cells = [cell.replace("+0.0 [", "0.0 [") for cell in cells]
+        assert [str(number), *cells, "3" if name == "curve" else "6"] in rows
+
+
 @pytest.mark.parametrize("which", [0, 1])
 def test_the_page_on_pretraining_shows_what_brought_the_lead(which):
     request = ComparisonRequest(
