@@ -4,7 +4,7 @@ The objective is that of CroBo (arXiv 2603.13904): one token of the whole frame,
 features, must rebuild a crop of which almost nothing is seen. It needs neither actions nor texts,
 and asks for everything that can be seen. To predict the action from two frames, the other objective
 that came into question, would ask for the arm alone, which is what moves; a policy must know where
-the handle is before anything has touched it. An anchor (:mod:`pretrain.losses.anchor`) can hold the
+the handle is before anything has touched it. An anchor (:mod:`pretrain.losses.anchor`) holds the
 stem to what ImageNet taught it.
 """
 
@@ -59,8 +59,9 @@ class AdaptationConfig:
     crop: float = 1.0
     """Weight of rebuilding a crop from one token."""
 
-    anchor: float = 0.0
-    """Weight of the anchor to ImageNet's stem; above 0 it needs the package of its weights."""
+    anchor: float = 1.0
+    """Weight of the anchor to ImageNet's stem; above 0 it needs the package of its weights. Without
+    it the features lose place (docs/results/pretraining.md)."""
 
     seed: int = 0
     """Decides frames, crops and the initial weights of the heads."""

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,12 +14,13 @@ from egodtm_robot.core.configuration import PictureSide, PositiveInt
 from egodtm_robot.core.errors import EncoderOptionError
 from egodtm_robot.core.fingerprints import hash_parts
 from egodtm_robot.core.progress import Progress
+from egodtm_robot.core.published_models.efficientnet import imagenet_file
 from egodtm_robot.core.published_models.matching import load_matching
 from egodtm_robot.core.storage.locking import UNTIL_FREE, FileLock
 from egodtm_robot.encoders.adaptation import CODE_VERSION, AdaptationConfig, adapted_stem
 from egodtm_robot.encoders.egodtm import EgoDTMEncoder
 from pretrain.checkpoints.loading import load_model
-from pretrain.checkpoints.shipped import shipped_checkpoint
+from pretrain.checkpoints.shipped import LOOKS_NAME, shipped_checkpoint
 
 if TYPE_CHECKING:
     from egodtm_robot.demos.store import DemonstrationStore
@@ -59,9 +60,16 @@ class AdaptedEgoDTMEncoder(EgoDTMEncoder):
 
     kind = "egodtm_adapted"
 
+    @classmethod
+    def check_sources(cls, options: Mapping[str, Any]) -> None:
+        """See :meth:`egodtm_robot.encoders.base.Encoder.check_sources`."""
+        super().check_sources({"checkpoint": LOOKS_NAME, **options})
+        if options.get("anchor", 1.0):
+            imagenet_file()
+
     def __init__(
         self,
-        checkpoint: str | None = None,
+        checkpoint: str | None = LOOKS_NAME,
         grid: int | tuple[int, int] | None = None,
         resolution: PictureSide | None = None,
         batch_size: PositiveInt | None = None,
@@ -69,7 +77,7 @@ class AdaptedEgoDTMEncoder(EgoDTMEncoder):
         frames: PositiveInt = 64,
         learning_rate: float = 3e-4,
         crop: float = 1.0,
-        anchor: float = 0.0,
+        anchor: float = 1.0,
         seed: int = 0,
     ) -> None:
         super().__init__(

