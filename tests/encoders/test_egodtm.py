@@ -203,9 +203,11 @@ def test_the_checkpoint_of_looks_keeps_the_texts_and_gives_less_to_the_look():
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert changed == {"visual", "image_projection", "depth_decoder"}
     for direction in ("text_to_video", "video_to_text"):
-        assert card["test"]["retrieval"][direction]["r1"] >= 0.5
-    assert card["test"]["multiple_choice"]["accuracy"] >= 0.8
-    assert card["test"]["depth"]["delta1"] >= 0.9
+        assert card["test"]["retrieval"][direction]["r1"] >= 0.6
+    assert card["test"]["multiple_choice"]["accuracy"] >= 0.84
+    assert card["test"]["depth"]["delta1"] >= 0.91
+    # The blocks make up for paints that the stem sees past.
+    assert looks.visual.patch_colors.weight.abs().max() > 0.01
     clips = SyntheticClips(SyntheticClipConfig(resolution=128, dense=["looks"]), "validation")
     drawn = [clips.render(seed) for seed in range(6)]
     clips.close()
