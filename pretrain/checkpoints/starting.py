@@ -36,7 +36,8 @@ def start_from(
     Raises:
         CheckpointError: the file is missing or unreadable.
         WeightsError: a published file or a model of Hugging Face cannot be read.
-        CheckpointMismatchError: lists tensors that are missing, unexpected or of another shape.
+        CheckpointMismatchError: lists tensors that are missing, unexpected or of another shape; or
+            the checkpoint was shown the colors of patches, and the model is not.
     """
     path = Path(named_checkpoint(source)).expanduser()
     is_file = path.suffix == ".safetensors" or path.suffix in _PUBLISHED_SUFFIXES
@@ -47,6 +48,12 @@ def start_from(
         )
     if path.suffix == ".safetensors" and path.with_suffix(".json").is_file():
         ours, _ = load_checkpoint(path)
+        if ours.config.vision.patch_colors and not model.config.vision.patch_colors:
+            # Not a head that could be left out: the blocks have learned with it.
+            raise CheckpointMismatchError(
+                f"Expected a model that is shown the colors of patches, as the one of {path}, got "
+                "one without. Set model.vision.patch_colors=true."
+            )
         tensors = ours.state_dict()
         for part in OPTIONAL_PARTS:
             if not any(name.startswith(part) for name in model.state_dict()):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from egodtm_robot.core.errors import ConfigurationError
+from egodtm_robot.core.errors import CheckpointMismatchError, ConfigurationError
 from egodtm_robot.encoders.egodtm import EgoDTMEncoder
 from pretrain.checkpoints import save_checkpoint, start_from
 from pretrain.model import EgoDTM, EgoDTMConfig
@@ -53,10 +53,11 @@ def test_a_training_begins_with_what_its_initial_checkpoint_gives_and_learns_col
     torch.testing.assert_close(found.embedding, before.encode_video(frames()).embedding)
     found.embedding[:, 0].sum().backward()
     assert model.visual.patch_colors.weight.grad.abs().max() > 0
-    # And back: a model that is not shown colors takes the rest.
+    # And not back: the blocks have learned with them.
     colored = tmp_path / "colored.safetensors"
     save_checkpoint(colored, model, {})
-    assert start_from(EgoDTM(with_stem(), seed=2), str(colored)) == []
+    with pytest.raises(CheckpointMismatchError, match="model.vision.patch_colors=true"):
+        start_from(before, str(colored))
 
 
 @needs_weights
