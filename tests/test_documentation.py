@@ -175,11 +175,19 @@ def test_the_leads_along_the_curve_are_those_of_the_outcomes():
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_the_page_on_pretraining_shows_what_brought_the_lead(which):
+@pytest.mark.parametrize(
+    ("arms", "reference"),
+    [
+        (["egodtm_looks", "egodtm", "imagenet_looks", "efficientnet_lite0"], "efficientnet_lite0"),
+        (["imagenet_looks", "imagenet_looks_text_depth"], "imagenet_looks"),
+        (["egodtm_looks", "egodtm_adapted", "efficientnet_lite0"], "egodtm_looks"),
+    ],
+)
+def test_the_page_on_pretraining_shows_the_outcomes_of_its_rows(arms, reference, which):
     request = ComparisonRequest(
         runs=[str(DOCS / "results" / "outcomes" / f"{name}.csv.gz") for name in ("few", "causes")],
-        arms=["egodtm_looks", "egodtm", "imagenet_looks", "efficientnet_lite0"],
-        reference="efficientnet_lite0",
+        arms=arms,
+        reference=reference,
     )
     shown = tables(compare_paths(request)[1])[which]
     assert "\n".join(shown).strip() in PRETRAINING.read_text()

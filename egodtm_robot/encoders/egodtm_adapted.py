@@ -89,7 +89,9 @@ class AdaptedEgoDTMEncoder(EgoDTMEncoder):
         )
         self.name = "egodtm_adapted"
         self._checkpoint = checkpoint
-        self._config = AdaptationConfig(steps, frames, learning_rate, crop, anchor, seed)
+        # A weight of 1 is one of 1.0, and no reason to learn again.
+        rate, crop, anchor = float(learning_rate), float(crop), float(anchor)
+        self._config = AdaptationConfig(steps, frames, rate, crop, anchor, seed)
         self._adapted = False
 
     def check_ready(self) -> None:

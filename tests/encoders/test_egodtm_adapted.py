@@ -161,4 +161,6 @@ def test_an_anchor_changes_what_is_learned(checkpoint, tmp_path):
         for anchor in (0.0, 1.0)
     }
     assert moved[0.0] != moved[1.0]
+    adapt(make(checkpoint, anchor=1), store)  # as a command line gives it
+    assert len(list((store.path / "adapted").iterdir())) == 2
     assert torch.isfinite(torch.tensor(list(moved.values()))).all()
