@@ -63,8 +63,8 @@ class AdaptedEgoDTMEncoder(EgoDTMEncoder):
     @classmethod
     def check_sources(cls, options: Mapping[str, Any]) -> None:
         """See :meth:`egodtm_robot.encoders.base.Encoder.check_sources`."""
-        super().check_sources({"checkpoint": LOOKS_NAME, **options})
-        if options.get("anchor", 1.0):
+        super().check_sources(options)
+        if options.get("anchor", AdaptationConfig.anchor):
             imagenet_file()
 
     def __init__(

@@ -30,7 +30,7 @@ from egodtm_robot.demos.collection import check_collection, collect_demonstratio
 from egodtm_robot.demos.compatibility import check_compatible, check_foreign_recordings
 from egodtm_robot.demos.drawing import add_images, image_modality
 from egodtm_robot.demos.store import DemonstrationStore
-from egodtm_robot.encoders import Encoder, make_encoder
+from egodtm_robot.encoders import Encoder, check_encoder, make_encoder
 from egodtm_robot.encoders.features import (
     PIPELINE_FILE,
     FeaturePipeline,
@@ -186,6 +186,8 @@ def train_bc(config: TrainBCConfig) -> tuple[RunResults, Path]:
     run_dir = Path(config.run_dir) if config.run_dir else default_run_dir(config, encoder.name)
     if is_finished(run_dir, config):
         return RunResults.load(run_dir), run_dir
+    # What it needs only later, such as weights that an adaptation holds to, is known now.
+    check_encoder(config.encoder)
     choice = choose_policy(config.policy)
     env = read_environment(config.env)
     if isinstance(env, RecordedConfig):

